@@ -1,0 +1,56 @@
+/**
+ * The closed set of what can go wrong in operation. A kind says what the caller must do; `api/errors.ts` maps each one
+ * to etcd's code and text (row ids of etcd's error table in brackets), and does not compile while one is unmapped.
+ * A bug is an AssertionError, never one of these.
+ */
+export type ErrorKind =
+  // The request is wrong: do not send it again as it is.
+  | "emptyKey" // [E01]
+  | "keyNotFound" // [E02] ignore_value or ignore_lease of a missing key; a RequestOp without a member
+  | "valueProvided" // [E03]
+  | "leaseProvided" // [E04]
+  | "tooManyOps" // [E05]
+  | "duplicateKey" // [E06]
+  | "invalidSortOption" // [E08]
+  | "compacted" // [E09]
+  | "futureRevision" // [E10]
+  | "leaseNotFound" // [E12]
+  | "leaseExists" // [E13]
+  | "leaseTtlTooLarge" // [E14]
+  | "requestTooLarge" // [E25]
+  | "invalidArgument" // detail names the field and the limit
+  | "notFound" // a branch or another named thing; detail says which
+  | "unimplemented" // detail names the method or field
+  // Not now: the request was not carried out. Wait and send it again, if its sender wants to.
+  | "noSpace" // [E11]
+  | "tooManyRequests" // [E26]
+  | "noLeader" // [E44] no leadership or no proof of it
+  | "stopped" // [E48]
+  // Unknown: the request may or may not have been carried out.
+  | "timeout" // [E49] durability pending past the request timeout
+  | "leadershipLost" // [E50] deposed, or durability failed, with the call pending
+  | "connectionLost" // [E51]
+  // The caller gave up.
+  | "canceled" // [E62]
+  | "deadlineExceeded" // [E63]
+  // The data or the store is wrong: an operator must look. Detail names the object, expected, found.
+  | "corrupt" // [E54]
+  | "storeUnavailable" // the object store does not answer; detail says what was asked of it
+  | "storeRefused" // the object store refuses (credentials, bucket, conditional writes not honoured, foreign prefix)
+  | "diskFailed"; // the local disk refuses a read or a write
+
+export class DbError extends Error {
+  override readonly name = "DbError";
+  readonly kind: ErrorKind;
+
+  constructor(kind: ErrorKind, detail = "", options?: ErrorOptions) {
+    super(detail === "" ? kind : detail, options);
+    this.kind = kind;
+  }
+}
+
+export const isDbError = (error: unknown, kind?: ErrorKind): error is DbError =>
+  error instanceof DbError && (kind === undefined || error.kind === kind);
+
+/** The message of anything that was thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,134 @@
+import type { MaybePromise } from "../base/maybe-promise.ts";
+
+/**
+ * The only door to the outside. Node's binding is node.ts beside this file; the simulator's is in test/sim. Everything
+ * that could make two runs differ comes through here, so that a run is a function of its seed.
+ */
+export interface Runtime {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly disk: Disk;
+  readonly net: Net;
+  readonly offload: Offload;
+}
+
+export interface Clock {
+  /** Milliseconds, with fractions, since an unnamed moment; never goes back. */
+  monotonicMs(): number;
+  /** Whole milliseconds since 1970; may jump either way. */
+  wallMs(): number;
+}
+
+export interface Timers {
+  /** Calls `fire` once after `delayMs`. Keeps the process alive unless `background`. */
+  set(delayMs: number, fire: () => void, options?: { background?: boolean }): Timer;
+  /** Calls `fire` once this turn of the event loop has handled the input at hand. */
+  defer(fire: () => void): void;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Random {
+  /** An unsigned 32-bit number. */
+  uint32(): number;
+  /** In [0, 1). */
+  float(): number;
+  /** Fit for identities and tokens. */
+  bytes(count: number): Buffer;
+}
+
+/** Files. Every failure is a DbError `diskFailed` (with the system's code in `code`), but for what a method's text says. */
+export interface Disk {
+  /** Opens for reading and writing; `create` makes the file where it is missing, else a missing file gives null. */
+  open(path: string, options: { create: boolean; sync?: boolean }): Promise<DiskFile | null>;
+  /** The whole file, or null. Refuses one of over `bytesMax`. */
+  readFile(path: string, bytesMax: number): Promise<Buffer | null>;
+  /** Bytes [start, end) of a file, or null if it is missing; short at its end. */
+  readRange(path: string, start: number, end: number): Promise<Buffer | null>;
+  /** Creates or replaces a file whole, and syncs it. Not atomic: write a temporary one and `rename` or `link` it. */
+  writeFile(path: string, bytes: Uint8Array): Promise<void>;
+  /** Size and modification time (ms since 1970), or null. */
+  stat(path: string): Promise<{ bytes: number; modifiedMs: number; directory: boolean } | null>;
+  /** Names in a directory, sorted by code unit; empty where it is missing. */
+  list(path: string): Promise<string[]>;
+  makeDirectory(path: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** Gives `from` a second name, atomically; false if `to` exists. */
+  link(from: string, to: string): Promise<boolean>;
+  /** False if it is missing. */
+  remove(path: string): Promise<boolean>;
+  /** Makes names created, renamed or removed in a directory survive a crash. */
+  syncDirectory(path: string): Promise<void>;
+  /**
+   * Takes the operating system's exclusive lock on the file at `path` (made if missing): null while another holder, in
+   * this process or any other, has it. The system releases it when the process dies.
+   */
+  lock(path: string): Promise<DiskLock | null>;
+  /** Identity of this boot of the kernel: equal values mean that no process has outlived a reboot in between. */
+  bootId(): Promise<string>;
+  /** Kind of file system, as the system names it ("ext", "nfs", "overlay" …); "unknown" where it cannot be told. */
+  fileSystem(path: string): Promise<string>;
+}
+
+export interface DiskLock {
+  readonly device: bigint;
+  readonly inode: bigint;
+  release(): Promise<void>;
+}
+
+/** One open file. With `sync`, each write is durable when it has returned (O_DSYNC). */
+export interface DiskFile {
+  /** Writes all of `bytes` at `position`. Done at once, or when the promise resolves; `bytes` must stay as they are until then. */
+  write(bytes: Uint8Array, position: number): MaybePromise<void>;
+  /** Fills `into` from `position`; returns the bytes read, fewer only at the end of the file. */
+  read(into: Uint8Array, position: number): Promise<number>;
+  size(): Promise<number>;
+  truncate(bytes: number): Promise<void>;
+  /** Makes content and size durable. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Net {
+  /** Binds and listens. Fails with an Error that carries the system's `code` (EADDRINUSE …). */
+  listen(address: ListenAddress, accept: (stream: ByteStream) => void): Promise<Listener>;
+}
+
+export type ListenAddress = { host: string; port: number } | { path: string };
+
+export interface Listener {
+  /** The port bound to (useful where 0 was asked); 0 for a path. */
+  readonly port: number;
+  /** Stops accepting; connections already made go on. */
+  close(): Promise<void>;
+}
+
+/** A connection: TCP, unix socket, TLS, or the simulator's pipe. Handlers are called from the event loop, never from within a method. */
+export interface ByteStream {
+  readonly remoteAddress: string;
+  /** `chunk` belongs to the receiver and is never changed by the sender. */
+  onData: (chunk: Buffer) => void;
+  /** The peer has finished sending. */
+  onEnd: () => void;
+  /** Called once, last; the stream is gone. */
+  onClose: (error?: Error) => void;
+  /** Takes over `bytes` until `written` is called (with them handed to the system, or the stream gone). */
+  write(bytes: Uint8Array, written?: () => void): void;
+  /** Bytes taken by `write` and not yet handed to the system. */
+  readonly pendingBytes: number;
+  pause(): void;
+  resume(): void;
+  /** Sends what is pending, then finishes. */
+  end(): void;
+  destroy(): void;
+}
+
+/** Work that would hold up the event loop; in worker threads on Node, inline in simulation. Inputs must not be changed meanwhile. */
+export interface Offload {
+  sha256(bytes: Uint8Array): Promise<Buffer>;
+  zstdCompress(bytes: Uint8Array, level: number): Promise<Buffer>;
+  zstdDecompress(bytes: Uint8Array, bytesMax: number): Promise<Buffer>;
+}

@@ -1,0 +1,113 @@
+import type { MaybePromise } from "../base/maybe-promise.ts";
+
+/**
+ * The server's wire path as its users see it: gRPC over HTTP/2, and plain HTTP requests over HTTP/1.1 and HTTP/2, on one
+ * port. Knows no etcd. Bytes go in and out; who registers a method decodes and encodes.
+ */
+
+/** What a response is made of: it is asked for its size once, then written once, straight into the connection's buffer. */
+export interface Encodable {
+  byteLength(): number;
+  /** Writes exactly byteLength() bytes at `at`; returns the place behind them. */
+  encodeInto(buffer: Buffer, at: number): number;
+}
+
+/** gRPC's status codes (grpc/doc/statuscodes.md) that a handler may give. */
+export class GrpcError extends Error {
+  override readonly name = "GrpcError";
+  readonly code: number;
+
+  constructor(code: number, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface Call {
+  /** "/etcdserverpb.KV/Range" */
+  readonly path: string;
+  readonly authority: string;
+  readonly remoteAddress: string;
+  /** First value of a metadata key (lower case), without -bin decoding; undefined if it was not sent. */
+  metadata(name: string): string | undefined;
+  /** Milliseconds left by grpc-timeout; undefined where none was given. */
+  timeLeftMs(): number | undefined;
+  /** Called once when the client cancels, its deadline passes or its connection ends. At once if that was before. */
+  onCancel(handler: () => void): void;
+}
+
+/**
+ * `message` is a view that stays valid and unchanged as long as it is referenced (it pins the buffer that it was read into).
+ * A throw or rejection of GrpcError is answered with its code; of anything else with Internal, and `onBug` is told.
+ */
+export type UnaryHandler = (message: Buffer, call: Call) => MaybePromise<Encodable>;
+
+/** Called when a streaming call opens; the handler sets the stream's callbacks before it returns. */
+export type StreamHandler = (stream: GrpcStream) => void;
+
+export interface GrpcStream extends Call {
+  onMessage: (message: Buffer) => void;
+  /** The client has finished sending. */
+  onHalfClose: () => void;
+  /** Queues a message. False when what is queued for this stream is over its bound: stop until onDrain. */
+  send(message: Encodable): boolean;
+  /** Queued has fallen below the bound again. */
+  onDrain: () => void;
+  /** Bytes queued for this stream and not yet handed to the connection. */
+  readonly queuedBytes: number;
+  /** Stops reading messages (and, by flow control, the client's sending) until resumed. */
+  pauseMessages(): void;
+  resumeMessages(): void;
+  /** Ends the call with trailers, after what is queued; code 0 is OK. Nothing may be sent after it. */
+  end(code: number, message?: string): void;
+}
+
+export interface HttpRequest {
+  readonly method: string;
+  /** Path and query as sent. */
+  readonly target: string;
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body: Buffer;
+  readonly remoteAddress: string;
+}
+
+export interface HttpResponse {
+  status: number;
+  headers: Record<string, string>;
+  body: Buffer | string;
+}
+
+export type HttpHandler = (request: HttpRequest) => MaybePromise<HttpResponse>;
+
+export interface Routes {
+  unary: ReadonlyMap<string, UnaryHandler>;
+  streams: ReadonlyMap<string, StreamHandler>;
+  /** All that is not gRPC (no content-type application/grpc). */
+  http: HttpHandler;
+}
+
+export interface TransportSettings {
+  /** A larger gRPC message gets ResourceExhausted "grpc: received message larger than max (N vs. M)". */
+  messageBytesMax: number;
+  concurrentStreamsMax: number;
+  connectionsMax: number;
+  /** Clients that ping more often than this, beyond a small allowance, get GOAWAY ENHANCE_YOUR_CALM "too_many_pings". */
+  keepaliveMinMs: number;
+  /** Ping a connection idle for this long; close it when no answer comes within the timeout. */
+  keepaliveIntervalMs: number;
+  keepaliveTimeoutMs: number;
+  /** Bytes of queued messages at which `GrpcStream.send` says stop. */
+  streamQueueBytesMax: number;
+  /** Bytes that a connection may have unsent before its new requests wait. */
+  connectionQueueBytesMax: number;
+}
+
+/** Counts for metrics and tests. */
+export interface TransportStats {
+  connections: number;
+  streams: number;
+  bytesReceived: number;
+  bytesSent: number;
+  /** Connections ended because of a flood or protocol error, by reason. */
+  refused: ReadonlyMap<string, number>;
+}
