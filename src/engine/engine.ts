@@ -1,0 +1,228 @@
+import type { DbError } from "../base/errors.ts";
+import type { Epoch, LeaseId, RecordNumber, Revision } from "../base/ids.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+
+/**
+ * etcd's semantics without any wire: what `api` calls, and what the library offers. Keys are latin1 strings
+ * (base/latin1.ts); values are bytes. A request's byte arrays may be views into a larger buffer and are not kept after
+ * the call has settled. Rows of etcd-api are named by their ids (R1, P4 …).
+ *
+ * Every method throws, or rejects with, a DbError. An answer reveals nothing above the committed revision, and is given once
+ * all that it was evaluated against is durable.
+ */
+export interface Database {
+  readonly identity: Identity;
+  /** The present leadership's epoch, reported as raft term. */
+  readonly epoch: Epoch;
+  /** The newest durable revision. */
+  readonly committed: Revision;
+
+  range(request: RangeRequest): MaybePromise<RangeResult>;
+  put(request: PutRequest): MaybePromise<PutResult>;
+  deleteRange(request: DeleteRangeRequest): MaybePromise<DeleteRangeResult>;
+  txn(request: TxnRequest): MaybePromise<TxnResult>;
+  compact(request: CompactRequest): MaybePromise<{ revision: Revision }>;
+
+  watch(sink: WatchSink): WatchStream;
+
+  leaseGrant(request: {
+    id: LeaseId;
+    ttlSeconds: bigint;
+  }): MaybePromise<{ id: LeaseId; ttlSeconds: number; revision: Revision }>;
+  leaseRevoke(id: LeaseId): MaybePromise<{ revision: Revision }>;
+  /** ttlSeconds 0: no such lease (L4). */
+  leaseKeepAlive(id: LeaseId): MaybePromise<{ ttlSeconds: number; revision: Revision }>;
+  /** ttlSeconds −1: no such lease (L5). */
+  leaseTimeToLive(request: { id: LeaseId; keys: boolean }): MaybePromise<LeaseTimeToLiveResult>;
+  leaseLeases(): MaybePromise<{ ids: LeaseId[]; revision: Revision }>;
+
+  /** Null while this node can prove that it leads; else what a linearizable read would get. For health and `hasleader`. */
+  unprovenBecause(): DbError | null;
+  status(): DatabaseStatus;
+}
+
+export interface Identity {
+  readonly clusterId: bigint;
+  readonly memberId: bigint;
+  readonly name: string;
+  readonly branchName: string;
+}
+
+/** A stored mvccpb.KeyValue in its wire encoding: bytes[start, end), never changed. */
+export interface Row {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+export const sortOrders = { none: 0, ascend: 1, descend: 2 } as const;
+export const sortTargets = { key: 0, version: 1, create: 2, mod: 3, value: 4 } as const;
+
+export interface RangeRequest {
+  readonly kind: "range";
+  key: string;
+  /** "" one key; "\0" all from `key` on; else the range [key, rangeEnd). */
+  rangeEnd: string;
+  /** 0 and below: none. */
+  limit: number;
+  /** 0 and below: the newest. */
+  revision: number;
+  /** As on the wire; the engine checks both (R2). */
+  sortOrder: number;
+  sortTarget: number;
+  serializable: boolean;
+  /** Rows are complete all the same: who encodes them leaves the values out. */
+  keysOnly: boolean;
+  countOnly: boolean;
+  minModRevision: number;
+  maxModRevision: number;
+  minCreateRevision: number;
+  maxCreateRevision: number;
+}
+
+export interface RangeResult {
+  readonly kind: "range";
+  revision: Revision;
+  rows: readonly Row[];
+  more: boolean;
+  count: number;
+}
+
+export interface PutRequest {
+  readonly kind: "put";
+  key: string;
+  value: Uint8Array;
+  lease: LeaseId;
+  prevKv: boolean;
+  ignoreValue: boolean;
+  ignoreLease: boolean;
+}
+
+export interface PutResult {
+  readonly kind: "put";
+  revision: Revision;
+  prev: Row | null;
+}
+
+export interface DeleteRangeRequest {
+  readonly kind: "deleteRange";
+  key: string;
+  rangeEnd: string;
+  prevKv: boolean;
+}
+
+export interface DeleteRangeResult {
+  readonly kind: "deleteRange";
+  revision: Revision;
+  deleted: number;
+  prevs: readonly Row[];
+}
+
+/** `empty` is a RequestOp without a member (T3). */
+export type RequestOp = RangeRequest | PutRequest | DeleteRangeRequest | TxnRequest | { readonly kind: "empty" };
+export type ResponseOp = RangeResult | PutResult | DeleteRangeResult | TxnResult;
+
+/** `unknown`: a number that etcd does not know; the comparison holds (T6). */
+export type CompareResult = "equal" | "greater" | "less" | "notEqual" | "unknown";
+
+export type Compare = { key: string; rangeEnd: string; result: CompareResult } & (
+  | { target: "version" | "create" | "mod" | "lease"; operand: bigint }
+  | { target: "value"; operand: Uint8Array }
+  | { target: "unknown" }
+);
+
+export interface TxnRequest {
+  readonly kind: "txn";
+  compare: Compare[];
+  success: RequestOp[];
+  failure: RequestOp[];
+}
+
+export interface TxnResult {
+  readonly kind: "txn";
+  revision: Revision;
+  succeeded: boolean;
+  /** One for each operation of the branch taken. */
+  responses: ResponseOp[];
+}
+
+export interface CompactRequest {
+  revision: number;
+  physical: boolean;
+}
+
+export interface LeaseTimeToLiveResult {
+  revision: Revision;
+  id: LeaseId;
+  ttlSeconds: number;
+  grantedTtlSeconds: number;
+  keys: string[];
+}
+
+export interface WatchCreate {
+  key: string;
+  rangeEnd: string;
+  startRevision: number;
+  progressNotify: boolean;
+  noPut: boolean;
+  noDelete: boolean;
+  prevKv: boolean;
+  /** 0n asks for one (W2). */
+  watchId: bigint;
+  fragment: boolean;
+}
+
+/** Watch ids are int64 chosen by clients: exact. −1n where etcd answers −1. */
+export type WatchMessage =
+  | { kind: "created"; id: bigint; revision: Revision }
+  /** `created`: refused at creation, the two in one message (W2, W3, W5). A compacted start has compactRevision ≠ 0 and revision 0 (W8). */
+  | { kind: "canceled"; id: bigint; revision: number; created: boolean; compactRevision: number; reason: string }
+  /** Encoded mvccpb.Event messages, shared between watchers. `more`: a fragment that is not the last (W12). */
+  | { kind: "events"; id: bigint; revision: Revision; events: readonly Uint8Array[]; more: boolean }
+  /** id −1n: the answer to a progress request for the stream (W15). */
+  | { kind: "progress"; id: bigint; revision: Revision };
+
+export interface WatchSink {
+  /** Takes a message; false asks to be left alone until WatchStream.resume(). What is sent all the same is still delivered. */
+  send(message: WatchMessage): boolean;
+  /** The branch is closing: no more messages. */
+  fail(error: DbError): void;
+}
+
+/** One client's stream of watchers. Messages never come from within a method of this interface but for `create`. */
+export interface WatchStream {
+  create(request: WatchCreate): void;
+  cancel(id: bigint): void;
+  progress(): void;
+  resume(): void;
+  close(): void;
+}
+
+export interface DatabaseStatus {
+  readonly branch: string;
+  readonly durability: "object" | "local";
+  readonly epoch: Epoch;
+  readonly revision: Revision;
+  readonly compactRevision: number;
+  readonly record: RecordNumber;
+  readonly committedRecord: RecordNumber;
+  readonly nextSlot: number;
+  readonly slotsInFlight: number;
+  readonly uploadedRecord: RecordNumber;
+  readonly uploadPendingBytes: number;
+  readonly uploadDelayMs: number;
+  /** Milliseconds since the newest checkpoint was written; null if there is none. */
+  readonly checkpointAgeMs: number | null;
+  readonly checkpointSlot: number | null;
+  /** Bytes in tables and log that the branch references; and of live versions alone. */
+  readonly bytes: number;
+  readonly bytesInUse: number;
+  readonly memtableBytes: number;
+  readonly tables: number;
+  readonly keys: number;
+  readonly watchers: number;
+  readonly watchStreams: number;
+  readonly leases: number;
+  /** What is wrong just now, in words; empty when all is well. */
+  readonly errors: readonly string[];
+}

@@ -1,0 +1,89 @@
+import type { Revision } from "../base/ids.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+
+/**
+ * A branch's state as a sorted set of entries: memtable over tables, read at a revision. Knows versions of keys, not etcd.
+ *
+ * Entries are ordered and told apart by (space, key, main and sub newest first). In space 0 (the user's keys) every version is kept
+ * until it is compacted, and main is the revision; in all other spaces only the newest version matters, and main is the
+ * number of the record that wrote it.
+ */
+export const KEYS = 0;
+/** Spaces beside the keys. A number is never given a second meaning. */
+export const spaces = { keys: KEYS, meta: 1, leases: 2, leaseKeys: 3, users: 4, roles: 5, alarms: 6 } as const;
+export type Space = (typeof spaces)[keyof typeof spaces];
+
+/** What an entry adds to the number of live keys of its space: +1 birth, −1 death, 0 otherwise (DESIGN: counts). */
+export type Effect = -1 | 0 | 1;
+
+/** A stored version. Its value is `bytes[start, end)`, which never changes; empty for a tombstone. */
+export interface Version {
+  readonly key: string;
+  readonly main: number;
+  readonly sub: number;
+  readonly tombstone: boolean;
+  readonly effect: Effect;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What writes an entry: the value is copied. */
+export interface Entry {
+  readonly space: Space;
+  readonly key: string;
+  readonly main: number;
+  readonly sub: number;
+  readonly tombstone: boolean;
+  readonly effect: Effect;
+  /** Value at bytes[start, end). */
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Keys in [from, to); `to` null is open. An empty or backward range holds nothing. */
+export interface KeyRange {
+  readonly from: string;
+  readonly to: string | null;
+}
+
+/** Newest of everything applied. */
+export const AT_HEAD = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Reads give a value when all that they need is in memory, else a promise; a promise's answer is as of the moment of the call.
+ * `at`: versions with a greater main are not seen (AT_HEAD: all are).
+ */
+export interface Tree {
+  /** The version of `key` at `at`, or null if it has none or is deleted there. */
+  get(space: Space, key: string, at: number): MaybePromise<Version | null>;
+  /** Live versions in key order (or backwards), at most `limit` (0: all). */
+  scan(space: Space, range: KeyRange, at: number, options: ScanOptions): MaybePromise<Version[]>;
+  /** The number of live keys. O(log n) at the head; also when nothing of the range is newer than `at`. */
+  count(space: Space, range: KeyRange, at: number): MaybePromise<number>;
+  /**
+   * Space 0: every version and tombstone in `range` with after < main <= upTo, ordered by (main, sub). At most about `limit`, but always
+   * all of a main: `through` is the main up to which the answer is complete (upTo at the end).
+   */
+  history(
+    range: KeyRange,
+    after: number,
+    upTo: number,
+    limit: number,
+  ): Promise<{ versions: Version[]; through: number }>;
+  /** Adds an entry, newer than every other one of its key. */
+  apply(entry: Entry): void;
+}
+
+export interface ScanOptions {
+  limit: number;
+  reverse?: boolean;
+}
+
+/** The state that a checkpoint covers; the log's part is a LogPosition. */
+export interface CheckpointPoint<Position> {
+  readonly position: Position;
+  readonly compactRevision: Revision | -1;
+  readonly wallMs: number;
+}
