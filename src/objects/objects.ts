@@ -1,5 +1,8 @@
 import type { ObjectKey } from "../base/ids.ts";
 
+/** The most objects that one page of a list holds. */
+export const LIST_LIMIT_MAX = 1000;
+
 /**
  * What t4 asks of object storage: read-after-write and list-after-write consistency, immutable-by-convention objects,
  * and conditional writes of which at most one wins. Implementations: fs, memory, s3; wrappers: faulty, metered.
@@ -26,7 +29,8 @@ export interface ObjectStore {
 
 /**
  * `timeoutMs` bounds the whole call with its retries. Reads, lists and deletes are tried again within it, with jitter,
- * where the failure is of a passing kind; then they throw DbError: `storeUnavailable`, `storeRefused` or `corrupt`.
+ * where the failure is of a passing kind; then they throw DbError: `storeUnavailable`, `storeRefused` or `corrupt`, or
+ * `canceled` when `signal` has fired (a put answers that with an outcome, too).
  */
 export interface RequestOptions {
   timeoutMs: number;
