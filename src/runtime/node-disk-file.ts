@@ -1,0 +1,120 @@
+import { writeSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { assert } from "../base/assert.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+import { DiskError, diskError } from "./disk-error.ts";
+import type { DiskFile } from "./runtime.ts";
+import { WritePace } from "./write-pace.ts";
+
+/** A read or write of one system call; Linux takes no more than 2 GiB less a page in one. */
+const CALL_BYTES_MAX = 1 << 30;
+
+export class NodeDiskFile implements DiskFile {
+  private readonly path: string;
+  private readonly handle: FileHandle;
+  private readonly pace = new WritePace(performance.now());
+  private open = true;
+
+  constructor(path: string, handle: FileHandle) {
+    this.path = path;
+    this.handle = handle;
+  }
+
+  write(bytes: Uint8Array, position: number): MaybePromise<void> {
+    this.checkUse(position);
+    const startMs = performance.now();
+    if (!this.pace.shouldBlock(bytes.length, startMs)) return this.writePooled(bytes, position, startMs);
+    try {
+      let at = 0;
+      while (at < bytes.length)
+        at += this.progress(writeSync(this.handle.fd, bytes, at, bytes.length - at, position + at));
+    } catch (error) {
+      throw this.failure("write the file", error);
+    }
+    this.pace.blocked(startMs, performance.now());
+  }
+
+  private async writePooled(bytes: Uint8Array, position: number, startMs: number): Promise<void> {
+    try {
+      let at = 0;
+      while (at < bytes.length) {
+        const count = Math.min(bytes.length - at, CALL_BYTES_MAX);
+        at += this.progress((await this.handle.write(bytes, at, count, position + at)).bytesWritten);
+      }
+    } catch (error) {
+      throw this.failure("write the file", error);
+    }
+    this.pace.pooled(bytes.length, startMs, performance.now());
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    this.checkUse(position);
+    try {
+      return await readFully(this.handle, into, position);
+    } catch (error) {
+      throw this.failure("read the file", error);
+    }
+  }
+
+  async size(): Promise<number> {
+    try {
+      return (await this.handle.stat()).size;
+    } catch (error) {
+      throw this.failure("look at the file", error);
+    }
+  }
+
+  async truncate(bytes: number): Promise<void> {
+    this.checkUse(bytes);
+    try {
+      await this.handle.truncate(bytes);
+    } catch (error) {
+      throw this.failure("truncate the file", error);
+    }
+  }
+
+  async sync(): Promise<void> {
+    try {
+      await this.handle.sync();
+    } catch (error) {
+      throw this.failure("sync the file", error);
+    }
+  }
+
+  /** Waits for what is under way. A second close does nothing. */
+  async close(): Promise<void> {
+    if (!this.open) return;
+    this.open = false;
+    try {
+      await this.handle.close();
+    } catch (error) {
+      throw this.failure("close the file", error);
+    }
+  }
+
+  private checkUse(position: number): void {
+    assert(this.open, "a closed file is not used");
+    assert(Number.isSafeInteger(position) && position >= 0, "a place in a file is a safe integer >= 0");
+  }
+
+  private progress(written: number): number {
+    if (written <= 0) throw new DiskError(`cannot write the file ${this.path}: the system took no byte`, "EIO");
+    return written;
+  }
+
+  private failure(action: string, error: unknown): Error {
+    return error instanceof DiskError ? error : diskError(action, this.path, error);
+  }
+}
+
+/** Fills `into` from `position`, whatever pieces the system gives; fewer bytes only at the end of the file. */
+export async function readFully(handle: FileHandle, into: Uint8Array, position: number): Promise<number> {
+  let at = 0;
+  while (at < into.length) {
+    const count = Math.min(into.length - at, CALL_BYTES_MAX);
+    const { bytesRead } = await handle.read(into, at, count, position + at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return at;
+}

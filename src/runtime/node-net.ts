@@ -1,0 +1,102 @@
+import { createServer, type Server, type Socket } from "node:net";
+import { assert } from "../base/assert.ts";
+import type { ByteStream, ListenAddress, Listener, Net } from "./runtime.ts";
+
+/** Connections that the kernel holds before we take them; it clips the number to its own bound. */
+const BACKLOG = 1024;
+
+export const nodeNet: Net = { listen };
+
+async function listen(address: ListenAddress, accept: (stream: ByteStream) => void): Promise<Listener> {
+  // Half-open: a peer that has finished sending still gets its answers, and `end` is ours to call.
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(streamOfSocket(socket)));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ ...address, backlog: BACKLOG }, () => {
+      server.removeListener("error", reject);
+      resolve();
+    });
+  });
+  // An error of a listening server is one of accepting a connection (EMFILE, ECONNABORTED): the next one may succeed.
+  server.on("error", () => {});
+  return new NodeListener(server);
+}
+
+class NodeListener implements Listener {
+  readonly port: number;
+  private readonly server: Server;
+
+  constructor(server: Server) {
+    this.server = server;
+    const bound = server.address();
+    this.port = bound !== null && typeof bound === "object" ? bound.port : 0;
+  }
+
+  close(): Promise<void> {
+    // The callback waits for the last connection; connections have owners of their own, so only the end of listening is ours.
+    if (this.server.listening) this.server.close();
+    return Promise.resolve();
+  }
+}
+
+/** A connected socket as a ByteStream; also a TLS one, whose handshake is done. Takes the socket over. */
+export const streamOfSocket = (socket: Socket): ByteStream => new SocketStream(socket);
+
+const nothing = (): void => {};
+
+class SocketStream implements ByteStream {
+  readonly remoteAddress: string;
+  onData: (chunk: Buffer) => void = nothing;
+  onEnd: () => void = nothing;
+  onClose: (error?: Error) => void = nothing;
+  private readonly socket: Socket;
+  private error: Error | undefined;
+  private ended = false;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    this.remoteAddress = addressOf(socket);
+    // Reading starts on a later tick, so who takes the stream has set its handlers by then.
+    socket.on("data", (chunk: Buffer) => this.onData(chunk));
+    socket.on("end", () => this.onEnd());
+    socket.on("error", (error) => {
+      this.error ??= error;
+    });
+    socket.on("close", () => (this.error === undefined ? this.onClose() : this.onClose(this.error)));
+  }
+
+  get pendingBytes(): number {
+    return this.socket.writableLength;
+  }
+
+  write(bytes: Uint8Array, written?: () => void): void {
+    assert(!this.ended, "nothing is written to a stream that was ended");
+    // Node calls back on a later tick also when the socket is gone, and then once with an error that onClose tells of.
+    if (written === undefined) this.socket.write(bytes);
+    else this.socket.write(bytes, () => written());
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
+  end(): void {
+    this.ended = true;
+    this.socket.end();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+}
+
+/** "10.0.0.1:51234", "[::1]:51234"; "unix" for a unix socket, whose peers have no address. */
+function addressOf(socket: Socket): string {
+  const { remoteAddress, remotePort } = socket;
+  if (remoteAddress === undefined) return "unix";
+  return remoteAddress.includes(":") ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+}

@@ -1,0 +1,67 @@
+/**
+ * Chooses how a file is written: in the event loop (one system call, no thread in between) while a write is short enough not to
+ * hold anything up, in the thread pool otherwise. It learns from the times of the writes themselves:
+ *
+ *   pooled ── a write took < limit ──► blocking ── average of writes ≥ limit ──► pooled
+ *   pooled ── nothing learnt for an interval ──► one blocking write as a probe (a pooled write's time includes waiting for the
+ *             pool and the loop, so it can look slow on a quick disk); the interval doubles while probes are slow
+ *
+ * Measured (4 KiB, O_DSYNC, a sync of 80 µs): blocking 78 µs and 28 µs of CPU, pooled 111 and 58.
+ */
+export const BLOCKING_MS_MAX = 0.4;
+/** A larger write says nothing about the sync, and would hold up the loop. */
+export const BLOCKING_BYTES_MAX = 256 * 1024;
+const PROBE_INTERVAL_MS_MIN = 1000;
+const PROBE_INTERVAL_MS_MAX = 64_000;
+/** Weight of the newest write: one of 4 ms among quick ones is enough to leave the loop. */
+const NEWEST_WEIGHT = 1 / 8;
+
+export class WritePace {
+  private blocking = false;
+  private averageMs = 0;
+  private probeIntervalMs = PROBE_INTERVAL_MS_MIN;
+  private probeAtMs: number;
+
+  constructor(nowMs: number) {
+    this.probeAtMs = nowMs + PROBE_INTERVAL_MS_MIN;
+  }
+
+  /** Whether a write of `bytes` that begins now should hold the event loop. */
+  shouldBlock(bytes: number, nowMs: number): boolean {
+    if (bytes > BLOCKING_BYTES_MAX) return false;
+    return this.blocking || nowMs >= this.probeAtMs;
+  }
+
+  /** A write that blocked is done. */
+  blocked(startMs: number, endMs: number): void {
+    const elapsedMs = endMs - startMs;
+    if (this.blocking) {
+      this.averageMs += (elapsedMs - this.averageMs) * NEWEST_WEIGHT;
+      if (this.averageMs >= BLOCKING_MS_MAX) this.leaveLoop(endMs);
+      return;
+    }
+    if (elapsedMs < BLOCKING_MS_MAX) {
+      this.enterLoop(elapsedMs);
+    } else {
+      this.probeIntervalMs = Math.min(this.probeIntervalMs * 2, PROBE_INTERVAL_MS_MAX);
+      this.probeAtMs = endMs + this.probeIntervalMs;
+    }
+  }
+
+  /** A write in the pool is done. */
+  pooled(bytes: number, startMs: number, endMs: number): void {
+    if (this.blocking || bytes > BLOCKING_BYTES_MAX) return;
+    if (endMs - startMs < BLOCKING_MS_MAX) this.enterLoop(endMs - startMs);
+  }
+
+  private enterLoop(elapsedMs: number): void {
+    this.blocking = true;
+    this.averageMs = elapsedMs;
+    this.probeIntervalMs = PROBE_INTERVAL_MS_MIN;
+  }
+
+  private leaveLoop(nowMs: number): void {
+    this.blocking = false;
+    this.probeAtMs = nowMs + this.probeIntervalMs;
+  }
+}
