@@ -1,0 +1,173 @@
+import { assert } from "../../base/assert.ts";
+import type { DbError } from "../../base/errors.ts";
+import type { Revision } from "../../base/ids.ts";
+import type { Random, Timer, Timers } from "../../runtime/runtime.ts";
+import type { Change, CommitListener, CommittedRevision } from "../changes.ts";
+import type { WatchSink, WatchStream } from "../engine.ts";
+import { CatchUp, type WatchSource } from "./catch-up.ts";
+import { IntervalIndex } from "./interval-index.ts";
+import { type RecentBounds, RecentRevisions } from "./recent-revisions.ts";
+import { HubStream } from "./stream.ts";
+import { WatchEvent } from "./watch-event.ts";
+import type { Watcher } from "./watcher.ts";
+
+export interface WatchSettings {
+  /** Every so often a quiet watcher that asked for it is told how far it is (W14); up to a tenth is added at random. */
+  readonly progressIntervalMs: number;
+  /** A response is cut into fragments at about this size where the client allows it. */
+  readonly fragmentBytes: number;
+  readonly watchersMax: number;
+  readonly recent: RecentBounds;
+  /** Reads of history under way at once. */
+  readonly readsMax: number;
+}
+
+export const defaultWatchSettings: WatchSettings = {
+  progressIntervalMs: 600_000,
+  fragmentBytes: (3 << 19) + (512 << 10),
+  watchersMax: 1_000_000,
+  recent: { revisionsMax: 8192, bytesMax: 8 << 20 },
+  readsMax: 4,
+};
+
+/**
+ * All watchers of a branch. Invariants:
+ *   - a watcher gets each committed change that it wants from its start on, once, in (revision, sub) order (W13);
+ *   - all of a revision comes in one message, or in fragments of one (W12);
+ *   - nothing above the committed revision is told;
+ *   - a slow client holds no memory here but its watchers: what it misses is read again when it takes messages (W19).
+ * Everything but reads of the tree happens within one turn: a watcher that has reached `told` goes live in that turn, and no
+ * commit falls in between.
+ */
+export class WatchHub implements CommitListener {
+  readonly #runtime: { timers: Timers; random: Random };
+  readonly #settings: WatchSettings;
+  readonly #index = new IntervalIndex<Watcher>();
+  readonly #recent: RecentRevisions;
+  readonly #catchUp: CatchUp;
+  readonly #streams = new Set<HubStream>();
+  /** Watchers that the commit being told has events for. */
+  readonly #touched: Watcher[] = [];
+  #watchers = 0;
+  #told: Revision;
+  #failed: DbError | null = null;
+
+  /** `told`: the committed revision at this moment; `committed` will be called for each one after it. */
+  constructor(
+    source: WatchSource & { readonly told: Revision },
+    runtime: { timers: Timers; random: Random },
+    settings: WatchSettings = defaultWatchSettings,
+  ) {
+    this.#runtime = runtime;
+    this.#settings = settings;
+    this.#told = source.told;
+    this.#recent = new RecentRevisions(source.told + 1, settings.recent);
+    const { timers } = runtime;
+    this.#catchUp = new CatchUp({ source, recent: this.#recent, timers, port: this, readsMax: settings.readsMax });
+  }
+
+  /** The newest revision that watchers have been told of. */
+  get told(): Revision {
+    return this.#told;
+  }
+
+  get fragmentBytes(): number {
+    return this.#settings.fragmentBytes;
+  }
+
+  get isFull(): boolean {
+    return this.#watchers >= this.#settings.watchersMax;
+  }
+
+  get stats(): { streams: number; watchers: number } {
+    return { streams: this.#streams.size, watchers: this.#watchers };
+  }
+
+  open(sink: WatchSink): WatchStream {
+    const stream = new HubStream(this, sink);
+    this.#streams.add(stream);
+    if (this.#failed !== null) stream.fail(this.#failed);
+    return stream;
+  }
+
+  committed(revisions: readonly CommittedRevision[]): void {
+    for (const { revision, changes } of revisions) this.#gather(revision, changes);
+    for (const watcher of this.#touched) this.#deliver(watcher);
+    this.#touched.length = 0;
+  }
+
+  #gather(revision: Revision, changes: readonly Change[]): void {
+    const events: WatchEvent[] = [];
+    for (const { key, deleted, kv, prev } of changes) {
+      const event = new WatchEvent({ key, revision, deleted, kv, prev });
+      events.push(event);
+      this.#index.stab(key, (watcher) => {
+        if (revision < watcher.next || !watcher.wants(event)) return;
+        if (watcher.pending.length === 0) this.#touched.push(watcher);
+        watcher.pending.push(event);
+      });
+    }
+    this.#recent.push(revision, events);
+    this.#told = revision;
+  }
+
+  #deliver(watcher: Watcher): void {
+    const events = watcher.pending.slice();
+    watcher.pending.length = 0;
+    if (watcher.state !== "live") return;
+    if (watcher.stream.congested) {
+      this.#index.remove(watcher.from, watcher.to, watcher);
+      watcher.state = "behind";
+      watcher.next = events[0]!.revision;
+      return;
+    }
+    watcher.stream.sendEvents(watcher, events, this.#told);
+  }
+
+  /**
+   * Watchers that are behind and need what is gone are told when they next read on; those that wait for a client to take messages are
+   * told then.
+   */
+  compacted(_revision: Revision): void {
+    for (const stream of this.#streams) {
+      if (stream.congested) continue;
+      for (const watcher of stream.watchers.values()) this.catchUp(watcher);
+    }
+  }
+
+  add(watcher: Watcher): void {
+    assert(watcher.state === "behind", "a watcher begins behind");
+    this.#watchers++;
+  }
+
+  remove(watcher: Watcher): void {
+    if (watcher.state === "live") this.#index.remove(watcher.from, watcher.to, watcher);
+    assert(watcher.state !== "closed", "a watcher is removed once");
+    watcher.state = "closed";
+    this.#watchers--;
+  }
+
+  removeStream(stream: HubStream): void {
+    this.#streams.delete(stream);
+  }
+
+  catchUp(watcher: Watcher): void {
+    this.#catchUp.run(watcher);
+  }
+
+  goLive(watcher: Watcher): void {
+    watcher.state = "live";
+    this.#index.add(watcher.from, watcher.to, watcher);
+  }
+
+  startProgressTimer(fire: () => void): Timer {
+    const interval = this.#settings.progressIntervalMs;
+    return this.#runtime.timers.set(interval * (1 + this.#runtime.random.float() / 10), fire, { background: true });
+  }
+
+  /** The branch closes: every stream ends with `error`, and so does each one opened later. */
+  fail(error: DbError): void {
+    this.#failed = error;
+    for (const stream of [...this.#streams]) stream.fail(error);
+  }
+}
