@@ -12,6 +12,9 @@ export class NodeDisk implements Disk {
   private bootIdentity: string | null = null;
 
   async open(path: string, options: { create: boolean; sync?: boolean }): Promise<DiskFile | null> {
+    if (options.sync === true && constants.O_DSYNC === undefined) {
+      throw new DiskError(`cannot open the file ${path}: this system has no O_DSYNC`, "ENOSYS");
+    }
     const flags =
       constants.O_RDWR | (options.create ? constants.O_CREAT : 0) | (options.sync === true ? constants.O_DSYNC : 0);
     const handle = await openOrMissing(path, flags);

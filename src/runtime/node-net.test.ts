@@ -1,0 +1,141 @@
+import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { test } from "node:test";
+import { AssertionError } from "../base/assert.ts";
+import { nodeNet } from "./node-net.ts";
+import type { ByteStream } from "./runtime.ts";
+
+/** A listener on a free port; `take` gives the next connection. */
+async function listening() {
+  const waiting: ((stream: ByteStream) => void)[] = [];
+  const listener = await nodeNet.listen({ host: "127.0.0.1", port: 0 }, (stream) => waiting.shift()?.(stream));
+  const take = () => new Promise<ByteStream>((resolve) => waiting.push(resolve));
+  return { listener, take };
+}
+
+test("bytes go both ways, and a peer that has finished sending still gets its answer", async () => {
+  const { listener, take } = await listening();
+  await using _ = { [Symbol.asyncDispose]: () => listener.close() };
+  const events: string[] = [];
+  const taken = take();
+  const client = connect({ port: listener.port, host: "127.0.0.1" });
+  const stream = await taken;
+  match(stream.remoteAddress, /^127\.0\.0\.1:\d+$/);
+  const closed = new Promise<void>((resolve) => {
+    stream.onData = (chunk) => events.push(`data ${chunk}`);
+    stream.onClose = (error) => {
+      events.push(`close ${error === undefined}`);
+      resolve();
+    };
+    stream.onEnd = () => {
+      events.push("end");
+      stream.write(Buffer.from("answer"), () => events.push("written"));
+      ok(!events.includes("written"), "never from within the method");
+      stream.end();
+      throws(() => stream.write(Buffer.from("more")), AssertionError);
+    };
+  });
+  client.end("question");
+  equal(await text(client), "answer");
+  await closed;
+  deepEqual(events, ["data question", "end", "written", "close true"]);
+});
+
+test("a peer that does not read leaves bytes pending; destroying frees them and calls back", async () => {
+  const { listener, take } = await listening();
+  const taken = take();
+  const client = connect({ port: listener.port, host: "127.0.0.1" });
+  client.pause();
+  client.on("error", () => {});
+  const stream = await taken;
+  let closes = 0;
+  const closed = new Promise<void>((resolve) => {
+    stream.onClose = () => {
+      closes++;
+      resolve();
+    };
+  });
+  let written = 0;
+  const bytes = Buffer.alloc(4 << 20);
+  for (let n = 0; n < 4; n++) stream.write(bytes, () => written++);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  ok(stream.pendingBytes > 4 << 20, `${stream.pendingBytes} pending`);
+  ok(written < 4);
+  stream.destroy();
+  await closed;
+  await new Promise((resolve) => setImmediate(resolve));
+  equal(written, 4);
+  stream.write(Buffer.from("late"), () => written++);
+  await new Promise((resolve) => setImmediate(resolve));
+  equal(written, 5);
+  equal(closes, 1);
+  client.destroy();
+  await listener.close();
+});
+
+test("a paused stream gives nothing until it is resumed", async () => {
+  const { listener, take } = await listening();
+  const taken = take();
+  const client = connect({ port: listener.port, host: "127.0.0.1" });
+  const stream = await taken;
+  let got = "";
+  let more = () => {};
+  stream.onData = (chunk) => {
+    got += chunk;
+    more();
+  };
+  stream.pause();
+  client.write("abc");
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  equal(got, "");
+  const arrived = new Promise<void>((resolve) => (more = resolve));
+  stream.resume();
+  await arrived;
+  equal(got, "abc");
+  stream.destroy();
+  client.destroy();
+  await listener.close();
+});
+
+test("a reset peer ends in onClose with the error", async () => {
+  const { listener, take } = await listening();
+  const taken = take();
+  const client = connect({ port: listener.port, host: "127.0.0.1" });
+  const stream = await taken;
+  const closed = new Promise<Error | undefined>((resolve) => (stream.onClose = resolve));
+  client.resetAndDestroy();
+  const error = await closed;
+  ok(error instanceof Error && "code" in error && error.code === "ECONNRESET");
+  await listener.close();
+});
+
+test("a port that is taken is refused with the system's code; a closed listener frees it", async () => {
+  const { listener } = await listening();
+  const again = () => nodeNet.listen({ host: "127.0.0.1", port: listener.port }, () => {});
+  await rejects(again(), { code: "EADDRINUSE" });
+  await listener.close();
+  await listener.close();
+  await (await again()).close();
+});
+
+test("unix sockets by path", { skip: process.platform === "win32" }, async () => {
+  const directory = await mkdtemp(join(tmpdir(), "t4-net-"));
+  const path = join(directory, "socket");
+  const taken = Promise.withResolvers<ByteStream>();
+  const listener = await nodeNet.listen({ path }, taken.resolve);
+  equal(listener.port, 0);
+  const client = connect({ path });
+  const stream = await taken.promise;
+  equal(stream.remoteAddress, "unix");
+  stream.write(Buffer.from("hello"));
+  equal(String((await once(client, "data"))[0]), "hello");
+  stream.destroy();
+  client.destroy();
+  await listener.close();
+  await rm(directory, { recursive: true });
+});

@@ -1,0 +1,56 @@
+import { equal } from "node:assert/strict";
+import { test } from "node:test";
+import { BLOCKING_BYTES_MAX, WritePace } from "./write-pace.ts";
+
+/** A disk on which every write takes `writeMs`, and the pool adds `poolMs`; returns how many of `count` writes blocked. */
+function run(pace: WritePace, disk: { startMs: number; writeMs: number; poolMs: number; count: number }) {
+  let nowMs = disk.startMs;
+  let blocked = 0;
+  for (let n = 0; n < disk.count; n++) {
+    const startMs = nowMs;
+    if (pace.shouldBlock(4096, startMs)) {
+      nowMs += disk.writeMs;
+      pace.blocked(startMs, nowMs);
+      blocked++;
+    } else {
+      nowMs += disk.writeMs + disk.poolMs;
+      pace.pooled(4096, startMs, nowMs);
+    }
+  }
+  return { blocked, nowMs };
+}
+
+test("a quick disk is written in the loop after one write that showed it", () => {
+  equal(run(new WritePace(0), { startMs: 0, writeMs: 0.08, poolMs: 0.03, count: 100 }).blocked, 99);
+});
+
+test("a quick disk behind a slow pool is found by a probe", () => {
+  const pace = new WritePace(0);
+  equal(run(pace, { startMs: 0, writeMs: 0.08, poolMs: 5, count: 150 }).blocked, 0);
+  equal(run(pace, { startMs: 1000, writeMs: 0.08, poolMs: 5, count: 100 }).blocked, 100);
+});
+
+test("a slow disk is probed ever more rarely", () => {
+  const pace = new WritePace(0);
+  const { blocked, nowMs } = run(pace, { startMs: 0, writeMs: 10, poolMs: 0.03, count: 12_000 });
+  // At 1, 3, 7, 15, 31, 63 s and then every 64 s: two minutes hold one or two more.
+  equal(nowMs > 120_000 && nowMs < 127_000, true);
+  equal(blocked, 6);
+});
+
+test("a disk that becomes slow is left at once, one that becomes quick again is noticed", () => {
+  const pace = new WritePace(0);
+  let { nowMs } = run(pace, { startMs: 0, writeMs: 0.08, poolMs: 0.03, count: 100 });
+  const slow = run(pace, { startMs: nowMs, writeMs: 20, poolMs: 0.03, count: 40 });
+  equal(slow.blocked, 1);
+  nowMs = slow.nowMs;
+  equal(run(pace, { startMs: nowMs, writeMs: 0.08, poolMs: 0.03, count: 100 }).blocked, 99);
+});
+
+test("large writes neither block nor teach", () => {
+  const pace = new WritePace(0);
+  pace.pooled(BLOCKING_BYTES_MAX + 1, 0, 0.01);
+  equal(pace.shouldBlock(4096, 0.02), false);
+  equal(pace.shouldBlock(BLOCKING_BYTES_MAX + 1, 5000), false);
+  equal(pace.shouldBlock(BLOCKING_BYTES_MAX, 5000), true);
+});
