@@ -1,0 +1,150 @@
+/** How the text of a setting is read. Each throws an Error that says what is expected, without naming the setting. */
+export interface Kind<T> {
+  /** Shown in --help: "duration", "bytes" … */
+  readonly name: string;
+  parse(text: string): T;
+}
+
+export const textKind: Kind<string> = { name: "text", parse: (text) => text };
+
+export const booleanKind: Kind<boolean> = {
+  name: "bool",
+  parse(text) {
+    if (/^(true|1|t|yes|)$/i.test(text)) return true;
+    if (/^(false|0|f|no)$/i.test(text)) return false;
+    throw new Error(`expected true or false, not "${text}"`);
+  },
+};
+
+export function oneOf<const T extends string>(...values: T[]): Kind<T> {
+  return {
+    name: values.join("|"),
+    parse(text) {
+      const value = values.find((v) => v === text);
+      if (value === undefined) throw new Error(`expected ${values.join(" or ")}, not "${text}"`);
+      return value;
+    },
+  };
+}
+
+export function integerKind(bounds: { min: number; max: number }): Kind<number> {
+  return {
+    name: "number",
+    parse(text) {
+      const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+      return withinBounds(value, text, bounds, "a whole number");
+    },
+  };
+}
+
+function withinBounds(value: number, text: string, bounds: { min: number; max: number }, what: string): number {
+  if (Number.isNaN(value)) throw new Error(`expected ${what}, not "${text}"`);
+  if (value < bounds.min || value > bounds.max) {
+    throw new Error(`${text} is outside ${bounds.min} to ${bounds.max}`);
+  }
+  return value;
+}
+
+const BYTE_UNITS: Record<string, number> = {
+  "": 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 1 << 10,
+  mi: 1 << 20,
+  gi: 1 << 30,
+};
+
+/** "1572864", "64MiB", "10GiB", "5MB". */
+export function bytesKind(bounds: { min: number; max: number }): Kind<number> {
+  return {
+    name: "bytes",
+    parse(text) {
+      const match = /^(\d{1,16})\s*(?:([kmgt]i?)?b?)$/i.exec(text.trim());
+      const unit = BYTE_UNITS[(match?.[2] ?? "").toLowerCase()];
+      const value = match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit;
+      return withinBounds(value, text, bounds, 'bytes such as "64MiB"');
+    },
+  };
+}
+
+const DURATION_UNITS: Record<string, number> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Go's durations: "5s", "1h30m", "100ms", "1.5s", "0". In milliseconds. */
+export function durationKind(bounds: { min: number; max: number }): Kind<number> {
+  return {
+    name: "duration",
+    parse(text) {
+      return withinBounds(parseDuration(text), text, bounds, 'a duration such as "5s" or "1h30m"');
+    },
+  };
+}
+
+function parseDuration(text: string): number {
+  if (text === "0") return 0;
+  if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(text)) return Number.NaN;
+  let total = 0;
+  for (const [, digits, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {
+    total += Number(digits) * DURATION_UNITS[unit!]!;
+  }
+  return total;
+}
+
+export type ClientUrl =
+  | { readonly scheme: "http"; readonly host: string; readonly port: number; readonly text: string }
+  | { readonly scheme: "unix"; readonly path: string; readonly text: string };
+
+/** Comma-separated URLs to listen on: http://HOST:PORT, unix:///PATH. */
+export const listenUrlsKind: Kind<ClientUrl[]> = {
+  name: "urls",
+  parse(text) {
+    return text.split(",").map((part) => parseListenUrl(part.trim()));
+  },
+};
+
+function parseListenUrl(text: string): ClientUrl {
+  if (/^unixs?:\/\//.test(text)) {
+    if (text.startsWith("unixs:")) throw new Error(`"${text}": TLS is not available yet; use unix://`);
+    const path = text.slice("unix://".length);
+    if (path === "") throw new Error(`"${text}": the socket's path is missing`);
+    return { scheme: "unix", path, text };
+  }
+  const url = parseHttpUrl(text);
+  if (url.protocol === "https:") throw new Error(`"${text}": TLS is not available yet; use http://`);
+  if (!/:\d+$/.test(text.replace(/\/$/, ""))) throw new Error(`"${text}": the port is missing`);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  if (/[a-z]/i.test(host) && host !== "localhost" && !host.includes(":")) {
+    throw new Error(`"${text}": listen on an IP address or localhost`);
+  }
+  return { scheme: "http", host, port: Number(url.port || "80"), text: text.replace(/\/$/, "") };
+}
+
+function parseHttpUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
+    throw new Error(`expected a URL such as http://127.0.0.1:2379, not "${text}"`);
+  }
+  if (url.pathname !== "/" || url.search !== "" || url.hash !== "" || url.username !== "") {
+    throw new Error(`"${text}": only scheme, host and port`);
+  }
+  return url;
+}
+
+/** Comma-separated URLs that clients are told. */
+export const advertiseUrlsKind: Kind<string[]> = {
+  name: "urls",
+  parse(text) {
+    const urls = text.split(",").map((part) => part.trim().replace(/\/$/, ""));
+    for (const url of urls) if (!url.startsWith("unix://")) parseHttpUrl(url);
+    return urls;
+  },
+};

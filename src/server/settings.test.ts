@@ -1,0 +1,79 @@
+import { deepEqual, equal, throws } from "node:assert/strict";
+import { test } from "node:test";
+import { resolveSettings } from "./settings.ts";
+
+const none = { flags: {}, env: {}, file: null };
+const refuses = (sources: Partial<Parameters<typeof resolveSettings>[0]>, text: string) =>
+  throws(() => resolveSettings({ ...none, ...sources }), { name: "SettingsError", message: text });
+
+test("with nothing given, the defaults hold", () => {
+  const { settings, warnings } = resolveSettings(none);
+  equal(settings["data-dir"], "t4-data");
+  equal(settings["max-request-bytes"], 1_572_864);
+  equal(settings["watch-progress-notify-interval"], 600_000);
+  equal(settings.durability, undefined);
+  deepEqual(settings["listen-client-urls"], [
+    { scheme: "http", host: "127.0.0.1", port: 2379, text: "http://127.0.0.1:2379" },
+  ]);
+  deepEqual(warnings, []);
+});
+
+test("a flag goes before the environment, that before the file", () => {
+  const file = { path: "t4.yaml", values: { name: "file", store: "memory:", "max-txn-ops": 7 } };
+  const env = { ETCD_NAME: "env", T4_STORE: "file:///env", T4_NAME: "not read" };
+  const { settings } = resolveSettings({ flags: { name: "flag" }, env, file });
+  deepEqual([settings.name, settings.store, settings["max-txn-ops"]], ["flag", "file:///env", 7]);
+});
+
+test("durations and sizes are read as Go and people write them", () => {
+  const flags = {
+    "request-timeout": "1h1m1.5s",
+    "memtable-bytes": "2 MiB",
+    "upload-bytes": "5MB",
+    "upload-age": "100ms",
+  };
+  const { settings } = resolveSettings({ ...none, flags });
+  deepEqual(
+    [settings["request-timeout"], settings["memtable-bytes"], settings["upload-bytes"], settings["upload-age"]],
+    [3_661_500, 2 << 20, 5_000_000, 100],
+  );
+});
+
+test("what is wrong is named in one line", () => {
+  refuses({ flags: { "max-txn-ops": "0" } }, "--max-txn-ops: 0 is outside 1 to 100000");
+  refuses({ env: { T4_DURABILITY: "both" } }, 'T4_DURABILITY: expected object or local, not "both"');
+  refuses(
+    { flags: { "request-timeout": "7" } },
+    '--request-timeout: expected a duration such as "5s" or "1h30m", not "7"',
+  );
+  refuses(
+    { flags: { "listen-client-urls": "http://127.0.0.1" } },
+    '--listen-client-urls: "http://127.0.0.1": the port is missing',
+  );
+  refuses(
+    { flags: { "listen-client-urls": "https://127.0.0.1:1" } },
+    '--listen-client-urls: "https://127.0.0.1:1": TLS is not available yet; use http://',
+  );
+  refuses(
+    { flags: { "listen-client-urls": "http://a.example:1" } },
+    '--listen-client-urls: "http://a.example:1": listen on an IP address or localhost',
+  );
+  refuses(
+    { flags: { "advertise-client-urls": "nowhere" } },
+    '--advertise-client-urls: expected a URL such as http://127.0.0.1:2379, not "nowhere"',
+  );
+  refuses({ flags: { "upload-bytes": "1GiB" } }, "--upload-bytes: must not be over --upload-bytes-max");
+  refuses({ file: { path: "x.yaml", values: { nmae: "a" } } }, "nmae in x.yaml: there is no such setting");
+  refuses(
+    { file: { path: "x.yaml", values: { name: {} } } },
+    "name in x.yaml: expected a text, number, true, false or a list of texts",
+  );
+});
+
+test("a flag of etcd's without meaning here is accepted with a warning", () => {
+  const { warnings } = resolveSettings({ ...none, flags: { "heartbeat-interval": "100" }, env: { ETCD_WAL_DIR: "w" } });
+  deepEqual(warnings, [
+    "--heartbeat-interval has no effect: there is no consensus cluster",
+    "--wal-dir has no effect: the local log lies in the data directory",
+  ]);
+});

@@ -1,0 +1,230 @@
+import { messageOf } from "../base/errors.ts";
+import {
+  advertiseUrlsKind,
+  booleanKind,
+  bytesKind,
+  durationKind,
+  integerKind,
+  type Kind,
+  listenUrlsKind,
+  oneOf,
+  textKind,
+} from "./setting-kinds.ts";
+
+const GiB = 2 ** 30;
+const YEAR_MS = 366 * 86_400_000;
+
+interface Setting<T> {
+  readonly kind: Kind<T>;
+  /** As text, read by `kind`; undefined: not set. */
+  readonly byDefault: string | undefined;
+  /** A flag of etcd's, with its name, meaning and ETCD_ variable; else one of ours, with a T4_ variable. */
+  readonly etcd: boolean;
+  readonly help: string;
+}
+
+type Declared<T, D> = Setting<T> & { readonly byDefault: D };
+
+const etcd = <T, D extends string | undefined>(kind: Kind<T>, byDefault: D, help: string): Declared<T, D> => ({
+  kind,
+  byDefault,
+  etcd: true,
+  help,
+});
+const ours = <T, D extends string | undefined>(kind: Kind<T>, byDefault: D, help: string): Declared<T, D> => ({
+  kind,
+  byDefault,
+  etcd: false,
+  help,
+});
+
+/** Every setting of `t4 run`, by its flag's name: flag, environment variable and key of the configuration file alike. */
+export const runSettings = {
+  name: etcd(textKind, undefined, "name of this node (default: a random one, kept in the data directory)"),
+  "data-dir": etcd(textKind, "t4-data", "directory for what this node keeps on its own disk"),
+  store: ours(
+    textKind,
+    undefined,
+    "where the data lives: file:///DIR, s3://BUCKET/PREFIX?…, memory: (default: DATA-DIR/store)",
+  ),
+  durability: ours(
+    oneOf("object", "local"),
+    undefined,
+    "what an acknowledgement means: object (default with a remote store) or local",
+  ),
+  "read-proof": ours(oneOf("term", "bucket"), "term", "how a linearizable read proves leadership in object durability"),
+  "force-takeover": ours(
+    booleanKind,
+    "false",
+    "take a local branch over from another disk; what it has not uploaded is lost",
+  ),
+  "listen-client-urls": etcd(listenUrlsKind, "http://127.0.0.1:2379", "addresses to serve clients on"),
+  "advertise-client-urls": etcd(
+    advertiseUrlsKind,
+    undefined,
+    "addresses that clients are told (default: the ones listened on)",
+  ),
+  "max-request-bytes": etcd(bytesKind({ min: 1024, max: GiB }), "1572864", "largest request"),
+  "max-txn-ops": etcd(integerKind({ min: 1, max: 100_000 }), "128", "most operations in a transaction"),
+  "max-concurrent-streams": etcd(
+    integerKind({ min: 1, max: 0xffffffff }),
+    "100000",
+    "most concurrent streams of a connection",
+  ),
+  "watch-progress-notify-interval": etcd(
+    durationKind({ min: 100, max: YEAR_MS }),
+    "10m",
+    "how often quiet watchers are told how far they are",
+  ),
+  "grpc-keepalive-min-time": etcd(durationKind({ min: 0, max: YEAR_MS }), "5s", "least time between a client's pings"),
+  "grpc-keepalive-interval": etcd(
+    durationKind({ min: 0, max: YEAR_MS }),
+    "2h",
+    "how often a quiet connection is pinged; 0: never",
+  ),
+  "grpc-keepalive-timeout": etcd(durationKind({ min: 1, max: YEAR_MS }), "20s", "how long a ping may stay unanswered"),
+  "log-level": etcd(oneOf("debug", "info", "warn", "error"), "info", "least level of what is logged"),
+  "log-format": etcd(oneOf("json", "console"), "console", "how a log line is written"),
+  "request-timeout": ours(
+    durationKind({ min: 100, max: YEAR_MS }),
+    "7s",
+    "how long a write may wait to become durable",
+  ),
+  "put-interval-min": ours(
+    durationKind({ min: 0, max: 60_000 }),
+    "0",
+    "least time between two segment uploads; caps the store's bill",
+  ),
+  "upload-age": ours(durationKind({ min: 1, max: 3_600_000 }), "1s", "local: age at which records are uploaded"),
+  "upload-bytes": ours(bytesKind({ min: 1 << 16, max: GiB }), "16MiB", "local: size at which records are uploaded"),
+  "upload-bytes-max": ours(
+    bytesKind({ min: 1 << 20, max: 64 * GiB }),
+    "256MiB",
+    "writes are refused while more than this is not uploaded",
+  ),
+  "memtable-bytes": ours(
+    bytesKind({ min: 1 << 20, max: 4 * GiB }),
+    "64MiB",
+    "state in memory before it is written as a table",
+  ),
+  "checkpoint-interval": ours(
+    durationKind({ min: 1000, max: YEAR_MS }),
+    "15m",
+    "longest time between checkpoints while there are changes",
+  ),
+  "cache-memory-bytes": ours(bytesKind({ min: 1 << 20, max: 1024 * GiB }), "128MiB", "cache of table blocks in memory"),
+} as const;
+
+export type SettingName = keyof typeof runSettings;
+type ValueOf<S> = S extends Setting<infer T> ? T : never;
+export type RunSettings = {
+  readonly [N in SettingName]:
+    | ValueOf<(typeof runSettings)[N]>
+    | ((typeof runSettings)[N]["byDefault"] extends string ? never : undefined);
+};
+
+/** Flags of etcd's that have no meaning here: accepted, with one warning that says why. */
+export const ignoredFlags: Readonly<Record<string, string>> = {
+  "heartbeat-interval": "there is no consensus cluster",
+  "election-timeout": "there is no consensus cluster",
+  "snapshot-count": "checkpoints replace snapshots",
+  "initial-cluster": "nodes find each other through the bucket",
+  "initial-cluster-state": "nodes find each other through the bucket",
+  "initial-cluster-token": "nodes find each other through the bucket",
+  "initial-advertise-peer-urls": "nodes find each other through the bucket",
+  "listen-peer-urls": "nodes find each other through the bucket",
+  "wal-dir": "the local log lies in the data directory",
+  "max-snapshots": "checkpoints replace snapshots",
+  "max-wals": "the local log is trimmed as it is uploaded",
+  "backend-batch-interval": "there is no bbolt backend",
+  "backend-batch-limit": "there is no bbolt backend",
+  "backend-bbolt-freelist-type": "there is no bbolt backend",
+  "strict-reconfig-check": "there is no consensus cluster",
+  "pre-vote": "there is no consensus cluster",
+  logger: "there is one logger",
+};
+
+/** What is wrong with a setting, in one line that names it. The command exits with 2. */
+export class SettingsError extends Error {
+  override readonly name = "SettingsError";
+}
+
+export interface SettingSources {
+  /** By flag name. */
+  flags: Readonly<Record<string, string | undefined>>;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Keys and values of the configuration file; null where there is none. */
+  file: { path: string; values: Readonly<Record<string, unknown>> } | null;
+}
+
+export const variableOf = (name: string, isEtcd: boolean): string =>
+  `${isEtcd ? "ETCD" : "T4"}_${name.toUpperCase().replaceAll("-", "_")}`;
+
+/** Flags before environment before file before default; all checked, and their relations. */
+export function resolveSettings(sources: SettingSources): { settings: RunSettings; warnings: string[] } {
+  const warnings = warningsOf(sources);
+  const values: Record<string, unknown> = {};
+  for (const [name, setting] of Object.entries(runSettings) as [string, Setting<unknown>][]) {
+    const found = find(name, setting, sources);
+    values[name] = found === undefined ? undefined : parse(setting, found);
+  }
+  const settings = values as unknown as RunSettings;
+  checkRelations(settings);
+  return { settings, warnings };
+}
+
+interface Found {
+  text: string;
+  /** "--store", "T4_STORE", "store in t4.yaml" */
+  where: string;
+}
+
+function find(name: string, setting: Setting<unknown>, { flags, env, file }: SettingSources): Found | undefined {
+  const flag = flags[name];
+  if (flag !== undefined) return { text: flag, where: `--${name}` };
+  const variable = variableOf(name, setting.etcd);
+  const fromEnv = env[variable];
+  if (fromEnv !== undefined) return { text: fromEnv, where: variable };
+  const inFile = file?.values[name];
+  if (file !== null && inFile !== undefined && inFile !== null) {
+    return { text: textOfFileValue(inFile, `${name} in ${file.path}`), where: `${name} in ${file.path}` };
+  }
+  return setting.byDefault === undefined ? undefined : { text: setting.byDefault, where: `the default of --${name}` };
+}
+
+function textOfFileValue(value: unknown, where: string): string {
+  if (Array.isArray(value) && value.every((v) => typeof v === "string")) return value.join(",");
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return String(value);
+  throw new SettingsError(`${where}: expected a text, number, true, false or a list of texts`);
+}
+
+function parse(setting: Setting<unknown>, { text, where }: Found): unknown {
+  try {
+    return setting.kind.parse(text);
+  } catch (error) {
+    throw new SettingsError(`${where}: ${messageOf(error)}`);
+  }
+}
+
+function warningsOf({ flags, env, file }: SettingSources): string[] {
+  const warnings: string[] = [];
+  for (const [name, why] of Object.entries(ignoredFlags)) {
+    const given = flags[name] ?? env[variableOf(name, true)] ?? file?.values[name];
+    if (given !== undefined) warnings.push(`--${name} has no effect: ${why}`);
+  }
+  for (const name of Object.keys(file?.values ?? {})) {
+    if (name in runSettings || name in ignoredFlags) continue;
+    throw new SettingsError(`${name} in ${file!.path}: there is no such setting`);
+  }
+  return warnings;
+}
+
+function checkRelations(settings: RunSettings): void {
+  if (settings["upload-bytes"] > settings["upload-bytes-max"]) {
+    throw new SettingsError("--upload-bytes: must not be over --upload-bytes-max");
+  }
+  if (settings["max-request-bytes"] > settings["upload-bytes-max"]) {
+    throw new SettingsError("--max-request-bytes: must not be over --upload-bytes-max");
+  }
+  if (settings["data-dir"] === "") throw new SettingsError("--data-dir: must not be empty");
+}
