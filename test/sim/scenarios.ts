@@ -1,0 +1,12 @@
+import { journalScenario } from "./scenario-journal.ts";
+import { registerScenario } from "./scenario-register.ts";
+import type { SimulationOptions } from "./simulation.ts";
+
+/** Tells one story from a seed and checks it; fails with a SimulationFailure or an assertion. Resolves with its trace's hash. */
+export type Scenario = (seed: number, options: SimulationOptions) => Promise<string>;
+
+/** What `npm run sim` runs, by name. */
+export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario>([
+  ["register", registerScenario],
+  ["journal", journalScenario],
+]);
