@@ -1,0 +1,170 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { Client, type ClientDuplexStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { CommandError } from "./errors.ts";
+
+export interface ClientOptions {
+  endpoints: readonly string[];
+  dialTimeoutMs: number;
+  commandTimeoutMs: number;
+}
+
+type Method<I extends DescMessage, O extends DescMessage> = DescMethod & { input: I; output: O };
+
+const MESSAGE_BYTES_MAX = 0x7fffffff;
+
+/** Calls a server of etcd's API. Endpoints are tried in order until one can be reached; a call that was sent is never sent again. */
+export class EtcdClient {
+  readonly #options: ClientOptions;
+  #connected: Promise<{ client: Client; endpoint: string }> | null = null;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+  }
+
+  async unary<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    init: MessageInitShape<I>,
+  ): Promise<MessageShape<O>> {
+    const { client } = await this.#connect();
+    return unaryCall(client, method, init, this.#options.commandTimeoutMs);
+  }
+
+  /** The same call on each endpoint by itself. */
+  async unaryOnEach<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    init: MessageInitShape<I>,
+  ): Promise<{ endpoint: string; answer: MessageShape<O> | CommandError }[]> {
+    return Promise.all(
+      this.#options.endpoints.map(async (endpoint) => {
+        const client = dial(endpoint);
+        try {
+          await ready(client, this.#options.dialTimeoutMs);
+          return { endpoint, answer: await unaryCall(client, method, init, this.#options.commandTimeoutMs) };
+        } catch (error) {
+          return { endpoint, answer: error instanceof CommandError ? error : cannotReach([endpoint]) };
+        } finally {
+          client.close();
+        }
+      }),
+    );
+  }
+
+  /** Opens a stream in both directions, without a deadline. */
+  async stream<I extends DescMessage, O extends DescMessage>(method: Method<I, O>): Promise<EtcdStream<I, O>> {
+    const { client } = await this.#connect();
+    const call = client.makeBidiStreamRequest(
+      pathOf(method),
+      (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
+      (bytes: Buffer) => fromBinary(method.output, bytes),
+    );
+    return new EtcdStream(method, call);
+  }
+
+  #connect(): Promise<{ client: Client; endpoint: string }> {
+    this.#connected ??= this.#dialFirst();
+    return this.#connected;
+  }
+
+  async #dialFirst(): Promise<{ client: Client; endpoint: string }> {
+    for (const endpoint of this.#options.endpoints) {
+      const client = dial(endpoint);
+      try {
+        await ready(client, this.#options.dialTimeoutMs);
+        return { client, endpoint };
+      } catch {
+        client.close();
+      }
+    }
+    throw cannotReach(this.#options.endpoints);
+  }
+
+  async close(): Promise<void> {
+    // Only waits for a dial that is bounded by its own timeout; a failed one was reported to who asked for it.
+    await this.#connected?.then(
+      ({ client }) => client.close(),
+      () => {},
+    );
+  }
+}
+
+export class EtcdStream<I extends DescMessage, O extends DescMessage> {
+  readonly #method: Method<I, O>;
+  readonly #call: ClientDuplexStream<MessageShape<I>, MessageShape<O>>;
+
+  constructor(method: Method<I, O>, call: ClientDuplexStream<MessageShape<I>, MessageShape<O>>) {
+    this.#method = method;
+    this.#call = call;
+  }
+
+  send(init: MessageInitShape<I>): void {
+    this.#call.write(create(this.#method.input, init));
+  }
+
+  /** Messages until the server ends the stream; throws CommandError when it fails, ends quietly after `cancel`. */
+  async *messages(): AsyncGenerator<MessageShape<O>> {
+    try {
+      for await (const message of this.#call) yield message as MessageShape<O>;
+    } catch (error) {
+      if ((error as ServiceError).code === status.CANCELLED) return;
+      throw commandError(error as ServiceError);
+    }
+  }
+
+  cancel(): void {
+    this.#call.cancel();
+  }
+}
+
+function dial(endpoint: string): Client {
+  const target = /^unix:\/\//.test(endpoint)
+    ? endpoint.replace("unix://", "unix:")
+    : endpoint.replace(/^http:\/\//, "");
+  if (/^https:\/\//.test(target)) throw new CommandError(`${endpoint}: TLS is not available yet`);
+  return new Client(target, credentials.createInsecure(), {
+    "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
+    "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
+  });
+}
+
+const ready = (client: Client, timeoutMs: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    client.waitForReady(Date.now() + timeoutMs, (error) => (error ? reject(error) : resolve()));
+  });
+
+const cannotReach = (endpoints: readonly string[]): CommandError =>
+  new CommandError(`cannot reach ${endpoints.join(", ")}: is a server running there? (--endpoints)`);
+
+const pathOf = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
+
+function unaryCall<I extends DescMessage, O extends DescMessage>(
+  client: Client,
+  method: Method<I, O>,
+  init: MessageInitShape<I>,
+  timeoutMs: number,
+): Promise<MessageShape<O>> {
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      pathOf(method),
+      (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
+      (bytes: Buffer) => fromBinary(method.output, bytes),
+      create(method.input, init),
+      { deadline: Date.now() + timeoutMs },
+      (error, answer) => (error ? reject(commandError(error)) : resolve(answer!)),
+    );
+  });
+}
+
+function commandError(error: ServiceError): CommandError {
+  if (error.code === status.DEADLINE_EXCEEDED && /^Deadline exceeded/.test(error.details)) {
+    return new CommandError("no answer within --command-timeout; a write may or may not have been carried out");
+  }
+  return new CommandError(error.details === "" ? `gRPC status ${error.code}` : error.details);
+}

@@ -1,0 +1,18 @@
+import type { Command } from "commander";
+import { compactCommand } from "./compact.ts";
+import { completionCommand } from "./completion.ts";
+import { delCommand } from "./del.ts";
+import { getCommand } from "./get.ts";
+import { leaseCommand } from "./lease.ts";
+import { putCommand } from "./put.ts";
+import { statusCommand } from "./status.ts";
+import { txnCommand } from "./txn.ts";
+import { versionCommand } from "./version.ts";
+import { watchCommand } from "./watch.ts";
+
+export function addOnlineCommands(program: Command): void {
+  for (const make of [putCommand, getCommand, delCommand, watchCommand, txnCommand, leaseCommand, compactCommand]) {
+    program.addCommand(make());
+  }
+  program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));
+}

@@ -1,0 +1,38 @@
+import { Command } from "commander";
+import { DeleteRangeResponseSchema, KV } from "../../gen/etcdserverpb/rpc_pb.ts";
+import { online, withConnection } from "../context.ts";
+import { goJson } from "../go-json.ts";
+import { keyRange, type RangeOptions } from "../key-range.ts";
+import { headerFields, pairFields, print, printFields, printPair } from "../output.ts";
+
+export interface DelOptions extends RangeOptions {
+  prevKv?: boolean;
+}
+
+export const addDelOptions = (command: Command): Command =>
+  command
+    .argument("[key]")
+    .argument("[range_end]")
+    .option("--prefix", "keys that begin with KEY")
+    .option("--from-key", "keys from KEY on")
+    .option("--range", "with range_end: delete the range without a warning")
+    .option("--prev-kv", "print the pairs that are deleted");
+
+export const delCommand = (): Command =>
+  addDelOptions(withConnection(new Command("del")))
+    .description("Deletes a key, or a range of keys")
+    .addHelpText("after", "\nExamples:\n  t4 del /config/a\n  t4 del --prefix /config/ --prev-kv")
+    .action(async (_key, _end, options: DelOptions, command: Command) => {
+      const request = { ...keyRange("del", command.args, options), prevKv: options.prevKv ?? false };
+      await online(command, async ({ client, output }) => {
+        const answer = await client.unary(KV.method.deleteRange, request);
+        if (output.format === "json") print(goJson(DeleteRangeResponseSchema, answer));
+        else if (output.format === "fields") {
+          printFields({ ...headerFields(answer.header), Deleted: answer.deleted });
+          for (const kv of answer.prevKvs) printFields(pairFields(kv));
+        } else {
+          print(String(answer.deleted));
+          for (const kv of answer.prevKvs) printPair(kv, output);
+        }
+      });
+    });

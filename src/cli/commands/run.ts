@@ -1,0 +1,71 @@
+import { readFileSync } from "node:fs";
+import { Command, Option } from "commander";
+import { parse as parseYaml } from "yaml";
+import { messageOf } from "../../base/errors.ts";
+import {
+  ignoredFlags,
+  resolveSettings,
+  runSettings,
+  type SettingSources,
+  SettingsError,
+  variableOf,
+} from "../../server/settings.ts";
+import { UsageError } from "../errors.ts";
+
+export function runCommand(): Command {
+  const command = new Command("run")
+    .description("Serves a database from an object store")
+    .option("--config-file <path>", "YAML with settings by the names of the flags (T4_CONFIG_FILE, ETCD_CONFIG_FILE)")
+    .addHelpText(
+      "after",
+      [
+        "\nA setting comes from its flag, else from the environment, else from the file. Flags of etcd's have its names and",
+        "variables (ETCD_…); ours are T4_….",
+        "\nExamples:",
+        "  t4 run",
+        "  t4 run --data-dir /var/lib/t4 --store 's3://bucket/prefix?region=eu-central-1'",
+        "  t4 run --config-file t4.yaml --log-level debug",
+      ].join("\n"),
+    );
+  for (const [name, { kind, byDefault, etcd, help }] of Object.entries(runSettings)) {
+    const shown = byDefault === undefined ? "" : ` (default ${byDefault})`;
+    const value = kind.name === "bool" ? "[bool]" : `<${kind.name}>`;
+    command.addOption(new Option(`--${name} ${value}`, `${help}${shown} [${variableOf(name, etcd)}]`));
+  }
+  for (const name of Object.keys(ignoredFlags)) command.addOption(new Option(`--${name} [value]`).hideHelp());
+  return command.action(async (options: Record<string, string | true>) => {
+    const { settings, warnings } = settingsOf(options);
+    const { serve } = await import("../../server/serve.ts");
+    process.exitCode = await serve(settings, warnings);
+  });
+}
+
+function settingsOf(options: Record<string, string | true>): ReturnType<typeof resolveSettings> {
+  const flags: Record<string, string | undefined> = {};
+  for (const name of [...Object.keys(runSettings), ...Object.keys(ignoredFlags)]) {
+    const value = options[name.replace(/-([a-z])/g, (_match, letter: string) => letter.toUpperCase())];
+    flags[name] = value === true ? "true" : value;
+  }
+  try {
+    const given = options["configFile"] ?? process.env["T4_CONFIG_FILE"] ?? process.env["ETCD_CONFIG_FILE"];
+    const file = typeof given === "string" ? readSettingsFile(given) : null;
+    return resolveSettings({ flags, env: process.env, file });
+  } catch (error) {
+    if (error instanceof SettingsError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function readSettingsFile(path: string): SettingSources["file"] {
+  let values: unknown;
+  try {
+    values = parseYaml(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new UsageError(`--config-file: ${path}: ${messageOf(error).split("\n")[0]}`);
+  }
+  if (values === null) return { path, values: {} };
+  if (typeof values !== "object" || Array.isArray(values)) {
+    throw new UsageError(`--config-file: ${path}: expected names and values`);
+  }
+  return { path, values: values as Record<string, unknown> };
+}

@@ -1,0 +1,50 @@
+import { Command, CommanderError } from "commander";
+import { CommandError, UsageError } from "./errors.ts";
+
+/**
+ * Exit codes: 0 done; 1 the command failed; 2 wrong arguments or settings, found before anything was done. Errors are one line
+ * on standard error.
+ */
+async function main(): Promise<void> {
+  const program = await buildProgram(process.argv[2]);
+  overrideExit(program);
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
+
+/** What is slow to load is loaded for the command that needs it: a server starts without the client, and the other way round. */
+async function buildProgram(wanted: string | undefined): Promise<Command> {
+  const program = new Command("t4")
+    .description("An etcd v3 database whose durable home is a bucket")
+    .addHelpText("after", "\nExamples:\n  t4 run\n  t4 put greeting hello\n  t4 get greeting\n  t4 status");
+  const { runCommand } = await import("./commands/run.ts");
+  program.addCommand(runCommand());
+  if (wanted === "run") return program;
+  const { addOnlineCommands } = await import("./commands/all.ts");
+  addOnlineCommands(program);
+  return program;
+}
+
+function overrideExit(command: Command): void {
+  command.exitOverride();
+  command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "Error: ")) });
+  for (const sub of command.commands) overrideExit(sub);
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof UsageError) {
+    process.stderr.write(`Error: ${error.message}\n`);
+    return 2;
+  }
+  if (error instanceof CommandError) {
+    process.stderr.write(`Error: ${error.message}\n`);
+    return 1;
+  }
+  throw error;
+}
+
+await main();

@@ -1,0 +1,118 @@
+/**
+ * npm run bench -- [--runs N] [--scale F] [--only TEXT] [--out FILE] [local] [object] [start]
+ *
+ * Starts t4 and its peer on this machine, drives both in turn with the same load tools, and prints a table; FILE gets it
+ * as JSON. Each figure is the median of the runs.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { type Case, localCases, objectCases } from "./cases.ts";
+import { median, memoryMiB, run, type Sample } from "./measure.ts";
+import { type Row, type StartTimes, startLines, table } from "./report.ts";
+import {
+  emptied,
+  etcd,
+  goT4OnS3,
+  havePeer,
+  nothing,
+  type System,
+  type SystemSpec,
+  stop,
+  t4,
+  t4OnS3,
+} from "./systems.ts";
+
+const { values: options, positionals } = parseArgs({
+  options: {
+    runs: { type: "string", default: "3" },
+    scale: { type: "string", default: "1" },
+    only: { type: "string", default: "" },
+    out: { type: "string", default: "bench-out/bench.json" },
+  },
+  allowPositionals: true,
+});
+const runs = Number(options.runs);
+const scale = Number(options.scale);
+const parts = positionals.length > 0 ? positionals : ["local", "object", "start"];
+const directory = emptied(join(tmpdir(), "t4-bench"));
+
+for (const peer of ["etcd", "benchmark", "kvload"]) {
+  if (!havePeer(peer)) {
+    console.error(`${peer} is not built: run test/peers/build.sh`);
+    process.exit(1);
+  }
+}
+
+/** All systems run throughout and idle while another is measured; runs alternate between them. */
+async function compare(specs: readonly SystemSpec[], cases: readonly Case[]): Promise<Row[]> {
+  const systems: System[] = [];
+  const rows: Row[] = [];
+  try {
+    for (const [n, spec] of specs.entries()) systems.push(await spec.start(join(directory, `${n}`), 23_000 + 10 * n));
+    for (const one of cases.filter((c) => c.name.includes(options.only))) {
+      rows.push(await measureCase(one, systems));
+      console.error(table(rows.slice(-1)).split("\n").slice(2).join("\n"));
+    }
+  } finally {
+    for (const system of systems) await stop(system);
+  }
+  return rows;
+}
+
+async function measureCase(one: Case, systems: readonly System[]): Promise<Row> {
+  const taking = systems.filter((system) => system.name !== "nothing" || one.limit === true);
+  const samples = new Map<string, Sample[]>(taking.map((system) => [system.name, []]));
+  for (const { name, endpoint, processes } of taking) {
+    if (one.prepare !== undefined && name !== "nothing") await run(one.prepare(endpoint), processes[0]!.pid!);
+  }
+  for (let n = 0; n < runs; n++) {
+    for (const { name, endpoint, processes } of taking) {
+      samples.get(name)!.push(await run(one.load(endpoint, scale), processes[0]!.pid!));
+      await sleep(200);
+    }
+  }
+  const results = taking.map(({ name }) => {
+    const all = samples.get(name)!;
+    return { system: name, median: median(all), rates: all.map((s) => s.opsPerSecond) };
+  });
+  return { case: one, results };
+}
+
+async function startTimes(spec: SystemSpec, port: number): Promise<StartTimes> {
+  const place = emptied(join(directory, `start-${port}`));
+  const times: StartTimes = { afterStopMs: [], afterKillMs: [], idleMiB: 0 };
+  let system = await spec.start(place, port);
+  await sleep(2000);
+  times.idleMiB = memoryMiB(system.processes[0]!.pid!, "VmRSS");
+  for (let n = 0; n < 2 * runs; n++) {
+    const killed = n % 2 === 1;
+    await stop(system, killed ? "SIGKILL" : "SIGTERM");
+    const begun = performance.now();
+    system = await spec.start(place, port);
+    (killed ? times.afterKillMs : times.afterStopMs).push(performance.now() - begun);
+  }
+  await stop(system);
+  return times;
+}
+
+const report: Record<string, unknown> = { node: process.version, runs, scale };
+if (parts.includes("local")) {
+  const rows = await compare([etcd, t4, nothing], localCases);
+  report["local"] = rows;
+  console.log(`\nlocal durability, 256 B values, median of ${runs}\n\n${table(rows)}`);
+}
+if (parts.includes("object") && havePeer("versitygw") && havePeer("t4")) {
+  const rows = await compare([goT4OnS3, t4OnS3], objectCases);
+  report["object"] = rows;
+  console.log(`\nobject durability on an S3 server on loopback, median of ${runs}\n\n${table(rows)}`);
+}
+if (parts.includes("start")) {
+  const times = { etcd: await startTimes(etcd, 23_500), t4: await startTimes(t4, 23_600) };
+  report["start"] = times;
+  console.log(`\n${startLines("etcd", times.etcd)}\n${startLines("t4", times.t4)}`);
+}
+mkdirSync(dirname(options.out), { recursive: true });
+writeFileSync(options.out, JSON.stringify(report, null, 2));
