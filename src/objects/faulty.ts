@@ -126,7 +126,7 @@ export class FaultyStore implements ObjectStore {
   }
 
   async get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
-    const fault = this.#fault("get", key);
+    const fault = this.#fault("get", key, options);
     const object = await this.#read(`get ${key}`, fault, options, (request) =>
       this.#inner.get(key, { ...options, ...request }),
     );
@@ -139,19 +139,19 @@ export class FaultyStore implements ObjectStore {
   }
 
   list(prefix: string, options: ListOptions): Promise<ListPage> {
-    const fault = this.#fault("list", prefix);
+    const fault = this.#fault("list", prefix, options);
     return this.#read(`list ${prefix}`, fault, options, (request) =>
       this.#inner.list(prefix, { ...options, ...request }),
     );
   }
 
   delete(key: ObjectKey, options: RequestOptions): Promise<void> {
-    const fault = this.#fault("delete", key);
+    const fault = this.#fault("delete", key, options);
     return this.#read(`delete ${key}`, fault, options, (request) => this.#inner.delete(key, request));
   }
 
   async put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
-    const fault = this.#fault("put", key);
+    const fault = this.#fault("put", key, options);
     const lost = (why: string): PutOutcome => ({ kind: "unknown", cause: new Error(`put ${key}: ${why} (injected)`) });
     switch (fault?.kind) {
       case "errorBefore":
@@ -184,8 +184,10 @@ export class FaultyStore implements ObjectStore {
     return this.#inner.close();
   }
 
-  #fault(operation: Operation, key: string): Fault | null {
-    return this.#plan({ operation, key, number: this.#requests++ });
+  #fault(operation: Operation, key: string, options: RequestOptions): Fault | null {
+    const fault = this.#plan({ operation, key, number: this.#requests++ });
+    // Who has given up before it began reaches no store that could fail.
+    return options.signal?.aborted ? null : fault;
   }
 
   async #read<T>(
@@ -194,7 +196,10 @@ export class FaultyStore implements ObjectStore {
     options: RequestOptions,
     run: (request: RequestOptions) => Promise<T>,
   ): Promise<T> {
-    const lost = () => new DbError("storeUnavailable", `${what}: no answer (injected)`);
+    const lost = () =>
+      options.signal?.aborted
+        ? new DbError("canceled", `${what}: given up by the caller`)
+        : new DbError("storeUnavailable", `${what}: no answer (injected)`);
     switch (fault?.kind) {
       case "errorBefore":
         throw lost();

@@ -8,7 +8,8 @@ export const LIST_LIMIT_MAX = 1000;
  * and conditional writes of which at most one wins. Implementations: fs, memory, s3; wrappers: faulty, metered.
  * All pass test/contract/objects.ts.
  *
- * A conditional write is never sent twice by a store; who called decides what an `unknown` outcome means (conditional.ts).
+ * A conditional write is never sent again by a store unless the store itself has said that nothing was written; who
+ * called decides what an `unknown` outcome means (conditional.ts).
  */
 export interface ObjectStore {
   /** For messages: "file:///data/store", "s3://bucket/prefix". No credentials. */
@@ -45,7 +46,7 @@ export interface GetOptions extends RequestOptions {
 export interface StoredObject {
   /** Belongs to the caller. */
   body: Buffer;
-  /** Opaque; for `match`. */
+  /** Opaque; for `match`, which needs that of a whole read (or of a put): a ranged read's may be a weak one. */
   etag: string;
   /** Of the whole object, also for a ranged read. */
   bytes: number;
