@@ -1,0 +1,199 @@
+import { assert } from "../base/assert.ts";
+import { type Revision, revision } from "../base/ids.ts";
+import { VARINT_BYTES_MAX, varintSize, writeVarint } from "../base/varint.ts";
+import { AT_HEAD, type Effect, type Entry, KEYS, type Space, spaces, type Tree } from "../storage/storage.ts";
+import type { Change } from "./changes.ts";
+import type { Row } from "./engine.ts";
+import { endOfPrefix, leaseKey } from "./lease-key.ts";
+import {
+  deletedKeyValueBytes,
+  KeyValueReader,
+  keyValueBytes,
+  writeDeletedKeyValue,
+  writeKeyValue,
+} from "./mvcc/key-value.ts";
+import { Reads } from "./reads.ts";
+import { EFFECT_SHIFT, RECORD_VERSION, type RecordKind, recordKinds, TOMBSTONE_BIT } from "./record.ts";
+
+/** Records are encoded one behind the other into chunks of this size, which are never written twice: rows point into them. */
+const CHUNK_BYTES = 256 << 10;
+/** Flags, and two varints. */
+const ENTRY_HEADER_BYTES_MAX = 1 + 2 * VARINT_BYTES_MAX;
+const NOTHING = new Uint8Array(0);
+
+/** A put as it will be stored. */
+export interface NewPair {
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly valueStart: number;
+  readonly valueEnd: number;
+  readonly lease: bigint;
+  /** The pair as it is now, in this transaction too; null if there is none. */
+  readonly prev: Row | null;
+}
+
+/**
+ * What one request would change, while it is being evaluated against the head: the record's bytes, its entries and its changes. Nothing
+ * of it is visible before the sequencer has taken it; a draft that is thrown away leaves no trace. It keeps in step what must
+ * not come apart: pairs, counts (effects) and the attachment of keys to leases.
+ */
+export class Draft {
+  readonly reads: Reads;
+  /** Of the head, before this request. */
+  revision: Revision = revision(1);
+  compactRevision = -1;
+  /** The number that its record gets, if there is one. */
+  record = 0;
+  kind: RecordKind = recordKinds.transaction;
+  entries: Entry[] = [];
+  changes: Change[] = [];
+  /** Run once what was evaluated is durable, before the answer leaves. */
+  afterCommit: (() => void) | null = null;
+  #bytes: Buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  #start = 0;
+  #at = 0;
+  #otherSub = 0;
+  readonly #prev = new KeyValueReader();
+
+  constructor(tree: Tree) {
+    this.reads = new Reads(tree, AT_HEAD);
+  }
+
+  begin(head: { revision: Revision; compactRevision: number; record: number }, answers: unknown[] | null): void {
+    this.revision = head.revision;
+    this.compactRevision = head.compactRevision;
+    this.record = head.record + 1;
+    this.kind = recordKinds.transaction;
+    if (this.entries.length !== 0) this.entries = [];
+    if (this.changes.length !== 0) this.changes = [];
+    this.afterCommit = null;
+    this.#at = this.#start;
+    this.#otherSub = 0;
+    this.reads.begin(answers);
+  }
+
+  /** The revision that this request takes if it changes the user's keys. */
+  get nextRevision(): Revision {
+    return (this.revision + 1) as Revision;
+  }
+
+  /** etcd's revision at this point of the request: one up from the first change on (Q5). */
+  get revisionSoFar(): Revision {
+    return this.changes.length === 0 ? this.revision : this.nextRevision;
+  }
+
+  /** Writes a pair over what `pair.prev` says; returns the new one. */
+  put(pair: NewPair): Entry {
+    const { prev } = pair;
+    let createRevision = this.revision + 1;
+    let version = 1;
+    let leaseBefore = 0n;
+    if (prev !== null) {
+      const header = this.#prev.read(prev);
+      createRevision = header.createRevision;
+      version = header.version + 1;
+      if (header.hasLease) leaseBefore = header.lease;
+    }
+    const { key, value, valueStart, valueEnd, lease } = pair;
+    const modRevision = this.revision + 1;
+    const parts = { key, createRevision, modRevision, version, value, valueStart, valueEnd, lease };
+    const size = keyValueBytes(parts);
+    const effect = prev === null ? 1 : 0;
+    this.#openPair(size, entryFlags(KEYS, false, effect));
+    const start = this.#at;
+    const end = (this.#at = writeKeyValue(this.#bytes, start, parts));
+    assert(end - start === size, "a pair has the size foretold");
+    const sub = this.changes.length;
+    const bytes = this.#bytes;
+    const row: Entry = { space: KEYS, key, main: modRevision, sub, tombstone: false, effect, bytes, start, end };
+    this.entries.push(row);
+    this.changes.push({ key: pair.key, kv: row, deleted: false, prev });
+    if (leaseBefore !== pair.lease) this.#moveLease(pair.key, leaseBefore, pair.lease);
+    return row;
+  }
+
+  /**
+   * Deletes a pair: `prev` as it is now; `before` as it was before this request (W10), which differs where one transaction changes a key
+   * twice.
+   */
+  delete(key: string, { prev, before }: { prev: Row; before: Row | null }): void {
+    const main = this.revision + 1;
+    this.#openPair(deletedKeyValueBytes(key, main), entryFlags(KEYS, true, -1));
+    const start = this.#at;
+    const end = (this.#at = writeDeletedKeyValue(this.#bytes, start, key, main));
+    const sub = this.changes.length;
+    const bytes = this.#bytes;
+    this.entries.push({ space: KEYS, key, main, sub, tombstone: true, effect: -1, bytes, start, end: start });
+    const kv: Row = { bytes, start, end };
+    this.changes.push({ key, kv, deleted: true, prev: before });
+    const header = this.#prev.read(prev);
+    if (header.hasLease) this.#moveLease(key, header.lease, 0n);
+  }
+
+  /** Writes (or with null deletes) an entry of a space other than the user's keys. `effect` as the count of its live keys changes. */
+  entry(space: Exclude<Space, typeof KEYS>, key: string, value: Uint8Array | null, effect: Effect): void {
+    assert(space !== (KEYS as number), "the user's keys are written as pairs");
+    const valueBytes = value === null ? 0 : value.length;
+    this.#reserve(ENTRY_HEADER_BYTES_MAX + key.length + valueBytes);
+    const bytes = this.#bytes;
+    bytes[this.#at++] = entryFlags(space, value === null, effect);
+    this.#at = writeVarint(bytes, this.#at, key.length);
+    this.#at += bytes.latin1Write(key, this.#at, key.length);
+    if (value !== null) {
+      this.#at = writeVarint(bytes, this.#at, valueBytes);
+      bytes.set(value, this.#at);
+      this.#at += valueBytes;
+    }
+    const start = this.#at - valueBytes;
+    const tombstone = value === null;
+    const sub = this.#otherSub++;
+    this.entries.push({ space, key, main: this.record, sub, tombstone, effect, bytes, start, end: this.#at });
+  }
+
+  get isEmpty(): boolean {
+    return this.entries.length === 0;
+  }
+
+  /** The record's payload; the draft's bytes up to here are spoken for. */
+  finish(): Uint8Array {
+    assert(!this.isEmpty, "a record has entries");
+    this.#bytes[this.#start] = RECORD_VERSION;
+    this.#bytes[this.#start + 1] = this.kind;
+    const payload = this.#bytes.subarray(this.#start, this.#at);
+    this.#start = this.#at;
+    return payload;
+  }
+
+  /** Keys attached to a lease, with the lease's key before each. */
+  attachedKeys(lease: bigint): string[] {
+    const prefix = leaseKey(lease);
+    const versions = this.reads.scan(spaces.leaseKeys, { from: prefix, to: endOfPrefix(prefix) });
+    return versions.map((version) => version.key);
+  }
+
+  #openPair(size: number, flags: number): void {
+    this.#reserve(1 + varintSize(size) + size);
+    this.#bytes[this.#at] = flags;
+    this.#at = writeVarint(this.#bytes, this.#at + 1, size);
+  }
+
+  #moveLease(key: string, from: bigint, to: bigint): void {
+    if (from !== 0n) this.entry(spaces.leaseKeys, leaseKey(from) + key, null, -1);
+    if (to !== 0n) this.entry(spaces.leaseKeys, leaseKey(to) + key, NOTHING, 1);
+  }
+
+  /** Makes room for `size` more bytes; what is written of this record so far moves along, rows into the old chunk stay good. */
+  #reserve(size: number): void {
+    if (this.#at === this.#start) this.#at += 2;
+    if (this.#at + size <= this.#bytes.length) return;
+    const written = this.#at - this.#start;
+    const chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, 2 * (written + size)));
+    this.#bytes.copy(chunk, 0, this.#start, this.#at);
+    this.#bytes = chunk;
+    this.#start = 0;
+    this.#at = written;
+  }
+}
+
+const entryFlags = (space: Space, tombstone: boolean, effect: Effect): number =>
+  space | (tombstone ? TOMBSTONE_BIT : 0) | ((effect + 1) << EFFECT_SHIFT);
