@@ -45,6 +45,8 @@ export class SimStream implements ByteStream {
   #windowBytes = 0;
   /** Sent, and not yet arrived because of a cut. */
   readonly #held: Packet[] = [];
+  /** On their way, in order: what arrives is the first of them, also when two arrive at one moment. */
+  readonly #travelling: Packet[] = [];
   #arrivesMs = 0;
   /** Arrived, and not yet taken. */
   readonly #arrived: Packet[] = [];
@@ -147,6 +149,7 @@ export class SimStream implements ByteStream {
       return;
     }
     this.#arrivesMs = Math.max(this.#simulation.nowMs + this.#network.delayMs(), this.#arrivesMs);
+    this.#travelling.push(packet);
     const peer = this.#peer;
     const what = packet.kind === "end" ? "end" : fingerprint(packet.bytes);
     // Of the world, not of the process: a stalled one's system receives all the same.
@@ -155,8 +158,9 @@ export class SimStream implements ByteStream {
       null,
       `${peer.#node.name} receives ${what}`,
       () => {
-        if (peer.#gone) return;
-        peer.#arrived.push(packet);
+        const first = this.#travelling.shift();
+        if (peer.#gone || first === undefined) return;
+        peer.#arrived.push(first);
         peer.#soon("input", () => peer.#take());
       },
     );

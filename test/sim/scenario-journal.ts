@@ -10,6 +10,9 @@ import { createSimulation, type SimulationOptions } from "./simulation.ts";
 const DIRECTORY = "/data";
 const RECORD_BYTES = 700;
 
+/** Ways to get it wrong, for the test that such a program is caught. */
+export type JournalMutant = "records not synced" | "names not synced" | "replaced in place";
+
 interface Promised {
   /** Records that were acknowledged as durable, and the newest one that was begun. */
   records: number;
@@ -24,7 +27,11 @@ interface Promised {
  * that is written synchronously, and a small file replaced by writing another one and renaming it. After each restart all that was
  * acknowledged must be there, and a second process must not get the lock.
  */
-export async function journalScenario(seed: number, options: SimulationOptions): Promise<string> {
+export async function journalScenario(
+  seed: number,
+  options: SimulationOptions,
+  mutant?: JournalMutant,
+): Promise<string> {
   const simulation = createSimulation(seed, options);
   const machine = simulation.machine("a");
   const promised: Promised = { records: 0, begun: 0, manifest: 0, manifestBegun: 0 };
@@ -37,7 +44,7 @@ export async function journalScenario(seed: number, options: SimulationOptions):
     const lock = await disk.lock(`${DIRECTORY}/lock`);
     assert(lock !== null, "the lock of a dead process is free");
     equal(await disk.lock(`${DIRECTORY}/lock`), null, "a lock has one holder");
-    const file = await disk.open(`${DIRECTORY}/journal`, { create: true, sync: true });
+    const file = await disk.open(`${DIRECTORY}/journal`, { create: true, sync: mutant !== "records not synced" });
     assert(file !== null, "the file was made");
     await disk.syncDirectory(DIRECTORY);
     let count = await checkRecords(disk, promised);
@@ -49,8 +56,8 @@ export async function journalScenario(seed: number, options: SimulationOptions):
       promised.begun = Math.max(promised.begun, count + 1);
       await file.write(record(count + 1), count * RECORD_BYTES);
       promised.records = ++count;
-      if (count % 8 === 0) await replaceManifest(disk, promised, count);
-      await new Promise<void>((resolve) => node.runtime.timers.set(5, resolve));
+      if (count % 8 === 0) await replaceManifest(disk, promised, { n: count, mutant });
+      await new Promise<void>((resolve) => node.runtime.timers.set(25, resolve));
     }
   };
 
@@ -77,12 +84,20 @@ export async function journalScenario(seed: number, options: SimulationOptions):
 
 const record = (n: number): Buffer => Buffer.alloc(RECORD_BYTES, `record ${n};`);
 
+/** A record is its name over and over, so each byte tells whether it is there. */
+function isRecord(bytes: Buffer, n: number): boolean {
+  const name = `record ${n};`;
+  const half = bytes.subarray(0, bytes.length - name.length);
+  if (bytes.length !== RECORD_BYTES || bytes.latin1Slice(0, name.length) !== name) return false;
+  return half.equals(bytes.subarray(name.length));
+}
+
 /** The number of whole records from the start on. */
 async function checkRecords(disk: Disk, promised: Promised): Promise<number> {
   const bytes = await disk.readFile(`${DIRECTORY}/journal`, 1 << 24);
   assert(bytes !== null, "the journal is there");
   let count = 0;
-  while (bytes.subarray(count * RECORD_BYTES, (count + 1) * RECORD_BYTES).equals(record(count + 1))) count++;
+  while (isRecord(bytes.subarray(count * RECORD_BYTES, (count + 1) * RECORD_BYTES), count + 1)) count++;
   ok(count >= promised.records, `${promised.records} records were acknowledged, ${count} are there`);
   ok(count <= promised.begun, `${promised.begun} records were begun, ${count} are there`);
   return count;
@@ -95,10 +110,16 @@ async function checkManifest(disk: Disk, promised: Promised): Promise<void> {
   ok(found <= promised.manifestBegun, `manifest ${promised.manifestBegun} was begun, ${found} is there`);
 }
 
-async function replaceManifest(disk: Disk, promised: Promised, n: number): Promise<void> {
+async function replaceManifest(
+  disk: Disk,
+  promised: Promised,
+  { n, mutant }: { n: number; mutant: JournalMutant | undefined },
+): Promise<void> {
   promised.manifestBegun = Math.max(promised.manifestBegun, n);
-  await disk.writeFile(`${DIRECTORY}/manifest.new`, Buffer.from(`manifest ${n} end`));
-  await disk.rename(`${DIRECTORY}/manifest.new`, `${DIRECTORY}/manifest`);
-  await disk.syncDirectory(DIRECTORY);
+  const path = `${DIRECTORY}/manifest`;
+  const firstPath = mutant === "replaced in place" ? path : `${path}.new`;
+  await disk.writeFile(firstPath, Buffer.from(`manifest ${n} end`));
+  if (firstPath !== path) await disk.rename(firstPath, path);
+  if (mutant !== "names not synced") await disk.syncDirectory(DIRECTORY);
   promised.manifest = n;
 }

@@ -1,6 +1,8 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { isDbError } from "../../src/base/errors.ts";
+import { encodeEnvelope } from "../../src/objects/envelope.ts";
 import { prefixes, sessionKey } from "../../src/objects/keys.ts";
+import type { ObjectStore, PutCondition } from "../../src/objects/objects.ts";
 import { Register, type RegisterState } from "../../src/objects/register.ts";
 import { chaos } from "./chaos.ts";
 import type { SimMachine } from "./machine.ts";
@@ -10,6 +12,9 @@ import { createSimulation, type SimulationOptions } from "./simulation.ts";
 
 const ATTEMPTS_PER_NODE = 12;
 const key = sessionKey("counter");
+
+/** Ways to get it wrong, for the test that such a program is caught. */
+export type RegisterMutant = "unknown is failure" | "unknown is success" | "no condition";
 
 interface Attempt {
   token: string;
@@ -31,7 +36,11 @@ function decode(json: unknown): Body {
  * Whatever a process was told must be what the bucket's history shows: swapped means there, once and for ever; conflict and failure
  * mean never there.
  */
-export async function registerScenario(seed: number, options: SimulationOptions): Promise<string> {
+export async function registerScenario(
+  seed: number,
+  options: SimulationOptions,
+  mutant?: RegisterMutant,
+): Promise<string> {
   const simulation = createSimulation(seed, options);
   const storage = new SimStorage(simulation, someStoreFaults);
   const machines = ["a", "b", "c"].map((name, n) => simulation.machine(name, { clockRate: 1 + n * 0.001 }));
@@ -57,7 +66,10 @@ export async function registerScenario(seed: number, options: SimulationOptions)
       attempts.push(attempt);
       try {
         const tokens = [...(state?.body.tokens ?? []), attempt.token];
-        attempt.outcome = (await register.swap(state, { tokens }, { timeoutMs: 5000 })).kind;
+        attempt.outcome =
+          mutant === undefined
+            ? (await register.swap(state, { tokens }, { timeoutMs: 5000 })).kind
+            : await naiveSwap(storage.storeOf(node), state, { tokens, mutant });
       } catch (error) {
         ok(isDbError(error), String(error));
         attempt.outcome = "nothing";
@@ -95,6 +107,22 @@ export async function registerScenario(seed: number, options: SimulationOptions)
   }
   deepEqual(storage.bucket.keys(prefixes.sessions), written.size > 0 ? [key] : []);
   return simulation.trace.digest();
+}
+
+/** One PUT, and a guess where its outcome is not known. */
+async function naiveSwap(
+  store: ObjectStore,
+  state: RegisterState<Body> | null,
+  { tokens, mutant }: { tokens: string[]; mutant: RegisterMutant },
+): Promise<Attempt["outcome"]> {
+  const condition: PutCondition = state === null ? { kind: "absent" } : { kind: "match", etag: state.etag };
+  const body = encodeEnvelope(key, { counter: (state?.counter ?? 0) + 1, body: { tokens } });
+  const unconditional = mutant === "no condition";
+  const put = { timeoutMs: 5000, condition: unconditional ? ({ kind: "none" } as const) : condition };
+  const { kind } = await store.put(key, body, put);
+  if (kind === "written") return "swapped";
+  if (kind === "unknown" && !unconditional) return mutant === "unknown is success" ? "swapped" : "nothing";
+  return kind === "unknown" ? "unknown" : "nothing";
 }
 
 /** Without the register's own decoder: the checker does not trust what it checks. */

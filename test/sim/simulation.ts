@@ -103,7 +103,9 @@ export class Simulation {
     const fail = (error: unknown): void => {
       this.#failure ??= error instanceof Error ? error : new Error(String(error));
     };
-    process.on("unhandledRejection", fail);
+    // While a world runs, every promise is its own: one run at a time, and no other listener hears of them.
+    const others = process.rawListeners("unhandledRejection") as ((reason: unknown) => void)[];
+    process.removeAllListeners("unhandledRejection").on("unhandledRejection", fail);
     try {
       story().then((value) => (outcome = { value }), fail);
       let events = 0;
@@ -122,6 +124,7 @@ export class Simulation {
       throw new SimulationFailure(this, error);
     } finally {
       process.off("unhandledRejection", fail);
+      for (const other of others) process.on("unhandledRejection", other);
     }
   }
 
