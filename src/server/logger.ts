@@ -1,0 +1,40 @@
+import { pino } from "pino";
+
+export type Level = "debug" | "info" | "warn" | "error";
+
+/** What the server says of itself: a sentence and the facts that belong to it. Never a value of the users'. */
+export type Log = Record<Level, (sentence: string, facts?: Readonly<Record<string, unknown>>) => void>;
+
+export interface LogOptions {
+  level: Level;
+  format: "json" | "console";
+  write: (text: string) => void;
+}
+
+export function createLog({ level, format, write }: LogOptions): Log {
+  const destination = { write: (line: string) => write(format === "json" ? line : consoleLine(line)) };
+  const logger = pino(
+    {
+      level,
+      base: null,
+      messageKey: "msg",
+      timestamp: () => `,"ts":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination,
+  );
+  const at = (name: Level) => (sentence: string, facts?: Readonly<Record<string, unknown>>) =>
+    logger[name](facts ?? {}, sentence);
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+/** "2026-01-02T03:04:05.678Z info  serving clients  url=http://127.0.0.1:2379" */
+export function consoleLine(json: string): string {
+  const { level, ts, msg, ...facts } = JSON.parse(json) as Record<string, unknown>;
+  const shown = Object.entries(facts).map(
+    ([name, value]) => `${name}=${typeof value === "string" ? quoted(value) : JSON.stringify(value)}`,
+  );
+  return `${String(ts)} ${String(level).padEnd(5)} ${[String(msg), ...shown].join("  ")}\n`;
+}
+
+const quoted = (text: string): string => (/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text));
