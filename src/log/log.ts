@@ -12,7 +12,10 @@ export interface LogPosition {
   readonly nextSlot: Slot;
   /** The highest epoch of any segment or fence below `nextSlot`: a segment of a lower one is void. */
   readonly highestEpoch: Epoch;
-  /** SHA-256, hex, of the last valid segment or fence below `nextSlot`; 64 zeros before the first. */
+  /**
+   * SHA-256, hex, of the last valid segment or fence below `nextSlot` that was not a repeated fence (chain.ts, rule 4); 64 zeros before
+   * the first. The next segment names it.
+   */
   readonly lastHash: string;
   /** Number of the last record below `nextSlot`; 0 before the first. */
   readonly lastRecord: RecordNumber;
@@ -48,6 +51,9 @@ export interface SegmentHeader {
   /** Number of the first record; that of the next one to come where there are none. */
   readonly firstRecord: RecordNumber;
   readonly recordCount: number;
+  /** Sequencing epoch and wall time of the record before the first: what the records' differences are against. */
+  readonly epochBefore: Epoch;
+  readonly wallMsBefore: number;
   /** Revision before the first and after the last record. */
   readonly revisionBefore: Revision;
   readonly revisionAfter: Revision;
@@ -93,6 +99,7 @@ export interface LogWriter {
 }
 
 export interface LogWriterStats {
+  /** The first slot never sent. */
   readonly nextSlot: Slot;
   readonly slotsInFlight: number;
   /** The newest record in the bucket, with all before it. */

@@ -1,0 +1,326 @@
+import { assert } from "../base/assert.ts";
+import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import type { BranchId, Epoch, RecordNumber } from "../base/ids.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import type { Disk, DiskFile, Runtime } from "../runtime/runtime.ts";
+import { encodeFileHeader, FILE_HEADER_BYTES, FRAME_HEADER_BYTES, sealFrame } from "./local-log-codec.ts";
+import { fileName, type LocalLogContent, lastOfTail } from "./local-log-reader.ts";
+import { RecordBatch } from "./record-batch.ts";
+import { type RecordMark, sameMark } from "./record-codec.ts";
+
+export interface LocalLogSettings {
+  /** The first file of a start: small, as the start waits for it. */
+  readonly firstFileBytes: number;
+  /** Each further file is four times as large as the one before, up to this. */
+  readonly fileBytesMax: number;
+}
+
+export const defaultLocalLogSettings: LocalLogSettings = { firstFileBytes: 1 << 20, fileBytesMax: 16 << 20 };
+
+export interface LocalLogOptions {
+  readonly runtime: Pick<Runtime, "disk" | "random">;
+  /** Of this log alone, in a directory that is there already; under a lock that its owner holds. */
+  readonly directory: string;
+  readonly branch: BranchId;
+  /** The leadership that writes now. */
+  readonly epoch: Epoch;
+  readonly content: LocalLogContent;
+  /** The record that the first one written now follows: the last one on the disk, unless that is discarded. */
+  readonly after: RecordMark;
+  /** The newest record in the bucket. */
+  readonly uploaded: RecordNumber;
+  /** Forgets what the disk has (it is not in the in-sync set, and holds nothing that counts). Else all of it is kept until it is uploaded. */
+  readonly discard: boolean;
+  readonly settings?: LocalLogSettings;
+}
+
+const ZERO_CHUNK_BYTES = 1 << 20;
+const GROWTH = 4;
+const SPARE_NAME = "spare";
+
+interface LogFile {
+  readonly path: string;
+  readonly generation: Buffer;
+  readonly handle: DiskFile;
+  /** Written with zeros up to here. */
+  bytes: number;
+  /** Where the next frame goes. */
+  at: number;
+  checksum: number;
+  lastRecord: RecordNumber;
+}
+
+/**
+ * The local write-ahead files of one leadership, for writing.
+ *
+ * 1. Every start writes to a file of its own: nothing is ever written behind what a crash has left.
+ * 2. A file gets its name when its header is durable; the first one of a start has a frame by then, which says what record goes before.
+ * 3. The next file is made ahead. While it is not ready the present one grows: a write never waits for it.
+ * 4. A file goes when all of it is in the bucket and a later one has a frame, oldest first. It may become the next one, with a new generation.
+ */
+export class LocalLog {
+  /** What was found on the disk and discarded, for the log. */
+  readonly notes: readonly string[];
+  /** Why the next file could not be made; writes go on in the present one. */
+  trouble: DbError | null = null;
+  syncs = 0;
+  bytesWritten = 0;
+  private readonly options: LocalLogOptions;
+  private readonly disk: Disk;
+  private readonly settings: LocalLogSettings;
+  /** Files behind which a later one has frames, oldest first; of earlier starts without a handle. */
+  private readonly older: { path: string; lastRecord: RecordNumber; file: LogFile | null }[];
+  private current: LogFile;
+  private next: LogFile | null = null;
+  private spare: { path: string; bytes: number } | null = null;
+  private sequence: number;
+  private uploadedRecord: RecordNumber;
+  private work: Promise<void> = Promise.resolve();
+  private preparing = false;
+  private trimming = false;
+  private prepareAt: number;
+  private writing = false;
+  private closed = false;
+
+  private constructor(
+    options: LocalLogOptions,
+    started: { current: LogFile; sequence: number; older: LocalLog["older"]; notes: string[] },
+  ) {
+    this.options = options;
+    this.disk = options.runtime.disk;
+    this.settings = options.settings ?? defaultLocalLogSettings;
+    this.older = started.older;
+    this.current = started.current;
+    this.sequence = started.sequence;
+    this.uploadedRecord = options.uploaded;
+    this.notes = started.notes;
+    this.prepareAt = this.current.bytes / 2;
+    this.trimSoon();
+  }
+
+  /** Throws `leadershipLost` if a later epoch has written here, `diskFailed`. A crash within leaves all that was there, or (`discard`) a part. */
+  static async start(options: LocalLogOptions): Promise<LocalLog> {
+    const { content, directory, epoch } = options;
+    const { disk } = options.runtime;
+    if (content.epoch > epoch) {
+      throw new DbError(
+        "leadershipLost",
+        `the local log in ${directory} was written by epoch ${content.epoch}: ${epoch} is over`,
+      );
+    }
+    if (!options.discard && content.tail !== null) {
+      assert(sameMark(lastOfTail(content.tail), options.after), "the local log goes on where it ends");
+    }
+    await disk.makeDirectory(directory);
+    await disk.syncDirectory(parentOf(directory));
+    const notes: string[] = [];
+    const older: LocalLog["older"] = [];
+    for (const file of content.files) {
+      if (options.discard || file.lastRecord === null) {
+        await disk.remove(file.path);
+        if (file.lastRecord !== null) {
+          notes.push(
+            `local log ${file.path}, up to record ${file.lastRecord} of epochs before ${epoch}, was discarded`,
+          );
+        }
+      } else {
+        await makeDurable(disk, file.path, file.tornAt);
+        older.push({ path: file.path, lastRecord: file.lastRecord, file: null });
+      }
+    }
+    await disk.remove(`${directory}/${SPARE_NAME}`);
+    const sequence = (content.files.at(-1)?.sequence ?? 0) + 1;
+    const settings = options.settings ?? defaultLocalLogSettings;
+    const current = await createFile(options, { sequence, bytes: settings.firstFileBytes, mark: options.after });
+    return new LocalLog(options, { current, sequence, older, notes });
+  }
+
+  /** The last record on the disk. */
+  get lastRecord(): RecordNumber {
+    return this.current.at === FILE_HEADER_BYTES ? this.older.at(-1)!.lastRecord : this.current.lastRecord;
+  }
+
+  /** Writes the batch's records as one frame. Durable at once, or when the promise resolves; one at a time. Throws `diskFailed`. */
+  write(batch: RecordBatch): MaybePromise<void> {
+    assert(!this.closed && !this.writing, "one frame is written at a time");
+    if (this.next !== null && this.current.at + batch.end > this.current.bytes) this.switchFile(this.next);
+    const file = this.current;
+    const { generation, checksum: previousChecksum } = file;
+    const { epoch } = this.options;
+    const checksum = sealFrame(batch, { generation, epoch, uploaded: this.uploadedRecord, previousChecksum });
+    this.writing = true;
+    const written = file.handle.write(batch.bytes.subarray(0, batch.end), file.at);
+    // After a failure `writing` stays: what is on the disk is not known, so nothing may follow it.
+    if (isPromise(written)) return written.then(() => this.written(file, batch, checksum));
+    this.written(file, batch, checksum);
+  }
+
+  /** Everything up to `record` is in the bucket. */
+  uploaded(record: RecordNumber): void {
+    this.uploadedRecord = record;
+    if (this.older.length > 0) this.trimSoon();
+  }
+
+  /** Waits for what is under way, and closes the files. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.work;
+    for (const { file } of this.older) await file?.handle.close();
+    await this.current.handle.close();
+    await this.next?.handle.close();
+  }
+
+  private written(file: LogFile, batch: RecordBatch, checksum: number): void {
+    this.writing = false;
+    file.at += batch.end;
+    file.bytes = Math.max(file.bytes, file.at);
+    file.checksum = checksum;
+    file.lastRecord = batch.lastRecord;
+    this.syncs++;
+    this.bytesWritten += batch.end;
+    if (file.at >= this.prepareAt && this.next === null) this.prepareSoon();
+  }
+
+  private switchFile(next: LogFile): void {
+    const { current } = this;
+    this.older.push({ path: current.path, lastRecord: current.lastRecord, file: current });
+    this.current = next;
+    this.next = null;
+    this.prepareAt = next.bytes / 2;
+  }
+
+  private prepareSoon(): void {
+    if (this.preparing || this.closed) return;
+    this.preparing = true;
+    // If it fails it is tried again when as much again is written.
+    this.prepareAt = this.current.at + this.settings.firstFileBytes;
+    this.background(async () => {
+      try {
+        const sequence = ++this.sequence;
+        const bytes = Math.min(this.settings.fileBytesMax, this.current.bytes * GROWTH);
+        const { spare } = this;
+        this.spare = null;
+        this.next = await createFile(this.options, { sequence, bytes, spare });
+      } finally {
+        this.preparing = false;
+      }
+    });
+  }
+
+  private trimSoon(): void {
+    if (this.trimming || this.closed) return;
+    this.trimming = true;
+    this.background(async () => {
+      try {
+        while (!this.closed && (await this.trimOldest()));
+      } finally {
+        this.trimming = false;
+      }
+    });
+  }
+
+  private async trimOldest(): Promise<boolean> {
+    const oldest = this.older[0];
+    if (!oldest || oldest.lastRecord > this.uploadedRecord) return false;
+    // A file that was just switched to says by its first frame what goes before; until that is written the older one is needed.
+    if (this.older.length === 1 && this.current.at === FILE_HEADER_BYTES) return false;
+    const { path, file } = oldest;
+    const { fileBytesMax } = this.settings;
+    await file?.handle.close();
+    const fits = file !== null && file.bytes >= fileBytesMax && file.bytes <= 2 * fileBytesMax;
+    if (fits && this.spare === null && this.next === null && !this.preparing) {
+      const spare = `${this.options.directory}/${SPARE_NAME}`;
+      await this.disk.rename(path, spare);
+      this.spare = { path: spare, bytes: file.bytes };
+    } else {
+      await this.disk.remove(path);
+    }
+    this.older.shift();
+    return true;
+  }
+
+  /** One thing after another; a failure is no reason to stop writing. */
+  private background(task: () => Promise<void>): void {
+    this.work = this.work.then(task).then(
+      () => {
+        this.trouble = null;
+      },
+      (error: unknown) => {
+        this.trouble = isDbError(error) ? error : new DbError("diskFailed", messageOf(error), { cause: error });
+      },
+    );
+  }
+}
+
+/** Cuts a torn end off, and syncs what a process may have left in the system's cache: a crash of the machine must not take it now. */
+async function makeDurable(disk: Disk, path: string, tornAt: number | null): Promise<void> {
+  const file = await disk.open(path, { create: false });
+  if (file === null) throw new DbError("diskFailed", `the local log ${path} has gone`);
+  if (tornAt !== null) await file.write(Buffer.alloc(FRAME_HEADER_BYTES), tornAt);
+  await file.sync();
+  await file.close();
+}
+
+/** A file ready for frames: of zeros, or one that was used before. With a `mark` its first frame is there, saying what goes before. */
+async function createFile(
+  options: LocalLogOptions,
+  wanted: { sequence: number; bytes: number; mark?: RecordMark; spare?: { path: string; bytes: number } | null },
+): Promise<LogFile> {
+  const { runtime, directory, branch } = options;
+  const { disk } = runtime;
+  const temporary = `${directory}/${SPARE_NAME}`;
+  const path = `${directory}/${fileName(wanted.sequence)}`;
+  const generation = runtime.random.bytes(8);
+  const header = encodeFileHeader({ branch, sequence: wanted.sequence, generation: generation.toString("hex") });
+  let { bytes, checksum } = header;
+  if (wanted.mark) {
+    const frame = markFrame(options, wanted.mark, generation, checksum);
+    bytes = Buffer.concat([bytes, frame.bytes]);
+    checksum = frame.checksum;
+  }
+  // The old name must be gone for good before the content changes.
+  if (wanted.spare) await disk.syncDirectory(directory);
+  else await writeZeros(disk, temporary, wanted.bytes);
+  const handle = await disk.open(temporary, { create: false, sync: true });
+  if (handle === null) throw new DbError("diskFailed", `the local log's ${temporary} has gone`);
+  await handle.write(bytes, 0);
+  await disk.rename(temporary, path);
+  await disk.syncDirectory(directory);
+  const lastRecord = (wanted.mark?.number ?? 0) as RecordNumber;
+  return {
+    path,
+    generation,
+    handle,
+    bytes: wanted.spare?.bytes ?? wanted.bytes,
+    at: bytes.length,
+    checksum,
+    lastRecord,
+  };
+}
+
+function markFrame(options: LocalLogOptions, before: RecordMark, generation: Buffer, previousChecksum: number) {
+  const batch = new RecordBatch({
+    headerBytes: FRAME_HEADER_BYTES,
+    trailerBytes: 0,
+    before,
+    bytes: Buffer.alloc(FRAME_HEADER_BYTES),
+  });
+  const { epoch, uploaded } = options;
+  const checksum = sealFrame(batch, { generation, epoch, uploaded, previousChecksum });
+  return { bytes: batch.bytes.subarray(0, batch.end), checksum };
+}
+
+const parentOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf("/")));
+
+async function writeZeros(disk: Disk, path: string, bytes: number): Promise<void> {
+  await disk.remove(path);
+  const file = await disk.open(path, { create: true });
+  assert(file !== null, "a file that is created is there");
+  const zeros = Buffer.alloc(Math.min(bytes, ZERO_CHUNK_BYTES));
+  for (let at = 0; at < bytes; at += zeros.length) {
+    await file.write(zeros.subarray(0, Math.min(zeros.length, bytes - at)), at);
+  }
+  await file.sync();
+  await file.close();
+}

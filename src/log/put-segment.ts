@@ -1,0 +1,105 @@
+import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import type { ObjectKey } from "../base/ids.ts";
+import { sameBytes } from "../objects/conditional.ts";
+import type { ObjectStore, StoredObject } from "../objects/objects.ts";
+import { type RetryRuntime, sleep } from "../objects/retry.ts";
+
+const FIRST_WAIT_MS = 20;
+const WAIT_MS_MAX = 5000;
+
+export interface PutSegmentOptions {
+  readonly runtime: RetryRuntime;
+  readonly store: ObjectStore;
+  readonly requestTimeoutMs: number;
+  /** The only end of trying: a leader keeps its tail for as long as it lives. */
+  readonly signal: AbortSignal;
+  /** Told what the store last said against the segment; null once it has answered. */
+  readonly onTrouble: (trouble: DbError | null) => void;
+}
+
+export type PutSegmentOutcome =
+  /** The slot holds these bytes. `atOnce`: by the first request, and no other one is under way that still reads them. */
+  { kind: "created"; atOnce: boolean } | { kind: "taken"; object: StoredObject } | { kind: "aborted" };
+
+/**
+ * Creates the object of one slot, whatever it takes: the same bytes under the same name until it is known what the slot holds.
+ *
+ *   PUT if absent ─ written ───────────────────────────────► created
+ *     ▲  │ preconditionFailed, unknown      ┌ same bytes ──► created
+ *     │  └──────────────► GET (until told) ─┤ other bytes ─► taken
+ *     └── wait ◄── nothing there ◄──────────┘
+ *
+ * A PUT that was given up may still be applied at any later time. That is harmless: it carries the same bytes, or finds the slot taken.
+ */
+export async function putSegment(
+  key: ObjectKey,
+  bytes: Uint8Array,
+  options: PutSegmentOptions,
+): Promise<PutSegmentOutcome> {
+  const { store, requestTimeoutMs, signal } = options;
+  const request = { timeoutMs: requestTimeoutMs, signal };
+  const back = new BackOff(options);
+  let first = true;
+  while (!signal.aborted) {
+    const outcome = await store.put(key, bytes, { ...request, condition: { kind: "absent" } });
+    if (outcome.kind === "written") {
+      options.onTrouble(null);
+      return { kind: "created", atOnce: first };
+    }
+    first = false;
+    if (outcome.kind === "refused") {
+      const kind = outcome.retryable ? "storeUnavailable" : "storeRefused";
+      await back.wait(
+        new DbError(kind, `${key} in ${store.name}: ${messageOf(outcome.cause)}`, { cause: outcome.cause }),
+      );
+      continue;
+    }
+    if (outcome.kind === "unknown") {
+      options.onTrouble(new DbError("storeUnavailable", `${key} in ${store.name}: ${messageOf(outcome.cause)}`));
+    }
+    const found = await readBack(key, back, options);
+    if (found === "aborted") break;
+    if (found !== null) {
+      options.onTrouble(null);
+      return sameBytes(found.body, bytes) ? { kind: "created", atOnce: false } : { kind: "taken", object: found };
+    }
+    await back.wait(null);
+  }
+  return { kind: "aborted" };
+}
+
+/** What the slot holds, asked until the store tells. */
+async function readBack(
+  key: ObjectKey,
+  back: BackOff,
+  options: PutSegmentOptions,
+): Promise<StoredObject | null | "aborted"> {
+  const { store, requestTimeoutMs, signal } = options;
+  while (!signal.aborted) {
+    try {
+      return await store.get(key, { timeoutMs: requestTimeoutMs, signal });
+    } catch (error) {
+      if (!isDbError(error)) throw error;
+      if (error.kind !== "canceled") await back.wait(error);
+    }
+  }
+  return "aborted";
+}
+
+/** Doubled each time up to a maximum, half to all of it, so that those who failed together do not come back together. */
+class BackOff {
+  private readonly options: PutSegmentOptions;
+  private waitMs = FIRST_WAIT_MS;
+
+  constructor(options: PutSegmentOptions) {
+    this.options = options;
+  }
+
+  async wait(trouble: DbError | null): Promise<void> {
+    const { runtime, signal, onTrouble } = this.options;
+    if (trouble) onTrouble(trouble);
+    const jitteredMs = this.waitMs * (0.5 + runtime.random.float() / 2);
+    this.waitMs = Math.min(this.waitMs * 2, WAIT_MS_MAX);
+    await sleep(runtime, jitteredMs, signal);
+  }
+}

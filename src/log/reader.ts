@@ -1,0 +1,145 @@
+import { DbError, isDbError } from "../base/errors.ts";
+import type { BranchId, Slot } from "../base/ids.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+import { parseKey, prefixes, segmentKey } from "../objects/keys.ts";
+import type { ObjectStore } from "../objects/objects.ts";
+import { Chain } from "./chain.ts";
+import type { LogPosition, Segment } from "./log.ts";
+import { decodeSegment } from "./segment-codec.ts";
+import { SlotFetcher } from "./slot-fetcher.ts";
+
+/** Reading a branch's log in slot order (DESIGN: leadership and fencing, rules 1, 5 and 6). */
+export interface LogReadOptions {
+  readonly store: ObjectStore;
+  readonly branch: BranchId;
+  readonly from: LogPosition;
+  /** Bound of one object request. */
+  readonly requestTimeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Takes each valid segment and fence in order; the next one waits for its promise. Void ones are left out. */
+  onSegment(segment: Segment): MaybePromise<void>;
+}
+
+export interface LogTailOptions extends LogReadOptions {
+  /** The next slot of the newest checkpoint (1 if there is none), read from the store when it is called. */
+  newestCheckpointSlot(): Promise<Slot>;
+  /** Reads up to this slot, which is known to lie within the log; unset: to the first free slot. */
+  readonly until?: Slot;
+}
+
+export type LogReadResult =
+  /** All that there is (or what was asked for) was read. */
+  | { kind: "end"; position: LogPosition }
+  /** Rule 5: `checkpointSlot` is the next slot of a checkpoint beyond the missing slot. Reopen from that one: this is not the end. */
+  | { kind: "passed"; position: LogPosition; checkpointSlot: Slot }
+  /** Rule 6: a segment does not follow. Reopen from the newest checkpoint; if it repeats, throw `error`. */
+  | { kind: "broken"; position: LogPosition; error: DbError };
+
+/** Rejects with DbError: `corrupt` (an object that is damaged in itself), `storeUnavailable`, `canceled`, or as `onSegment` does. */
+export async function readLog(options: LogTailOptions): Promise<LogReadResult> {
+  const { branch, from, until } = options;
+  const chain = new Chain(branch, from);
+  const fetcher = new SlotFetcher({ ...options, from: from.nextSlot, request: requestOf(options) });
+  try {
+    for (;;) {
+      const { nextSlot } = chain.position();
+      if (until !== undefined && nextSlot >= until) return { kind: "end", position: chain.position() };
+      const object = await fetcher.next();
+      if (object === null) return await judgeMiss(options, chain.position());
+      const segment = decodeSegment(segmentKey(branch, nextSlot), object.body);
+      const error = accept(chain, segment);
+      if (error === "void") continue;
+      if (error !== null) return { kind: "broken", position: chain.position(), error };
+      await options.onSegment(segment);
+    }
+  } finally {
+    fetcher.close();
+  }
+}
+
+/** Null if the segment is valid. */
+function accept(chain: Chain, segment: Segment): DbError | "void" | null {
+  try {
+    return chain.accept(segment) === "void" ? "void" : null;
+  } catch (error) {
+    if (isDbError(error, "corrupt")) return error;
+    throw error;
+  }
+}
+
+/** The checkpoint is read after the miss: one that was there before could not have had the slot collected without being seen now. */
+async function judgeMiss(options: LogTailOptions, position: LogPosition): Promise<LogReadResult> {
+  const checkpointSlot = await options.newestCheckpointSlot();
+  if (checkpointSlot > position.nextSlot) return { kind: "passed", position, checkpointSlot };
+  if (options.until !== undefined) {
+    const missing = segmentKey(options.branch, position.nextSlot);
+    throw new DbError(
+      "corrupt",
+      `object ${missing} is missing: expected the log to go on to slot ${options.until - 1}`,
+    );
+  }
+  return { kind: "end", position };
+}
+
+/**
+ * For a takeover: reads what a listing shows from the chain's position on, up to the first slot that it does not show (or that has gone
+ * meanwhile). `onObject` is called with each segment before it is judged, and may throw.
+ */
+export async function readListed(
+  chain: Chain,
+  options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
+  onObject: (segment: Segment) => void,
+): Promise<void> {
+  const from = chain.position().nextSlot;
+  const until = await listRun(chain.branch, from, options);
+  if (until === from) return;
+  const fetcher = new SlotFetcher({
+    store: options.store,
+    branch: chain.branch,
+    from,
+    until,
+    request: requestOf(options),
+  });
+  try {
+    while (chain.position().nextSlot < until) {
+      const { nextSlot } = chain.position();
+      const object = await fetcher.next();
+      // Collected since it was listed: a newer checkpoint is there, which the taker reads next (rule 2d).
+      if (object === null) return;
+      const segment = decodeSegment(segmentKey(chain.branch, nextSlot), object.body);
+      onObject(segment);
+      chain.accept(segment);
+    }
+  } finally {
+    fetcher.close();
+  }
+}
+
+const PAGE_OBJECTS = 1000;
+
+/** The first slot from `from` on that a listing does not show. */
+async function listRun(
+  branch: BranchId,
+  from: Slot,
+  options: Pick<LogReadOptions, "store" | "requestTimeoutMs" | "signal">,
+): Promise<Slot> {
+  const prefix = prefixes.segments(branch);
+  let next = from;
+  for (;;) {
+    const after = next > 1 ? { startAfter: segmentKey(branch, (next - 1) as Slot) } : {};
+    const page = await options.store.list(prefix, { ...requestOf(options), ...after, limit: PAGE_OBJECTS });
+    for (const { key } of page.objects) {
+      const name = parseKey(key);
+      if (name?.kind !== "segment")
+        throw new DbError("corrupt", `object ${key} is foreign: expected only segments there`);
+      if (name.slot !== next) return next;
+      next = (next + 1) as Slot;
+    }
+    // Bounded by the log: each further page begins behind objects that exist.
+    if (!page.more || page.objects.length === 0) return next;
+  }
+}
+
+function requestOf(options: Pick<LogReadOptions, "requestTimeoutMs" | "signal">) {
+  return { timeoutMs: options.requestTimeoutMs, ...(options.signal ? { signal: options.signal } : {}) };
+}

@@ -1,0 +1,193 @@
+import { assert } from "../base/assert.ts";
+import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
+import { segmentKey } from "../objects/keys.ts";
+import type { ObjectStore, StoredObject } from "../objects/objects.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { LogPosition } from "./log.ts";
+import { type PutSegmentOptions, putSegment } from "./put-segment.ts";
+import type { RecordBatch } from "./record-batch.ts";
+import { decodeSegment, hashOfSegment, type SegmentPlace, sealSegment } from "./segment-codec.ts";
+
+/** Above this a segment is hashed off the event loop: a mebibyte takes it 850 µs. */
+const HASH_INLINE_BYTES_MAX = 256 << 10;
+
+export interface UploaderOptions {
+  readonly runtime: Runtime;
+  readonly store: ObjectStore;
+  readonly branch: BranchId;
+  readonly epoch: Epoch;
+  readonly nonce: string;
+  /** Where the first segment goes. */
+  readonly position: LogPosition;
+  /** P. */
+  readonly window: number;
+  readonly requestTimeoutMs: number;
+  /** The segment made of `batch` and all before it are in the bucket; in slot order. `reusable`: nothing reads the batch's bytes any more. */
+  readonly onUploaded: (batch: RecordBatch, after: LogPosition, reusable: boolean) => void;
+  /** `canSend` may have become true. */
+  readonly onReady: () => void;
+  /** Called once: the slot holds another's segment. Nothing is sent any more. */
+  readonly onFailed: (error: DbError) => void;
+}
+
+interface Flight {
+  readonly batch: RecordBatch;
+  readonly bytes: Buffer;
+  readonly slot: Slot;
+  /** Null until the segment's hash is known. */
+  after: LogPosition | null;
+  created: boolean;
+  reusable: boolean;
+}
+
+/**
+ * Puts segments into their slots, several at once.
+ *
+ * 1. A slot gets one content, for ever: a segment is tried again with the same bytes until it is known what the slot holds.
+ * 2. No slot is sent `window` or more beyond the lowest one that is not resolved, so P fences end all that is under way.
+ * 3. Each segment names the hash of the one before it, also while that one is under way.
+ * 4. Segments are reported in slot order: one that is there behind one that is not is not durable.
+ * 5. A slot that holds anything but our bytes ends it: with another's segment in our way we are deposed.
+ */
+export class Uploader {
+  private readonly options: UploaderOptions;
+  private readonly flights: Flight[] = [];
+  private readonly abort = new AbortController();
+  private readonly putOptions: PutSegmentOptions;
+  /** Behind the last segment sent; null while its hash is being made. */
+  private tip: LogPosition | null;
+  /** The first slot never sent. */
+  nextSlot: Slot;
+  private stopped = false;
+  private troubleOfStore: DbError | null = null;
+  resolved: LogPosition;
+  segmentsWritten = 0;
+  bytesUploaded = 0;
+
+  constructor(options: UploaderOptions) {
+    assert(options.window >= 1, "at least one slot may be in flight");
+    this.options = options;
+    this.tip = options.position;
+    this.resolved = options.position;
+    this.nextSlot = options.position.nextSlot;
+    this.putOptions = {
+      runtime: options.runtime,
+      store: options.store,
+      requestTimeoutMs: options.requestTimeoutMs,
+      signal: this.abort.signal,
+      onTrouble: (trouble) => {
+        this.troubleOfStore = trouble;
+      },
+    };
+  }
+
+  /** Segments not resolved. */
+  get inFlight(): number {
+    return this.flights.length;
+  }
+
+  get canSend(): boolean {
+    return !this.stopped && this.tip !== null && this.flights.length < this.options.window;
+  }
+
+  /** What the store last said against a segment under way; null when all is well. */
+  get trouble(): DbError | null {
+    return this.troubleOfStore;
+  }
+
+  send(batch: RecordBatch): void {
+    assert(this.canSend && this.tip !== null, "a segment is sent within the window, its predecessor's hash known");
+    assert(batch.before.number === this.tip.lastRecord, "a segment goes on where the one before it ends");
+    const { branch, epoch, nonce } = this.options;
+    const slot = this.nextSlot;
+    const lowest = this.flights[0]?.slot ?? slot;
+    assert(slot < lowest + this.options.window, "no slot is sent P or more beyond the lowest unresolved one");
+    const place: SegmentPlace = { branch, epoch, nonce, slot, previousHash: this.tip.lastHash };
+    const bytes = sealSegment(batch, place);
+    const flight: Flight = { batch, bytes, slot, after: null, created: false, reusable: false };
+    this.flights.push(flight);
+    this.nextSlot = (slot + 1) as Slot;
+    this.tip = null;
+    this.owned(this.create(flight, segmentKey(branch, slot)));
+    if (bytes.length <= HASH_INLINE_BYTES_MAX) this.hashed(flight, hashOfSegment(bytes));
+    else this.owned(this.hashElsewhere(flight));
+  }
+
+  /** Nothing more is sent or reported. */
+  stop(): void {
+    this.stopped = true;
+    this.abort.abort();
+  }
+
+  private async hashElsewhere(flight: Flight): Promise<void> {
+    const digest = await this.options.runtime.offload.sha256(flight.bytes);
+    if (this.stopped) return;
+    this.hashed(flight, digest.toString("hex"));
+    this.report();
+    this.options.onReady();
+  }
+
+  private hashed(flight: Flight, lastHash: string): void {
+    const { last } = flight.batch;
+    flight.after = {
+      nextSlot: (flight.slot + 1) as Slot,
+      highestEpoch: this.options.epoch,
+      lastHash,
+      lastRecord: last.number,
+      lastRecordEpoch: last.epoch,
+      revision: last.revision,
+      wallMs: last.wallMs,
+    };
+    this.tip = flight.after;
+  }
+
+  private async create(flight: Flight, key: ObjectKey): Promise<void> {
+    const outcome = await putSegment(key, flight.bytes, this.putOptions);
+    // Stopped meanwhile: whether the slot is ours is left unknown, and nobody is told that it is.
+    if (this.stopped || outcome.kind === "aborted") return;
+    if (outcome.kind === "taken") return this.fail(this.takenBy(key, outcome.object));
+    flight.created = true;
+    flight.reusable = outcome.atOnce;
+    this.report();
+    this.options.onReady();
+  }
+
+  /** Reports what is resolved with all before it. */
+  private report(): void {
+    while (!this.stopped) {
+      const first = this.flights[0];
+      if (!first?.created || first.after === null) return;
+      this.flights.shift();
+      this.resolved = first.after;
+      this.segmentsWritten++;
+      this.bytesUploaded += first.bytes.length;
+      this.options.onUploaded(first.batch, first.after, first.reusable);
+    }
+  }
+
+  private takenBy(key: ObjectKey, object: StoredObject): DbError {
+    const { epoch } = this.options;
+    try {
+      const { header } = decodeSegment(key, object.body);
+      return new DbError("leadershipLost", `object ${key} is of epoch ${header.epoch}: epoch ${epoch} is over`);
+    } catch (error) {
+      if (isDbError(error)) return error;
+      throw error;
+    }
+  }
+
+  private fail(error: DbError): void {
+    this.stop();
+    this.options.onFailed(error);
+  }
+
+  /** A failure that is no answer of the store is a bug, or the hashing thread's death: durability has failed all the same. */
+  private owned(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      if (this.stopped) return;
+      const text = `writing the log of branch ${this.options.branch} failed: ${messageOf(error)}`;
+      this.fail(isDbError(error) ? error : new DbError("leadershipLost", text, { cause: error }));
+    });
+  }
+}
