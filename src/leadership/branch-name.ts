@@ -1,0 +1,46 @@
+import { DbError } from "../base/errors.ts";
+import { type BranchId, branchId } from "../base/ids.ts";
+import { isBranchName, nameKey } from "../objects/keys.ts";
+import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
+import { Register } from "../objects/register.ts";
+import type { RetryRuntime } from "../objects/retry.ts";
+import { Fields, patterns } from "./fields.ts";
+
+/** What a branch's name points to (docs/formats/control-objects.md). Overwritten by compare-and-swap; never deleted. */
+export interface BranchName {
+  readonly branch: BranchId;
+  /** Refuses deletion and promotion over it until it is taken off. */
+  readonly protected: boolean;
+  /** Wall time, ms since 1970, from which on the branch may be deleted; null: never by itself. */
+  readonly expiresMs: number | null;
+  /** The name is free again; `branch` is what it pointed to last. */
+  readonly tombstone: boolean;
+}
+
+export function decodeBranchName(json: unknown): BranchName {
+  const fields = new Fields(json, ["branch", "protected", "expiresMs", "tombstone"]);
+  return {
+    branch: branchId(fields.text("branch", patterns.hex16)),
+    protected: fields.flag("protected"),
+    expiresMs: fields.orNull("expiresMs", () => fields.count("expiresMs")),
+    tombstone: fields.flag("tombstone"),
+  };
+}
+
+export const branchNameRegister = (store: ObjectStore, name: string, runtime: RetryRuntime): Register<BranchName> =>
+  new Register(store, nameKey(name), { runtime, decode: decodeBranchName });
+
+/** What `name` points to. Throws `invalidArgument` for what is no name, `notFound` for one that points nowhere. */
+export async function resolveBranch(
+  store: ObjectStore,
+  name: string,
+  runtime: RetryRuntime,
+  request: RequestOptions,
+): Promise<BranchName> {
+  if (!isBranchName(name)) {
+    throw new DbError("invalidArgument", `branch ${JSON.stringify(name)}: a name is a DNS label of 1 to 63 characters`);
+  }
+  const state = await branchNameRegister(store, name, runtime).read(request);
+  if (state === null || state.body.tombstone) throw new DbError("notFound", `there is no branch named ${name}`);
+  return state.body;
+}

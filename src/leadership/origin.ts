@@ -1,0 +1,150 @@
+import { assert } from "../base/assert.ts";
+import { DbError, messageOf } from "../base/errors.ts";
+import {
+  type BranchId,
+  branchId,
+  type Epoch,
+  epoch,
+  type RecordNumber,
+  type Revision,
+  recordNumber,
+  revision,
+  type Slot,
+  slot,
+} from "../base/ids.ts";
+import { decodeEnvelope, encodeEnvelope } from "../objects/envelope.ts";
+import { originKey } from "../objects/keys.ts";
+import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
+import { Fields, patterns } from "./fields.ts";
+
+/**
+ * Where a branch begins (docs/formats/control-objects.md): created once, never changed, the same bytes by whoever founds
+ * the repository. A root branch begins with nothing; a cut one with a checkpoint and the log behind it, up to a point.
+ */
+export interface Origin {
+  readonly branch: BranchId;
+  /** The branch that it was cut from; null for a root. */
+  readonly parent: BranchId | null;
+  /** The newest checkpoint at or before the point, of the parent or of one of its ancestors; null: there was none. */
+  readonly checkpoint: OriginCheckpoint | null;
+  /** What to replay behind the checkpoint, in this order: slots `first` to `last`, both included. */
+  readonly runs: readonly OriginRun[];
+  /** What the branch's own log goes on from: its own first slot, and all else as of the point. */
+  readonly position: OriginPosition;
+}
+
+export interface OriginCheckpoint {
+  readonly branch: BranchId;
+  readonly nextSlot: Slot;
+  readonly n: number;
+  /** Its id: the SHA-256 of its bytes. */
+  readonly sha256: string;
+}
+
+export interface OriginRun {
+  readonly branch: BranchId;
+  readonly first: Slot;
+  readonly last: Slot;
+}
+
+/** The same fields as a log's position. A branch's first epoch is one above `highestEpoch`. */
+export interface OriginPosition {
+  readonly nextSlot: Slot;
+  readonly highestEpoch: Epoch;
+  readonly lastHash: string;
+  readonly lastRecord: RecordNumber;
+  readonly lastRecordEpoch: Epoch;
+  readonly revision: Revision;
+  readonly wallMs: number;
+}
+
+const RUNS_MAX = 10_000;
+
+/** A branch that begins with nothing: etcd's revision 1, no record. */
+export const rootOrigin = (branch: BranchId): Origin => ({
+  branch,
+  parent: null,
+  checkpoint: null,
+  runs: [],
+  position: {
+    nextSlot: slot(1),
+    highestEpoch: epoch(0),
+    lastHash: "0".repeat(64),
+    lastRecord: recordNumber(0),
+    lastRecordEpoch: epoch(0),
+    revision: revision(1),
+    wallMs: 0,
+  },
+});
+
+export function encodeOrigin(origin: Origin): Buffer {
+  const bytes = encodeEnvelope(originKey(origin.branch), { counter: 0, body: origin });
+  assert(decodeOrigin(origin.branch, bytes).branch === origin.branch, "what is written can be read");
+  return bytes;
+}
+
+export function decodeOrigin(branch: BranchId, bytes: Uint8Array): Origin {
+  const key = originKey(branch);
+  const { body } = decodeEnvelope(key, bytes);
+  try {
+    const origin = originOf(body);
+    if (origin.branch !== branch) throw new Error(`field branch: expected ${branch}, found ${origin.branch}`);
+    return origin;
+  } catch (error) {
+    throw new DbError("corrupt", `object ${key}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function originOf(body: unknown): Origin {
+  const fields = new Fields(body, ["branch", "parent", "checkpoint", "runs", "position"]);
+  return {
+    branch: branchOf(fields, "branch"),
+    parent: fields.orNull("parent", () => branchOf(fields, "parent")),
+    checkpoint: fields.orNull("checkpoint", () => {
+      const checkpoint = fields.object("checkpoint", ["branch", "nextSlot", "n", "sha256"]);
+      return {
+        branch: branchOf(checkpoint, "branch"),
+        nextSlot: slot(checkpoint.count("nextSlot", { min: 1 })),
+        n: checkpoint.count("n"),
+        sha256: checkpoint.text("sha256", patterns.sha256),
+      };
+    }),
+    runs: fields.list("runs", RUNS_MAX, runOf),
+    position: positionOf(
+      fields.object("position", [
+        "nextSlot",
+        "highestEpoch",
+        "lastHash",
+        "lastRecord",
+        "lastRecordEpoch",
+        "revision",
+        "wallMs",
+      ]),
+    ),
+  };
+}
+
+function runOf(item: unknown, where: string): OriginRun {
+  const run = new Fields(item, ["branch", "first", "last"], where);
+  const first = slot(run.count("first", { min: 1 }));
+  return { branch: branchOf(run, "branch"), first, last: slot(run.count("last", { min: first })) };
+}
+
+const positionOf = (fields: Fields): OriginPosition => ({
+  nextSlot: slot(fields.count("nextSlot", { min: 1 })),
+  highestEpoch: epoch(fields.count("highestEpoch")),
+  lastHash: fields.text("lastHash", patterns.sha256),
+  lastRecord: recordNumber(fields.count("lastRecord")),
+  lastRecordEpoch: epoch(fields.count("lastRecordEpoch")),
+  revision: revision(fields.count("revision", { min: 1 })),
+  wallMs: fields.count("wallMs"),
+});
+
+const branchOf = (fields: Fields, name: string): BranchId => branchId(fields.text(name, patterns.hex16));
+
+/** Throws `notFound` where the branch has none: it was never made, or is deleted. */
+export async function readOrigin(store: ObjectStore, branch: BranchId, request: RequestOptions): Promise<Origin> {
+  const object = await store.get(originKey(branch), request);
+  if (object === null) throw new DbError("notFound", `branch ${branch} has no origin in ${store.name}`);
+  return decodeOrigin(branch, object.body);
+}
