@@ -1,4 +1,5 @@
 import { journalScenario } from "./scenario-journal.ts";
+import { leadershipBucket, leadershipLocal, leadershipTerm } from "./scenario-leadership.ts";
 import { registerScenario } from "./scenario-register.ts";
 import type { SimulationOptions } from "./simulation.ts";
 
@@ -9,4 +10,7 @@ export type Scenario = (seed: number, options: SimulationOptions) => Promise<str
 export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario>([
   ["register", registerScenario],
   ["journal", journalScenario],
+  ["leadership-term", leadershipTerm],
+  ["leadership-bucket", leadershipBucket],
+  ["leadership-local", leadershipLocal],
 ]);
