@@ -85,9 +85,12 @@ export class RetryBudget {
     return this.canceled ? 0 : Math.max(0, this.#endsMs - this.#runtime.clock.monotonicMs());
   }
 
-  /** Options for a request within this budget, of at most `timeoutMs`. */
+  /**
+   * Options for a request within this budget, of at most `timeoutMs`. One that comes when the time is up (the process was stalled
+   * between two steps) gets the least that is a time limit, and fails by it.
+   */
   request(timeoutMs = Number.POSITIVE_INFINITY): RequestOptions {
-    const bounded = { timeoutMs: Math.min(timeoutMs, this.leftMs()) };
+    const bounded = { timeoutMs: Math.max(1, Math.min(timeoutMs, this.leftMs())) };
     return this.signal ? { ...bounded, signal: this.signal } : bounded;
   }
 
