@@ -45,13 +45,12 @@ export async function registerScenario(
   const storage = new SimStorage(simulation, someStoreFaults);
   const machines = ["a", "b", "c"].map((name, n) => simulation.machine(name, { clockRate: 1 + n * 0.001 }));
   const attempts: Attempt[] = [];
-  let running = 0;
+  const running = new Set<SimNode>();
   let last = 0;
 
   const program = async (node: SimNode): Promise<void> => {
     const { runtime } = node;
     const register = new Register(storage.storeOf(node), key, { runtime, decode });
-    const done = Promise.withResolvers<void>();
     for (let n = 0; n < ATTEMPTS_PER_NODE; n++) {
       let state: RegisterState<Body> | null;
       try {
@@ -75,24 +74,21 @@ export async function registerScenario(
         attempt.outcome = "nothing";
       }
     }
-    running--;
-    done.resolve();
+    running.delete(node);
   };
 
   const start = (machine: SimMachine): void => {
-    running++;
     const node = machine.start();
-    node.onKilled.push(() => {
-      running--;
-    });
+    running.add(node);
+    node.onKilled.push(() => void running.delete(node));
     void program(node);
   };
 
   await simulation.run(async () => {
     for (const machine of machines) start(machine);
     await chaos(simulation, { machines, storage, durationMs: 20_000, everyMs: 1000, start });
-    for (let n = 0; n < 60 && running > 0; n++) await simulation.sleep(1000);
-    equal(running, 0, "with everything healed every program comes to its end");
+    for (let n = 0; n < 60 && running.size > 0; n++) await simulation.sleep(1000);
+    equal(running.size, 0, "with everything healed every program comes to its end");
     // What is late may still come.
     await simulation.sleep(2 * 3_600_000);
   });

@@ -4,23 +4,23 @@ import { type JournalMutant, journalScenario } from "./scenario-journal.ts";
 import { type RegisterMutant, registerScenario } from "./scenario-register.ts";
 import { scenarios } from "./scenarios.ts";
 
-const SEEDS = [1, 2, 3];
 /** Every mutant is caught by some seed among so many. */
 const MUTANT_SEEDS = 12;
 
 for (const [name, scenario] of scenarios) {
-  test(`${name}: holds for a few seeds`, async () => {
-    for (const seed of SEEDS) await scenario(seed, {});
-  });
-
-  test(`${name}: one seed is one trace, another seed is another`, async () => {
-    const digest = await scenario(7, {});
-    equal(await scenario(7, {}), digest);
-    notEqual(await scenario(8, {}), digest);
+  test(`${name}: holds for two seeds; one seed is one trace, another seed is another`, async () => {
+    const digest = await scenario(1, {});
+    equal(await scenario(1, {}), digest);
+    notEqual(await scenario(2, {}), digest);
   });
 }
 
-const journalMutants: JournalMutant[] = ["records not synced", "names not synced", "replaced in place"];
+const journalMutants: JournalMutant[] = [
+  "records not synced",
+  "names not synced",
+  "replaced in place",
+  "found and not synced",
+];
 for (const mutant of journalMutants) {
   test(`journal: a program with ${mutant} is caught`, async () => {
     await rejects(
