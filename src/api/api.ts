@@ -1,0 +1,59 @@
+import type { Routes, StreamHandler, UnaryHandler } from "../transport/transport.ts";
+import { CallCounts, type MethodType } from "./call-counts.ts";
+import { clusterService } from "./cluster.ts";
+import { healthService, healthWatch } from "./health.ts";
+import { kvService } from "./kv.ts";
+import { LeaderWatch } from "./leader-watch.ts";
+import { keepAlive, leaseService } from "./lease.ts";
+import { maintenanceService } from "./maintenance.ts";
+import { requestSizeCheck } from "./request-size.ts";
+import { type DatabaseSource, databaseOf, type EtcdSettings } from "./settings.ts";
+import { type StreamService, streamHandler } from "./stream-call.ts";
+import { unaryHandler } from "./unary-call.ts";
+import { unimplementedMethods, unimplementedStreams } from "./unimplemented.ts";
+import { watch } from "./watch.ts";
+
+export type { DatabaseSource, EtcdSettings } from "./settings.ts";
+
+/**
+ * etcd's gRPC services on the engine, for the transport: decode, check, call, map the error, set the header. A method of etcd's
+ * that is not built is there by name and answers Unimplemented; of one that etcd has not either, the transport says so.
+ */
+export interface EtcdRoutes extends Pick<Routes, "unary" | "streams"> {
+  /** Counts of calls by method and status, for metrics. */
+  readonly counts: CallCounts;
+}
+
+export function etcdRoutes(source: DatabaseSource, settings: EtcdSettings): EtcdRoutes {
+  const find = databaseOf(source);
+  const counts = new CallCounts();
+  const leaders = new LeaderWatch(settings.timers);
+  const methods = {
+    ...unimplementedMethods,
+    ...kvService(requestSizeCheck(settings.requestBytesMax)),
+    ...leaseService,
+    ...clusterService(settings),
+    ...maintenanceService(settings.quotaBytes),
+    ...healthService,
+  };
+  const services: Record<string, StreamService> = {
+    ...unimplementedStreams,
+    "/etcdserverpb.Watch/Watch": watch,
+    "/etcdserverpb.Lease/LeaseKeepAlive": keepAlive,
+    "/grpc.health.v1.Health/Watch": healthWatch,
+  };
+
+  const unary = new Map<string, UnaryHandler>();
+  for (const [path, method] of Object.entries(methods)) {
+    unary.set(path, unaryHandler(find, counts.of(path, "unary"), method));
+  }
+  const streams = new Map<string, StreamHandler>();
+  for (const [path, service] of Object.entries(services)) {
+    const surroundings = { counts: counts.of(path, typeOf(path)), leaders, onBug: settings.onBug };
+    streams.set(path, streamHandler(find, surroundings, service));
+  }
+  return { unary, streams, counts };
+}
+
+const bidirectional = new Set(["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"]);
+const typeOf = (path: string): MethodType => (bidirectional.has(path) ? "bidi_stream" : "server_stream");

@@ -1,0 +1,144 @@
+import { isDbError, messageOf } from "../base/errors.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { Database, RangeRequest } from "../engine/engine.ts";
+import type { HttpHandler, HttpResponse } from "../transport/transport.ts";
+import { textOf } from "./errors.ts";
+import { ETCD_VERSION, STORAGE_VERSION } from "./maintenance.ts";
+
+/** etcd's plain HTTP endpoints (B2): /health, /version, /metrics, /livez, /readyz. */
+export interface HttpSettings {
+  /** The database whose health is asked for. */
+  readonly database: () => MaybePromise<Database>;
+  /** Prometheus text. */
+  readonly metrics: () => MaybePromise<string>;
+  readonly contentTypeOfMetrics: string;
+  /** Reported by /version beside etcd's fields. */
+  readonly version: string;
+}
+
+const PLAIN = "text/plain; charset=utf-8";
+const JSON_TYPE = "application/json";
+
+export function etcdHttp(settings: HttpSettings): HttpHandler {
+  return async (request) => {
+    const [path, query] = split(request.target);
+    if (path === "/metrics") {
+      return respond(200, settings.contentTypeOfMetrics, await settings.metrics());
+    }
+    const name = path.split("/")[1] ?? "";
+    if (path !== "/health" && path !== "/version" && name !== "livez" && name !== "readyz") return notFound();
+    if (request.method !== "GET") return methodNotAllowed();
+    if (path === "/version") return version(settings);
+    if (path === "/health") return health(settings, query);
+    return checks(settings, name === "livez" ? liveChecks : readyChecks, path.slice(name.length + 2), query);
+  };
+}
+
+function split(target: string): [path: string, query: URLSearchParams] {
+  const mark = target.indexOf("?");
+  if (mark < 0) return [target, new URLSearchParams()];
+  return [target.slice(0, mark), new URLSearchParams(target.slice(mark + 1))];
+}
+
+function respond(status: number, type: string, body: string): HttpResponse {
+  return { status, headers: { "content-type": type }, body };
+}
+
+function plain(status: number, body: string): HttpResponse {
+  const response = respond(status, PLAIN, body);
+  response.headers["x-content-type-options"] = "nosniff";
+  return response;
+}
+
+const notFound = (): HttpResponse => plain(404, "404 page not found\n");
+
+function methodNotAllowed(): HttpResponse {
+  const response = plain(405, "Method Not Allowed\n");
+  response.headers["allow"] = "GET";
+  return response;
+}
+
+function version(settings: HttpSettings): HttpResponse {
+  const body = { etcdserver: ETCD_VERSION, etcdcluster: "3.6.0", storage: STORAGE_VERSION, t4: settings.version };
+  return respond(200, JSON_TYPE, JSON.stringify(body));
+}
+
+/** B2.1 */
+async function health(settings: HttpSettings, query: URLSearchParams): Promise<HttpResponse> {
+  const serializable = query.get("serializable") === "true";
+  const error = await readError(settings, serializable);
+  if (error === null) return respond(200, PLAIN, '{"health":"true","reason":""}');
+  const reason = isDbError(error, "noLeader") ? "RAFT NO LEADER" : `RANGE ERROR:${reasonOf(error)}`;
+  return respond(503, PLAIN, JSON.stringify({ health: "false", reason }));
+}
+
+const reasonOf = (error: unknown): string => (isDbError(error) ? textOf(error) : messageOf(error));
+
+/** Reads one key: null if that works, else what it failed with. Bounded by the engine's own limit on waiting. */
+async function readError(settings: HttpSettings, serializable: boolean): Promise<unknown> {
+  try {
+    const database = await settings.database();
+    await database.range(oneKey(serializable));
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
+
+const oneKey = (serializable: boolean): RangeRequest => ({
+  kind: "range",
+  key: "\0",
+  rangeEnd: "",
+  limit: 1,
+  revision: 0,
+  sortOrder: 0,
+  sortTarget: 0,
+  serializable,
+  keysOnly: true,
+  countOnly: false,
+  minModRevision: 0,
+  maxModRevision: 0,
+  minCreateRevision: 0,
+  maxCreateRevision: 0,
+});
+
+/** Null: passed. */
+type Check = (settings: HttpSettings) => Promise<unknown>;
+
+const serializableRead: Check = (settings) => readError(settings, true);
+const linearizableRead: Check = (settings) => readError(settings, false);
+/** A corrupt object is met by reading it: there is no alarm of it besides. */
+const dataCorruption: Check = async (settings) => {
+  const error = await readError(settings, true);
+  return isDbError(error, "corrupt") ? error : null;
+};
+const nonLearner: Check = async () => null;
+
+const liveChecks: ReadonlyMap<string, Check> = new Map([["serializable_read", serializableRead]]);
+const readyChecks: ReadonlyMap<string, Check> = new Map([
+  ["data_corruption", dataCorruption],
+  ["serializable_read", serializableRead],
+  ["linearizable_read", linearizableRead],
+  ["non_learner", nonLearner],
+]);
+
+/** B2.2: all checks but the excluded ones, or the one named by a path below. */
+async function checks(
+  settings: HttpSettings,
+  all: ReadonlyMap<string, Check>,
+  only: string,
+  query: URLSearchParams,
+): Promise<HttpResponse> {
+  if (only !== "" && !all.has(only)) return notFound();
+  const excluded = new Set(query.getAll("exclude"));
+  let report = "";
+  let passed = true;
+  for (const [name, check] of all) {
+    if (only !== "" ? name !== only : excluded.has(name)) continue;
+    const error = await check(settings);
+    if (error !== null) passed = false;
+    report += error === null ? `[+]${name} ok\n` : `[-]${name} failed: ${reasonOf(error)}\n`;
+  }
+  if (!passed) return plain(503, report);
+  return plain(200, query.has("verbose") ? `${report}ok\n` : "ok\n");
+}

@@ -1,0 +1,50 @@
+import type { RequestOp, TxnRequest } from "../engine/engine.ts";
+import type { RequestSizeCheck } from "./request-size.ts";
+import { encoded, type Method } from "./unary-call.ts";
+import { headerOf } from "./wire/headers.ts";
+import { decodeCompaction, decodeDeleteRange, decodePut, decodeRange, decodeTxn } from "./wire/kv-requests.ts";
+import {
+  CompactionResponse,
+  DeleteRangeResponse,
+  PutResponse,
+  RangeResponse,
+  TxnResponse,
+} from "./wire/kv-responses.ts";
+
+/** etcdserverpb.KV. What a request may ask is checked by the engine. */
+export function kvService(checkSize: RequestSizeCheck): Record<string, Method> {
+  return {
+    "/etcdserverpb.KV/Range": (database, message) => {
+      const request = decodeRange(message);
+      return encoded(database.range(request), (result) => new RangeResponse(headerOf(database), request, result));
+    },
+    "/etcdserverpb.KV/Put": (database, message) => {
+      const request = decodePut(message);
+      checkSize(message);
+      return encoded(database.put(request), (result) => new PutResponse(headerOf(database), result));
+    },
+    "/etcdserverpb.KV/DeleteRange": (database, message) => {
+      const request = decodeDeleteRange(message);
+      checkSize(message);
+      return encoded(database.deleteRange(request), (result) => new DeleteRangeResponse(headerOf(database), result));
+    },
+    "/etcdserverpb.KV/Txn": (database, message) => {
+      const request = decodeTxn(message);
+      if (!isReadOnly(request)) checkSize(message);
+      return encoded(database.txn(request), (result) => new TxnResponse(headerOf(database), request, result));
+    },
+    "/etcdserverpb.KV/Compact": (database, message) => {
+      const request = decodeCompaction(message);
+      return encoded(
+        database.compact(request),
+        (result) => new CompactionResponse(headerOf(database), result.revision),
+      );
+    },
+  };
+}
+
+/** Such a transaction is not written to etcd's log. */
+const isReadOnly = (txn: TxnRequest): boolean => txn.success.every(onlyReads) && txn.failure.every(onlyReads);
+
+const onlyReads = (operation: RequestOp): boolean =>
+  operation.kind === "range" || (operation.kind === "txn" && isReadOnly(operation));

@@ -1,0 +1,132 @@
+import { isPromise } from "../base/maybe-promise.ts";
+import type { Database } from "../engine/engine.ts";
+import { GrpcError, type GrpcStream, type StreamHandler } from "../transport/transport.ts";
+import { admit, requiresLeader } from "./admission.ts";
+import type { MethodCounts } from "./call-counts.ts";
+import { codes, streamError } from "./errors.ts";
+import type { LeaderWatch } from "./leader-watch.ts";
+import type { DatabaseOf } from "./settings.ts";
+
+/** A streaming call as a service sees it: ends once, with the right status for whatever was thrown. */
+export class StreamCall {
+  readonly stream: GrpcStream;
+  readonly database: Database;
+  readonly #counts: MethodCounts;
+  readonly #onBug: (error: unknown) => void;
+  #ended = false;
+  /** Called once, when the call is over, whoever ended it. */
+  onEnd: () => void = () => {};
+
+  constructor(stream: GrpcStream, database: Database, surroundings: StreamSurroundings) {
+    this.stream = stream;
+    this.database = database;
+    this.#counts = surroundings.counts;
+    this.#onBug = surroundings.onBug;
+    stream.onCancel(() => this.#finish(codes.canceled));
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.stream.end(codes.ok);
+    this.#finish(codes.ok);
+  }
+
+  /** Ends the call with an error's status; a bug's is Internal. Never throws. */
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#finish(endWith(this.stream, error, this.#onBug));
+  }
+
+  /** Calls `handle`, and fails the call with what it throws. */
+  guard(handle: () => void): void {
+    if (this.#ended) return;
+    try {
+      handle();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #finish(code: number): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#counts.ended(code);
+    this.onEnd();
+  }
+}
+
+/** Sets the stream's callbacks. Everything it does runs under the call's guard. */
+export type StreamService = (call: StreamCall) => void;
+
+export interface StreamSurroundings {
+  readonly counts: MethodCounts;
+  readonly leaders: LeaderWatch;
+  /** Told of what was thrown and is no error of operation. */
+  readonly onBug: (error: unknown) => void;
+}
+
+export function streamHandler(
+  databaseOf: DatabaseOf,
+  surroundings: StreamSurroundings,
+  service: StreamService,
+): StreamHandler {
+  const { counts, leaders, onBug } = surroundings;
+  const open = (stream: GrpcStream, database: Database): void => {
+    const call = new StreamCall(stream, database, surroundings);
+    call.guard(() => {
+      admit(database, stream);
+      service(call);
+      if (requiresLeader(stream)) leaders.add(call);
+    });
+  };
+  return (stream) => {
+    counts.started++;
+    const refuse = (error: unknown): void => counts.ended(endWith(stream, error, onBug));
+    try {
+      const database = databaseOf(stream);
+      if (isPromise(database)) openLater(stream, database, open, refuse);
+      else open(stream, database);
+    } catch (error) {
+      refuse(error);
+    }
+  };
+}
+
+/** Ends a stream with what was thrown; returns the status. */
+function endWith(stream: GrpcStream, error: unknown, onBug: (error: unknown) => void): number {
+  const mapped = streamError(error);
+  if (mapped instanceof GrpcError) {
+    stream.end(mapped.code, mapped.message);
+    return mapped.code;
+  }
+  onBug(mapped);
+  stream.end(codes.internal, "internal error");
+  return codes.internal;
+}
+
+/** Messages wait, unread, until the branch is open. The client may have gone by then: then nothing is opened. */
+function openLater(
+  stream: GrpcStream,
+  database: Promise<Database>,
+  open: (stream: GrpcStream, database: Database) => void,
+  refuse: (error: unknown) => void,
+): void {
+  let gone = false;
+  stream.onCancel(() => {
+    gone = true;
+  });
+  stream.pauseMessages();
+  database
+    .then((opened) => {
+      if (gone) return;
+      open(stream, opened);
+      stream.resumeMessages();
+    })
+    .catch((error: unknown) => {
+      if (!gone) refuse(error);
+    });
+}

@@ -1,0 +1,41 @@
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import type { Database } from "../engine/engine.ts";
+import { type Call, type Encodable, GrpcError, type UnaryHandler } from "../transport/transport.ts";
+import { admit } from "./admission.ts";
+import type { MethodCounts } from "./call-counts.ts";
+import { codes, unaryError } from "./errors.ts";
+import type { DatabaseOf } from "./settings.ts";
+
+/** A method: decodes, calls the engine, wraps the answer. Throws DbError, GrpcError or WireError; may give a promise. */
+export type Method = (database: Database, message: Buffer, call: Call) => MaybePromise<Encodable>;
+
+/** The same steps around every method: find the database, check metadata, call, count, map errors. No promise where none is needed. */
+export function unaryHandler(databaseOf: DatabaseOf, counts: MethodCounts, method: Method): UnaryHandler {
+  const fail = (error: unknown): never => {
+    const mapped = unaryError(error);
+    counts.ended(mapped instanceof GrpcError ? mapped.code : codes.internal);
+    throw mapped;
+  };
+  const succeed = (answer: Encodable): Encodable => {
+    counts.ended(codes.ok);
+    return answer;
+  };
+  const run = (database: Database, message: Buffer, call: Call): MaybePromise<Encodable> => {
+    admit(database, call);
+    return method(database, message, call);
+  };
+  return (message, call) => {
+    counts.started++;
+    try {
+      const database = databaseOf(call);
+      const answer = isPromise(database) ? database.then((d) => run(d, message, call)) : run(database, message, call);
+      return isPromise(answer) ? answer.then(succeed, fail) : succeed(answer);
+    } catch (error) {
+      return fail(error);
+    }
+  };
+}
+
+/** The answer's encoding: at once if it is at hand. */
+export const encoded = <T>(result: MaybePromise<T>, encode: (result: T) => Encodable): MaybePromise<Encodable> =>
+  isPromise(result) ? result.then(encode) : encode(result);
