@@ -180,6 +180,10 @@ export class FaultyStore implements ObjectStore {
     while (this.#late.size > 0) await Promise.allSettled([...this.#late]);
   }
 
+  clockSkewMs(): number | null {
+    return this.#inner.clockSkewMs ? this.#inner.clockSkewMs() : 0;
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
   }

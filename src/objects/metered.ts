@@ -97,6 +97,10 @@ export class MeteredStore implements ObjectStore {
     }));
   }
 
+  clockSkewMs(): number | null {
+    return this.#inner.clockSkewMs ? this.#inner.clockSkewMs() : 0;
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
   }

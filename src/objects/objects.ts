@@ -25,6 +25,11 @@ export interface ObjectStore {
   list(prefix: string, options: ListOptions): Promise<ListPage>;
   /** Deletes; a missing object is no error. Throws `storeUnavailable` when the outcome is unknown: deleting again is safe. */
   delete(key: ObjectKey, options: RequestOptions): Promise<void>;
+  /**
+   * The store's clock minus this machine's, in ms, to about a second; null before the first answer. Absent where the
+   * store has no clock of its own.
+   */
+  clockSkewMs?(): number | null;
   close(): Promise<void>;
 }
 

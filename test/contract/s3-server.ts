@@ -1,0 +1,91 @@
+import { spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import type { CredentialSource } from "../../src/objects/s3-signing.ts";
+import { Signer } from "../../src/objects/s3-signing.ts";
+
+const binary = join(process.env["PEERS"] ?? "/opt/peers", "bin/versitygw");
+
+function missing(): string | false {
+  try {
+    accessSync(binary, constants.X_OK);
+    return false;
+  } catch {
+    return `no S3 server at ${binary}: test/peers/build.sh versitygw builds it`;
+  }
+}
+
+/** Why tests against an S3 server cannot run here, or false. */
+export const noS3Server: string | false = missing();
+
+export interface S3Server {
+  /** Origin. */
+  endpoint: string;
+  bucket: string;
+  credentials: CredentialSource;
+  stop(): Promise<void>;
+}
+
+/** Starts an S3 server with one empty bucket on a free port of loopback; its data lies in a temporary directory. */
+export async function startS3Server(): Promise<S3Server> {
+  const directory = await mkdtemp(join(tmpdir(), "t4-s3-"));
+  const port = await freePort();
+  const access = { accessKeyId: "testaccess", secretAccessKey: "testsecret1" };
+  const child = spawn(binary, ["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet", "posix", directory], {
+    env: { ...process.env, ROOT_ACCESS_KEY: access.accessKeyId, ROOT_SECRET_KEY: access.secretAccessKey },
+    stdio: "ignore",
+  });
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const server = { endpoint: `http://127.0.0.1:${port}`, bucket: "bucket", credentials: async () => access };
+  const stop = async () => {
+    child.kill("SIGKILL");
+    await exited;
+    await rm(directory, { recursive: true, force: true });
+  };
+  for (let tries = 0; ; tries++) {
+    try {
+      await makeBucket(server, port);
+      return { ...server, stop };
+    } catch (error) {
+      if (tries === 100 || child.exitCode !== null) {
+        await stop();
+        throw error;
+      }
+      await wait(50);
+    }
+  }
+}
+
+async function makeBucket(server: Omit<S3Server, "stop">, port: number): Promise<void> {
+  const host = `127.0.0.1:${port}`;
+  const signer = new Signer(
+    { host, region: "us-east-1", profile: null, credentials: server.credentials },
+    { wallMs: Date.now },
+  );
+  const bodyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+  const { host: _, ...headers } = await signer.sign({
+    method: "PUT",
+    path: `/${server.bucket}`,
+    query: {},
+    headers: {},
+    bodyHash,
+  });
+  const answer = await fetch(`${server.endpoint}/${server.bucket}`, { method: "PUT", headers });
+  if (answer.status !== 200) throw new Error(`making a bucket: HTTP ${answer.status} ${await answer.text()}`);
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const address = probe.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      probe.close(() => resolve(port));
+    });
+  });
+}
