@@ -91,9 +91,9 @@ export interface TransportSettings {
   messageBytesMax: number;
   concurrentStreamsMax: number;
   connectionsMax: number;
-  /** Clients that ping more often than this, beyond a small allowance, get GOAWAY ENHANCE_YOUR_CALM "too_many_pings". */
+  /** Clients that ping more often than this, beyond a small allowance, get GOAWAY ENHANCE_YOUR_CALM "too_many_pings" (0: any may). */
   keepaliveMinMs: number;
-  /** Ping a connection idle for this long; close it when no answer comes within the timeout. */
+  /** Ping a connection idle for this long (0: never); close it when no answer comes within the timeout. */
   keepaliveIntervalMs: number;
   keepaliveTimeoutMs: number;
   /** Bytes of queued messages at which `GrpcStream.send` says stop. */

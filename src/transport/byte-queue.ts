@@ -1,0 +1,67 @@
+import { assert } from "../base/assert.ts";
+
+const CHUNK_BYTES_MIN = 4096;
+
+/** Bytes that wait to be sent, in order; small ones are gathered, so that many small messages cost what their bytes do. */
+export class ByteQueue {
+  length = 0;
+  private chunks: Buffer[] = [];
+  /** The first byte of chunks[head] that is still wanted; chunks before it are gone. */
+  private head = 0;
+  private at = 0;
+  /** The end of what is filled in the last chunk. */
+  private tail = 0;
+
+  /** Makes room for `bytes` in one piece; returns where, and counts them as queued. Who calls fills them at once. */
+  append(bytes: number): { buffer: Buffer; at: number } {
+    let last = this.chunks.length > this.head ? this.chunks[this.chunks.length - 1] : undefined;
+    if (last === undefined || last.length - this.tail < bytes) {
+      // What is left of a chunk is cut off, so that all but the last are full.
+      if (last !== undefined) this.chunks[this.chunks.length - 1] = last.subarray(0, this.tail);
+      last = Buffer.allocUnsafeSlow(Math.max(bytes, CHUNK_BYTES_MIN));
+      this.chunks.push(last);
+      this.tail = 0;
+    }
+    const at = this.tail;
+    this.tail += bytes;
+    this.length += bytes;
+    return { buffer: last, at };
+  }
+
+  /** Moves the first `count` bytes to `into` at `to`. */
+  take(into: Buffer, to: number, count: number): void {
+    assert(count <= this.length, "no more is taken than is queued");
+    this.length -= count;
+    while (count > 0) {
+      const chunk = this.chunks[this.head]!;
+      const end = this.head === this.chunks.length - 1 ? this.tail : chunk.length;
+      const some = Math.min(count, end - this.at);
+      chunk.copy(into, to, this.at, this.at + some);
+      to += some;
+      count -= some;
+      this.at += some;
+      if (this.at === end) this.drop();
+    }
+    if (this.length === 0) this.clear();
+  }
+
+  clear(): void {
+    this.chunks = [];
+    this.head = 0;
+    this.at = 0;
+    this.tail = 0;
+    this.length = 0;
+  }
+
+  private drop(): void {
+    this.chunks[this.head] = EMPTY;
+    this.head++;
+    this.at = 0;
+    // Moved up now and then, so that a long queue costs no more than its bytes.
+    if (this.head < 64 || this.head * 2 < this.chunks.length) return;
+    this.chunks = this.chunks.slice(this.head);
+    this.head = 0;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);

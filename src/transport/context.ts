@@ -1,0 +1,67 @@
+import type { Clock, Timers } from "../runtime/runtime.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Router } from "./router.ts";
+import { SlabPool } from "./slab-pool.ts";
+import type { TransportSettings } from "./transport.ts";
+
+/** What the transport needs of a Runtime. */
+export interface TransportRuntime {
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
+/** One connection, whatever it speaks. */
+export interface Connection {
+  /** Called about once a second: the place for time limits. */
+  sweep(nowMs: number): void;
+  /** No new requests; ends by itself when those that it has are answered. */
+  drain(): void;
+  destroy(): void;
+}
+
+/** A connection with output to be written at the end of the turn. */
+export interface Flushable {
+  flushTurn(): void;
+}
+
+/** What all connections of one transport share. */
+export class TransportContext {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly router: Router;
+  readonly settings: TransportSettings;
+  readonly onBug: (error: unknown) => void;
+  readonly slabs = new SlabPool();
+  readonly deadlines: Deadlines;
+  readonly refused = new Map<string, number>();
+  streams = 0;
+  bytesReceived = 0;
+  bytesSent = 0;
+  private dirty: Flushable[] = [];
+  private readonly flushDirty = (): void => {
+    const dirty = this.dirty;
+    this.dirty = [];
+    for (const connection of dirty) connection.flushTurn();
+  };
+
+  constructor(
+    runtime: TransportRuntime,
+    options: { router: Router; settings: TransportSettings; onBug: (error: unknown) => void },
+  ) {
+    this.clock = runtime.clock;
+    this.timers = runtime.timers;
+    this.router = options.router;
+    this.settings = options.settings;
+    this.onBug = options.onBug;
+    this.deadlines = new Deadlines(runtime.clock, runtime.timers);
+  }
+
+  /** Once a connection and turn; the connection keeps count of that. */
+  flushLater(connection: Flushable): void {
+    if (this.dirty.push(connection) === 1) this.timers.defer(this.flushDirty);
+  }
+
+  countRefused(reason: string): void {
+    this.refused.set(reason, (this.refused.get(reason) ?? 0) + 1);
+  }
+}

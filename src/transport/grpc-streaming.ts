@@ -1,0 +1,193 @@
+import { assert } from "../base/assert.ts";
+import { ByteQueue } from "./byte-queue.ts";
+import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader, writeUint32 } from "./frames.ts";
+import { GrpcCall } from "./grpc-call.ts";
+import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
+import { GrpcCode } from "./grpc-status.ts";
+import { FRAME_BYTES_MAX } from "./limits.ts";
+import type { Encodable, GrpcStream, StreamHandler } from "./transport.ts";
+
+const nothing = (): void => {};
+
+/**
+ * A call with any number of messages either way. Bounds:
+ *  - in: while messages are paused, what arrives is not given back as window, so the inbox ends with the stream's window;
+ *  - out: `send` says stop at `streamQueueBytesMax` queued, or as soon as anything is while the connection is over its bound.
+ */
+export class StreamingCall extends GrpcCall implements GrpcStream {
+  onMessage: (message: Buffer) => void = nothing;
+  onHalfClose: () => void = nothing;
+  onDrain: () => void = nothing;
+  /** Messages of the frame during which messages were paused, and the bytes of the frames that came after it. */
+  private inbox: Buffer[] = [];
+  private readonly unread = new ByteQueue();
+  private paused = false;
+  private delivering = false;
+  private halfCloseDue = false;
+  /** Received while paused, and kept from the peer's window. */
+  private heldBytes = 0;
+  private drainDue = false;
+
+  /** Lets the handler set its callbacks. */
+  open(handler: StreamHandler): void {
+    try {
+      handler(this);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  get completes(): boolean {
+    return false;
+  }
+
+  get busy(): boolean {
+    return false;
+  }
+
+  send(message: Encodable): boolean {
+    if (this.closed) return false;
+    assert(!this.ending, "nothing is sent after the end");
+    const { sender } = this.connection;
+    if (!this.headersSent) {
+      sender.output.headers(this.id, sender.encoder.grpcHeaders(), false);
+      this.headersSent = true;
+    }
+    const length = message.byteLength();
+    if (sender.mayLeave(this, length + MESSAGE_PREFIX_BYTES)) this.sendAtOnce(message, length);
+    else this.enqueue(message, length);
+    this.connection.touch();
+    if (this.closed) return false;
+    this.drainDue = this.queuedBytes > this.queueBytesMax;
+    return !this.drainDue;
+  }
+
+  end(code: number, message = ""): void {
+    this.finish(code, message);
+  }
+
+  pauseMessages(): void {
+    this.paused = true;
+  }
+
+  resumeMessages(): void {
+    this.paused = false;
+    if (this.delivering || this.closed) return;
+    this.deliver();
+    if (this.paused || this.closed || this.heldBytes === 0) return;
+    const bytes = this.heldBytes;
+    this.heldBytes = 0;
+    this.connection.release(bytes);
+    this.giveBack(bytes);
+    this.connection.touch();
+  }
+
+  protected override receive(bytes: Buffer, start: number, end: number): void {
+    if (!this.paused && !this.delivering && this.inbox.length === 0) super.receive(bytes, start, end);
+    else {
+      const room = this.unread.append(end - start);
+      bytes.copy(room.buffer, room.at, start, end);
+    }
+  }
+
+  protected override accept(message: Buffer): void {
+    if (this.paused) this.inbox.push(message);
+    else this.onMessage(message);
+  }
+
+  protected override receiveEnd(): void {
+    this.halfCloseDue = true;
+    if (!this.paused && !this.delivering) this.deliver();
+  }
+
+  protected override giveBack(bytes: number): void {
+    if (!this.paused) super.giveBack(bytes);
+    else {
+      this.heldBytes += bytes;
+      this.connection.hold(bytes);
+    }
+  }
+
+  override onClosed(): void {
+    super.onClosed();
+    this.inbox = [];
+    this.unread.clear();
+    this.connection.release(this.heldBytes);
+    this.heldBytes = 0;
+  }
+
+  onSent(bytes: number): void {
+    this.connection.unqueued(this, bytes);
+    if (!this.drainDue || this.queuedBytes > this.queueBytesMax / 2) return;
+    this.drainDue = false;
+    if (!this.ending) this.connection.tell(() => this.onDrain());
+  }
+
+  private get queueBytesMax(): number {
+    return this.connection.queueIsFull ? 0 : this.connection.context.settings.streamQueueBytesMax;
+  }
+
+  private get wanted(): boolean {
+    return !this.paused && !this.closed && !this.ending;
+  }
+
+  /** Gives out what waits, for as long as it is wanted; then the half-close. */
+  private deliver(): void {
+    this.delivering = true;
+    try {
+      while (this.wanted && (this.inbox.length > 0 || this.unread.length > 0)) {
+        const inbox = this.inbox;
+        this.inbox = [];
+        let given = 0;
+        while (given < inbox.length && this.wanted) this.onMessage(inbox[given++]!);
+        if (this.closed || this.ending) return;
+        this.inbox = inbox.slice(given);
+        if (this.wanted) this.readUnread();
+      }
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.delivering = false;
+    }
+    if (this.halfCloseDue && this.wanted) this.halfClose();
+  }
+
+  private readUnread(): void {
+    const bytes = Buffer.allocUnsafeSlow(Math.min(this.unread.length, FRAME_BYTES_MAX));
+    this.unread.take(bytes, 0, bytes.length);
+    if (bytes.length > 0) super.receive(bytes, 0, bytes.length);
+  }
+
+  private halfClose(): void {
+    this.halfCloseDue = false;
+    if (this.midMessage) this.finish(GrpcCode.internal, "unexpected EOF");
+    else this.connection.tell(() => this.onHalfClose());
+  }
+
+  private sendAtOnce(message: Encodable, length: number): void {
+    const { sender } = this.connection;
+    const { output } = sender;
+    const framed = length + MESSAGE_PREFIX_BYTES;
+    const start = output.reserve(FRAME_HEADER_BYTES + framed);
+    const { buffer } = output;
+    let at = writeFrameHeader(buffer, start, framed, FrameType.data, Flag.none, this.id);
+    buffer[at++] = 0;
+    at = writeUint32(buffer, at, length);
+    assert(message.encodeInto(buffer, at) === at + length, "a message is as long as it said");
+    output.length = at + length;
+    sender.left(this, framed);
+    this.progressMs = this.connection.turnMs;
+  }
+
+  private enqueue(message: Encodable, length: number): void {
+    const { sender } = this.connection;
+    const framed = length + MESSAGE_PREFIX_BYTES;
+    const { buffer, at } = this.openQueue().append(framed);
+    this.connection.queued(this, framed);
+    buffer[at] = 0;
+    const start = writeUint32(buffer, at + 1, length);
+    assert(message.encodeInto(buffer, start) === start + length, "a message is as long as it said");
+    sender.ready(this);
+    sender.pump();
+  }
+}

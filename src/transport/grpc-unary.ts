@@ -1,0 +1,198 @@
+import { assert } from "../base/assert.ts";
+import { isPromise } from "../base/maybe-promise.ts";
+import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader, writeUint32 } from "./frames.ts";
+import { GrpcCall } from "./grpc-call.ts";
+import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
+import { GrpcCode } from "./grpc-status.ts";
+import type { H2Connection } from "./h2-connection.ts";
+import { OK_BLOCK_BYTES_MAX } from "./hpack-encoder.ts";
+import type { RequestHead } from "./request-head.ts";
+import { type Encodable, GrpcError, type UnaryHandler } from "./transport.ts";
+
+/**
+ * One request message, one response message. The handler runs when the request is complete; an answer that it has at hand
+ * goes into the connection's buffer before the next frame is read, as headers, message and trailers in one piece.
+ */
+export class UnaryCall extends GrpcCall {
+  private readonly handler: UnaryHandler;
+  private message: Buffer | null = null;
+  /** The handler's promise is pending, or the call is parked. */
+  private pending = false;
+  private responding = false;
+
+  constructor(connection: H2Connection, id: number, head: RequestHead, handler: UnaryHandler) {
+    super(connection, id, head);
+    this.handler = handler;
+  }
+
+  get completes(): boolean {
+    return true;
+  }
+
+  get busy(): boolean {
+    return this.pending;
+  }
+
+  /** A request that arrives in one DATA frame, not compressed, is taken as it lies; all else goes through the deframer. */
+  protected override receive(bytes: Buffer, start: number, end: number): void {
+    if (this.message === null && isWholeMessage(bytes, start, end, this.connection.context.settings.messageBytesMax)) {
+      if (!this.midMessage && !this.ending) {
+        this.message = bytes.subarray(start + MESSAGE_PREFIX_BYTES, end);
+        return;
+      }
+    }
+    super.receive(bytes, start, end);
+  }
+
+  protected override accept(message: Buffer): void {
+    if (this.message !== null) {
+      throw new GrpcError(
+        GrpcCode.internal,
+        "cardinality violation: received multiple request messages for non-client-streaming RPC",
+      );
+    }
+    this.message = message;
+  }
+
+  protected override receiveEnd(): void {
+    if (this.ending) return;
+    if (this.midMessage) this.finish(GrpcCode.internal, "unexpected EOF");
+    else if (this.message === null) {
+      this.finish(
+        GrpcCode.internal,
+        "cardinality violation: received no request message from non-client-streaming RPC",
+      );
+    } else if (this.connection.mustPark) this.park();
+    else this.run();
+  }
+
+  /** The connection has room for a response again. */
+  unpark(): void {
+    this.pending = false;
+    this.connection.assemblyBudget.release(this.message!.length);
+    if (this.closed) this.connection.settled();
+    else this.run();
+  }
+
+  private run(): void {
+    const message = this.message!;
+    this.message = null;
+    if (this.deadlineMs <= this.connection.turnMs) {
+      this.expire();
+      return;
+    }
+    try {
+      const result = this.handler(message, this);
+      if (isPromise(result)) this.wait(result);
+      else this.respond(result);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  onSent(bytes: number): void {
+    this.connection.unqueued(this, bytes);
+  }
+
+  private park(): void {
+    if (!this.connection.assemblyBudget.reserve(this.message!.length)) {
+      this.finish(GrpcCode.resourceExhausted, "too many requests of one connection wait for responses to be read");
+      return;
+    }
+    // A copy, so that a parked request holds no more than itself.
+    this.message = Buffer.from(this.message!);
+    this.pending = true;
+    this.connection.park(this);
+  }
+
+  private wait(result: Promise<Encodable>): void {
+    this.pending = true;
+    // Both handlers are total: what they throw is a bug, told by `guard`.
+    result.then(
+      (message) => this.settle(() => this.respond(message)),
+      (error: unknown) => this.settle(() => this.fail(error)),
+    );
+  }
+
+  private settle(answer: () => void): void {
+    this.pending = false;
+    if (this.closed) {
+      this.connection.settled();
+      return;
+    }
+    this.connection.guard(() => {
+      try {
+        answer();
+      } catch (error) {
+        this.fail(error);
+      }
+    });
+  }
+
+  private respond(message: Encodable): void {
+    // The handler itself may have let the connection go.
+    if (this.closed) return;
+    assert(!this.responding, "a unary call is answered once");
+    this.responding = true;
+    const length = message.byteLength();
+    const { sender } = this.connection;
+    if (sender.mayLeave(this, length + MESSAGE_PREFIX_BYTES)) this.respondAtOnce(message, length);
+    else this.respondQueued(message, length);
+    this.connection.touch();
+  }
+
+  private respondAtOnce(message: Encodable, length: number): void {
+    const { sender } = this.connection;
+    const { output, encoder } = sender;
+    const framed = length + MESSAGE_PREFIX_BYTES;
+    // Room for all three frames, so that the buffer stays the same between them.
+    output.reserve(framed + FRAME_HEADER_BYTES + 2 * (FRAME_HEADER_BYTES + OK_BLOCK_BYTES_MAX));
+    const { buffer } = output;
+    output.length = writeBlock(buffer, output.length, encoder.grpcHeaders(), this.id, Flag.endHeaders);
+    this.headersSent = true;
+    let at = writeFrameHeader(buffer, output.length, framed, FrameType.data, Flag.none, this.id);
+    buffer[at++] = 0;
+    at = writeUint32(buffer, at, length);
+    assert(message.encodeInto(buffer, at) === at + length, "a message is as long as it said");
+    output.length = at + length;
+    sender.left(this, framed);
+    const flags = Flag.endHeaders | Flag.endStream;
+    output.length = writeBlock(buffer, output.length, encoder.okTrailers(), this.id, flags);
+    this.endLocal();
+  }
+
+  private respondQueued(message: Encodable, length: number): void {
+    const { sender } = this.connection;
+    const { buffer, at } = this.openQueue().append(length + MESSAGE_PREFIX_BYTES);
+    this.connection.queued(this, length + MESSAGE_PREFIX_BYTES);
+    buffer[at] = 0;
+    writeUint32(buffer, at + 1, length);
+    const start = at + MESSAGE_PREFIX_BYTES;
+    try {
+      assert(message.encodeInto(buffer, start) === start + length, "a message is as long as it said");
+    } catch (error) {
+      this.dropQueue();
+      throw error;
+    }
+    sender.output.headers(this.id, sender.encoder.grpcHeaders(), false);
+    this.headersSent = true;
+    this.finish(GrpcCode.ok, "");
+    sender.ready(this);
+    sender.pump();
+  }
+}
+
+function isWholeMessage(bytes: Buffer, start: number, end: number, bytesMax: number): boolean {
+  const length = end - start - MESSAGE_PREFIX_BYTES;
+  if (length < 0 || length > bytesMax || bytes[start] !== 0) return false;
+  return (
+    bytes[start + 1] === 0 && ((bytes[start + 2]! << 16) | (bytes[start + 3]! << 8) | bytes[start + 4]!) === length
+  );
+}
+
+/** A HEADERS frame with a short block. */
+function writeBlock(buffer: Buffer, at: number, block: Buffer, streamId: number, flags: number): number {
+  const start = writeFrameHeader(buffer, at, block.length, FrameType.headers, flags, streamId);
+  for (let i = 0; i < block.length; i++) buffer[start + i] = block[i]!;
+  return start + block.length;
+}

@@ -1,0 +1,130 @@
+import { assert } from "../base/assert.ts";
+import type { ByteStream } from "../runtime/runtime.ts";
+import type { TransportContext } from "./context.ts";
+import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader, writeUint32 } from "./frames.ts";
+import { FRAME_BYTES_MAX, SOCKET_BACKLOG_BYTES_MAX } from "./limits.ts";
+import { SLAB_BYTES, type Slab } from "./slab-pool.ts";
+
+const EMPTY = Buffer.alloc(0);
+/** Below this, what is written to a socket that is behind is copied out of its slab, so that a slow reader pins few. */
+const COPY_BYTES_MAX = SLAB_BYTES / 2;
+
+/**
+ * All frames that a connection sends in one turn, gathered in one buffer and written at once. Invariants:
+ *  1. A frame is complete in the buffer before `length` covers it: whoever fails half-way leaves nothing behind.
+ *  2. A buffer given to the socket is not touched until its write is done.
+ */
+export class H2Output {
+  buffer: Buffer = EMPTY;
+  /** Bytes of `buffer` that are complete frames. */
+  length = 0;
+  /** The socket has more than its share unsent: responses stay in their streams' queues. */
+  congested = false;
+  /** HEADERS and DATA so far. */
+  responseFrames = 0;
+  /** When the socket last took something, or had nothing to take. */
+  progressMs: number;
+  private readonly context: TransportContext;
+  private readonly bytes: ByteStream;
+  private readonly onRelieved: () => void;
+  private readonly backlogBytesMax: number;
+  private slab: Slab | null = null;
+  private closed = false;
+  private readonly afterWrite = (): void => {
+    this.progressMs = this.context.clock.monotonicMs();
+    if (!this.congested || this.closed || this.bytes.pendingBytes > this.backlogBytesMax / 2) return;
+    this.congested = false;
+    this.onRelieved();
+  };
+
+  /** `onRelieved` is called when the socket is no longer congested. */
+  constructor(context: TransportContext, bytes: ByteStream, onRelieved: () => void) {
+    this.context = context;
+    this.bytes = bytes;
+    this.onRelieved = onRelieved;
+    this.backlogBytesMax = Math.min(SOCKET_BACKLOG_BYTES_MAX, context.settings.connectionQueueBytesMax);
+    this.progressMs = context.clock.monotonicMs();
+  }
+
+  /** Handed to the socket and not yet taken by the system. */
+  get pendingBytes(): number {
+    return this.bytes.pendingBytes;
+  }
+
+  /** Makes room for `count` bytes at `length` in `buffer`, and returns `length`. */
+  reserve(count: number): number {
+    if (this.buffer.length - this.length < count) this.exchange(count);
+    return this.length;
+  }
+
+  flush(): void {
+    if (this.length === 0 || this.closed) return;
+    const { bytes, length } = this;
+    const slab = this.slab!;
+    this.context.bytesSent += length;
+    this.length = 0;
+    const behind = bytes.pendingBytes > 0;
+    if (!behind) this.progressMs = this.context.clock.monotonicMs();
+    if (behind && length <= COPY_BYTES_MAX) {
+      bytes.write(Buffer.from(slab.buffer.subarray(0, length)), this.afterWrite);
+    } else {
+      this.slab = null;
+      this.buffer = EMPTY;
+      slab.onWritten = this.afterWrite;
+      bytes.write(slab.buffer.subarray(0, length), slab.written);
+    }
+    if (bytes.pendingBytes > this.backlogBytesMax) this.congested = true;
+  }
+
+  /** Nothing is written any more. */
+  close(): void {
+    this.closed = true;
+    this.length = 0;
+    this.buffer = EMPTY;
+    if (this.slab !== null) this.context.slabs.give(this.slab);
+    this.slab = null;
+  }
+
+  /** A frame with a payload of one 32-bit number: RST_STREAM, WINDOW_UPDATE. */
+  uint32Frame(type: number, streamId: number, value: number): void {
+    const at = this.reserve(FRAME_HEADER_BYTES + 4);
+    const end = writeFrameHeader(this.buffer, at, 4, type, Flag.none, streamId);
+    this.length = writeUint32(this.buffer, end, value);
+  }
+
+  /** A frame on the connection itself with the given payload, which is small. */
+  controlFrame(type: number, flags: number, payload: Uint8Array): void {
+    const at = this.reserve(FRAME_HEADER_BYTES + payload.length);
+    const end = writeFrameHeader(this.buffer, at, payload.length, type, flags, 0);
+    this.buffer.set(payload, end);
+    this.length = end + payload.length;
+  }
+
+  /** HEADERS, with CONTINUATION where the block is larger than a frame. */
+  headers(streamId: number, block: Buffer, endStream: boolean): void {
+    this.responseFrames++;
+    let type: number = FrameType.headers;
+    let start = 0;
+    do {
+      const some = Math.min(block.length - start, FRAME_BYTES_MAX);
+      const last = start + some === block.length;
+      const flags = (last ? Flag.endHeaders : 0) | (endStream && start === 0 ? Flag.endStream : 0);
+      const at = this.reserve(FRAME_HEADER_BYTES + some);
+      const end = writeFrameHeader(this.buffer, at, some, type, flags, streamId);
+      block.copy(this.buffer, end, start, start + some);
+      this.length = end + some;
+      start += some;
+      type = FrameType.continuation;
+    } while (start < block.length);
+  }
+
+  private exchange(count: number): void {
+    assert(count <= SLAB_BYTES, "what is reserved fits a slab");
+    assert(!this.closed, "a closed connection writes nothing");
+    this.flush();
+    if (this.slab === null) {
+      this.slab = this.context.slabs.take();
+      this.buffer = this.slab.buffer;
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import {
+  Flag,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  WINDOW_BYTES_DEFAULT,
+  WINDOW_BYTES_MAX,
+  writeFrameHeader,
+} from "./frames.ts";
+import type { H2Output } from "./h2-output.ts";
+import type { H2Stream } from "./h2-stream.ts";
+import { ResponseEncoder } from "./hpack-encoder.ts";
+import { FRAME_BYTES_MAX } from "./limits.ts";
+
+/**
+ * The sending half of a connection: its window, and the streams that have DATA waiting, served in turn, a frame each.
+ * Invariants:
+ *  1. No DATA leaves beyond the stream's or the connection's window, in frames that every peer accepts.
+ *  2. A stream with queued bytes and an open window is in the ready list, or the connection has nothing to give.
+ */
+export class H2Sender {
+  readonly output: H2Output;
+  readonly encoder = new ResponseEncoder();
+  window = WINDOW_BYTES_DEFAULT;
+  initialWindow = WINDOW_BYTES_DEFAULT;
+  /** Bytes in the queues of all streams, and of those whose response is complete (unary, plain HTTP). */
+  queuedBytes = 0;
+  completeQueuedBytes = 0;
+  private first: H2Stream | null = null;
+  private last: H2Stream | null = null;
+  private pumping = false;
+
+  constructor(output: H2Output) {
+    this.output = output;
+  }
+
+  /** Whether a DATA frame with `bytes` may leave at once. */
+  mayLeave(stream: H2Stream, bytes: number): boolean {
+    return (
+      bytes <= FRAME_BYTES_MAX &&
+      bytes <= this.window &&
+      bytes <= stream.sendWindow &&
+      !this.output.congested &&
+      stream.queuedBytes === 0
+    );
+  }
+
+  /** A DATA frame that was written to the output left, with `bytes` of payload. */
+  left(stream: H2Stream, bytes: number): void {
+    this.window -= bytes;
+    stream.sendWindow -= bytes;
+    this.output.responseFrames++;
+  }
+
+  /** The stream has something in its queue. */
+  ready(stream: H2Stream): void {
+    if (stream.inReady || stream.sendWindow <= 0) return;
+    stream.inReady = true;
+    if (this.last === null) this.first = stream;
+    else this.last.nextReady = stream;
+    this.last = stream;
+  }
+
+  /** False when the window grows past what the protocol allows. */
+  grow(bytes: number): boolean {
+    this.window += bytes;
+    return this.window <= WINDOW_BYTES_MAX;
+  }
+
+  /** Sends what may be sent. Streams' callbacks are called from here; they may queue more, or end their streams. */
+  pump(): void {
+    if (this.pumping) return;
+    this.pumping = true;
+    try {
+      while (this.first !== null && this.window > 0 && !this.output.congested) this.sendSome(this.shift());
+    } finally {
+      this.pumping = false;
+    }
+  }
+
+  private shift(): H2Stream {
+    const stream = this.first!;
+    this.first = stream.nextReady;
+    if (this.first === null) this.last = null;
+    stream.nextReady = null;
+    stream.inReady = false;
+    return stream;
+  }
+
+  private sendSome(stream: H2Stream): void {
+    const { output } = this;
+    const { queue } = stream;
+    if (stream.closed || queue === null || queue.length === 0) return;
+    const bytes = Math.min(queue.length, FRAME_BYTES_MAX, this.window, stream.sendWindow);
+    if (bytes <= 0) return;
+    const ends = bytes === queue.length && stream.endsWithData;
+    const at = output.reserve(FRAME_HEADER_BYTES + bytes);
+    const end = writeFrameHeader(output.buffer, at, bytes, FrameType.data, ends ? Flag.endStream : 0, stream.id);
+    queue.take(output.buffer, end, bytes);
+    output.length = end + bytes;
+    this.left(stream, bytes);
+    stream.progressMs = stream.connection.turnMs;
+    if (queue.length > 0) this.ready(stream);
+    stream.onSent(bytes);
+    if (queue.length === 0 && !stream.closed) stream.sendEnd();
+  }
+}

@@ -1,0 +1,218 @@
+import { isPromise } from "../base/maybe-promise.ts";
+import type { ByteStream } from "../runtime/runtime.ts";
+import type { Connection, TransportContext } from "./context.ts";
+import { answerHttp, type PreparedResponse, plainResponse } from "./http-exchange.ts";
+import { Http1Error, type Http1Head } from "./http1-head.ts";
+import { Http1Reader } from "./http1-reader.ts";
+import { HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
+
+/** While an answer is awaited, this much of what comes behind is kept; then reading stops. */
+const AHEAD_BYTES_MAX = 65536;
+const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
+
+/** Only people read them; a status without one is sent without one. */
+const reasonPhrases: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  409: "Conflict",
+  412: "Precondition Failed",
+  413: "Content Too Large",
+  417: "Expectation Failed",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  499: "Client Closed Request",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+};
+
+/**
+ * An HTTP/1.1 connection (RFC 9112): requests one after the other, also when they were sent ahead; answers in their order.
+ * Invariants:
+ *  1. One request is being answered at a time; those behind it wait as bytes, within a bound.
+ *  2. After a request that could not be understood, nothing of what follows it is looked at.
+ */
+export class Http1Connection implements Connection {
+  private readonly context: TransportContext;
+  private readonly bytes: ByteStream;
+  private readonly onGone: () => void;
+  private readonly reader: Http1Reader;
+  private state: "open" | "closing" | "closed" = "open";
+  private answering = false;
+  private advancing = false;
+  private paused = false;
+  private draining = false;
+  private peerDone = false;
+  /** When the connection last got on: bytes came, or the socket took some. */
+  private progressMs: number;
+  private headStartedMs: number | undefined;
+  private closingMs = 0;
+  private readonly afterWrite = (): void => {
+    this.progressMs = this.context.clock.monotonicMs();
+    this.advance();
+  };
+
+  constructor(context: TransportContext, bytes: ByteStream, onGone: () => void) {
+    this.context = context;
+    this.bytes = bytes;
+    this.onGone = onGone;
+    this.reader = new Http1Reader(context.settings.messageBytesMax);
+    this.progressMs = context.clock.monotonicMs();
+    bytes.onData = (chunk) => this.receive(chunk);
+    bytes.onEnd = () => {
+      this.peerDone = true;
+      this.advance();
+    };
+    bytes.onClose = () => {
+      this.state = "closed";
+      this.onGone();
+    };
+  }
+
+  receive(chunk: Buffer): void {
+    this.context.bytesReceived += chunk.length;
+    if (this.state !== "open") return;
+    this.progressMs = this.context.clock.monotonicMs();
+    this.reader.add(chunk);
+    this.advance();
+  }
+
+  sweep(nowMs: number): void {
+    const idleMs = nowMs - this.progressMs;
+    if (this.state !== "open") {
+      if (nowMs - this.closingMs >= (this.bytes.pendingBytes > 0 ? STALL_TIMEOUT_MS : LINGER_MS)) this.bytes.destroy();
+    } else if (this.bytes.pendingBytes > 0) {
+      if (idleMs >= STALL_TIMEOUT_MS) this.refuse("slow_reader");
+    } else if (this.answering) {
+      // The handler's time, not the client's.
+    } else if (this.headStartedMs !== undefined && nowMs - this.headStartedMs >= HEADERS_TIMEOUT_MS) {
+      this.refuse("slow_headers");
+    } else if (this.reader.midRequest) {
+      if (idleMs >= STALL_TIMEOUT_MS) this.refuse("slow_body");
+    } else if (idleMs >= HTTP1_IDLE_TIMEOUT_MS) this.finish();
+  }
+
+  drain(): void {
+    this.draining = true;
+    if (this.state === "open" && !this.answering && !this.reader.midRequest) this.finish();
+  }
+
+  destroy(): void {
+    if (this.state === "closed") return;
+    this.state = "closing";
+    this.bytes.destroy();
+  }
+
+  /** Answers what can be answered. Not re-entered: an answer at hand goes on in the same loop. */
+  private advance(): void {
+    if (this.advancing || this.state !== "open") return;
+    this.advancing = true;
+    try {
+      while (this.state === "open" && !this.answering && this.hasRoom && this.takeRequest());
+    } catch (error) {
+      if (error instanceof Http1Error) this.refuseRequest(error);
+      else {
+        this.context.onBug(error);
+        this.destroy();
+      }
+    }
+    this.advancing = false;
+    if (this.state !== "open") return;
+    if (this.peerDone && !this.answering && this.hasRoom) this.finish();
+    else this.pauseOrResume();
+  }
+
+  /** One step; false when more input is needed. */
+  private takeRequest(): boolean {
+    const step = this.reader.advance();
+    this.headStartedMs = this.reader.midHead ? (this.headStartedMs ?? this.context.clock.monotonicMs()) : undefined;
+    if (step === "more") return false;
+    const head = this.reader.head!;
+    if (step === "head") {
+      if (head.expectsContinue && head.body !== 0 && this.reader.inputBytes === 0) this.write(CONTINUE);
+      return true;
+    }
+    this.answer(head, this.reader.body);
+    return true;
+  }
+
+  private answer(head: Http1Head, body: Buffer): void {
+    this.reader.next();
+    this.answering = true;
+    const answer = answerHttp(this.context, {
+      method: head.method,
+      target: head.target,
+      headers: head.fields,
+      body,
+      remoteAddress: this.bytes.remoteAddress,
+    });
+    if (isPromise(answer)) void answer.then((response) => this.respond(head, response));
+    else this.respond(head, answer);
+  }
+
+  private respond(head: Http1Head, response: PreparedResponse): void {
+    this.answering = false;
+    if (this.state !== "open") return;
+    this.progressMs = this.context.clock.monotonicMs();
+    const stays = head.keepAlive && !this.draining;
+    this.writeResponse(response, head.method === "HEAD", stays ? (head.old ? "keep-alive" : undefined) : "close");
+    if (!stays) this.finish();
+    else this.advance();
+  }
+
+  private writeResponse(response: PreparedResponse, bodiless: boolean, connection: string | undefined): void {
+    let text = `HTTP/1.1 ${response.status} ${reasonPhrases[response.status] ?? ""}\r\n`;
+    for (const [name, value] of Object.entries(response.fields)) text += `${name}: ${value}\r\n`;
+    text += `date: ${new Date(this.context.clock.wallMs()).toUTCString()}\r\n`;
+    if (connection !== undefined) text += `connection: ${connection}\r\n`;
+    const head = Buffer.from(`${text}\r\n`, "latin1");
+    this.write(bodiless || response.body.length === 0 ? head : Buffer.concat([head, response.body]));
+  }
+
+  private write(bytes: Buffer): void {
+    this.context.bytesSent += bytes.length;
+    this.bytes.write(bytes, this.afterWrite);
+  }
+
+  /** Answers are not made for a client that does not read them. */
+  private get hasRoom(): boolean {
+    return this.bytes.pendingBytes <= this.context.settings.connectionQueueBytesMax;
+  }
+
+  private pauseOrResume(): void {
+    const full = (this.answering || !this.hasRoom) && this.reader.inputBytes > AHEAD_BYTES_MAX;
+    if (full === this.paused) return;
+    this.paused = full;
+    if (full) this.bytes.pause();
+    else this.bytes.resume();
+  }
+
+  private refuseRequest(error: Http1Error): void {
+    this.context.countRefused("http1_bad_request");
+    if (error.status !== 0) this.writeResponse(plainResponse(error.status, error.message), false, "close");
+    this.finish();
+  }
+
+  private refuse(reason: string): void {
+    this.context.countRefused(reason);
+    if (this.bytes.pendingBytes > 0) this.destroy();
+    else {
+      this.writeResponse(plainResponse(408, "too slow"), false, "close");
+      this.finish();
+    }
+  }
+
+  private finish(): void {
+    this.state = "closing";
+    this.closingMs = this.context.clock.monotonicMs();
+    this.bytes.end();
+    if (this.paused) this.bytes.resume();
+  }
+}
