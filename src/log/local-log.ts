@@ -2,10 +2,11 @@ import { assert } from "../base/assert.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { BranchId, Epoch, RecordNumber } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
-import type { Disk, DiskFile, Runtime } from "../runtime/runtime.ts";
-import { encodeFileHeader, FILE_HEADER_BYTES, FRAME_HEADER_BYTES, sealFrame } from "./local-log-codec.ts";
-import { fileName, type LocalLogContent, lastOfTail } from "./local-log-reader.ts";
-import { RecordBatch } from "./record-batch.ts";
+import type { Disk, Runtime } from "../runtime/runtime.ts";
+import { FILE_HEADER_BYTES, sealFrame } from "./local-log-codec.ts";
+import { createFile, type LogFile, makeDurable, parentOf, SPARE_NAME } from "./local-log-file.ts";
+import { type LocalLogContent, lastOfTail } from "./local-log-reader.ts";
+import type { RecordBatch } from "./record-batch.ts";
 import { type RecordMark, sameMark } from "./record-codec.ts";
 
 export interface LocalLogSettings {
@@ -34,21 +35,7 @@ export interface LocalLogOptions {
   readonly settings?: LocalLogSettings;
 }
 
-const ZERO_CHUNK_BYTES = 1 << 20;
 const GROWTH = 4;
-const SPARE_NAME = "spare";
-
-interface LogFile {
-  readonly path: string;
-  readonly generation: Buffer;
-  readonly handle: DiskFile;
-  /** Written with zeros up to here. */
-  bytes: number;
-  /** Where the next frame goes. */
-  at: number;
-  checksum: number;
-  lastRecord: RecordNumber;
-}
 
 /**
  * The local write-ahead files of one leadership, for writing.
@@ -251,76 +238,4 @@ export class LocalLog {
       },
     );
   }
-}
-
-/** Cuts a torn end off, and syncs what a process may have left in the system's cache: a crash of the machine must not take it now. */
-async function makeDurable(disk: Disk, path: string, tornAt: number | null): Promise<void> {
-  const file = await disk.open(path, { create: false });
-  if (file === null) throw new DbError("diskFailed", `the local log ${path} has gone`);
-  if (tornAt !== null) await file.write(Buffer.alloc(FRAME_HEADER_BYTES), tornAt);
-  await file.sync();
-  await file.close();
-}
-
-/** A file ready for frames: of zeros, or one that was used before. With a `mark` its first frame is there, saying what goes before. */
-async function createFile(
-  options: LocalLogOptions,
-  wanted: { sequence: number; bytes: number; mark?: RecordMark; spare?: { path: string; bytes: number } | null },
-): Promise<LogFile> {
-  const { runtime, directory, branch } = options;
-  const { disk } = runtime;
-  const temporary = `${directory}/${SPARE_NAME}`;
-  const path = `${directory}/${fileName(wanted.sequence)}`;
-  const generation = runtime.random.bytes(8);
-  const header = encodeFileHeader({ branch, sequence: wanted.sequence, generation: generation.toString("hex") });
-  let { bytes, checksum } = header;
-  if (wanted.mark) {
-    const frame = markFrame(options, wanted.mark, generation, checksum);
-    bytes = Buffer.concat([bytes, frame.bytes]);
-    checksum = frame.checksum;
-  }
-  // The old name must be gone for good before the content changes.
-  if (wanted.spare) await disk.syncDirectory(directory);
-  else await writeZeros(disk, temporary, wanted.bytes);
-  const handle = await disk.open(temporary, { create: false, sync: true });
-  if (handle === null) throw new DbError("diskFailed", `the local log's ${temporary} has gone`);
-  await handle.write(bytes, 0);
-  await disk.rename(temporary, path);
-  await disk.syncDirectory(directory);
-  const lastRecord = (wanted.mark?.number ?? 0) as RecordNumber;
-  return {
-    path,
-    generation,
-    handle,
-    bytes: wanted.spare?.bytes ?? wanted.bytes,
-    at: bytes.length,
-    checksum,
-    lastRecord,
-  };
-}
-
-function markFrame(options: LocalLogOptions, before: RecordMark, generation: Buffer, previousChecksum: number) {
-  const batch = new RecordBatch({
-    headerBytes: FRAME_HEADER_BYTES,
-    trailerBytes: 0,
-    before,
-    bytes: Buffer.alloc(FRAME_HEADER_BYTES),
-  });
-  const { epoch, uploaded } = options;
-  const checksum = sealFrame(batch, { generation, epoch, uploaded, previousChecksum });
-  return { bytes: batch.bytes.subarray(0, batch.end), checksum };
-}
-
-const parentOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf("/")));
-
-async function writeZeros(disk: Disk, path: string, bytes: number): Promise<void> {
-  await disk.remove(path);
-  const file = await disk.open(path, { create: true });
-  assert(file !== null, "a file that is created is there");
-  const zeros = Buffer.alloc(Math.min(bytes, ZERO_CHUNK_BYTES));
-  for (let at = 0; at < bytes; at += zeros.length) {
-    await file.write(zeros.subarray(0, Math.min(zeros.length, bytes - at)), at);
-  }
-  await file.sync();
-  await file.close();
 }
