@@ -1,6 +1,9 @@
 import { DbError, messageOf } from "../base/errors.ts";
 
-/** What every method of Disk and DiskFile fails with. `code` is the system's (ENOSPC, EIO …) or, of our own refusals, its like. */
+/**
+ * What every method of Disk and DiskFile fails with. `code` is the system's (ENOSPC, EIO …) or, of our own refusals,
+ * its like.
+ */
 export class DiskError extends DbError {
   readonly code: string;
 
@@ -16,7 +19,9 @@ export function codeOf(error: unknown): string {
   return typeof error.code === "string" ? error.code : "";
 }
 
-/** `action` and `path` say what was tried: "cannot write the file /data/log: ENOSPC: no space left on device, write". */
+/**
+ * `action` and `path` say what was tried: "cannot write the file /data/log: ENOSPC: no space left on device, write".
+ */
 export function diskError(action: string, path: string, cause: unknown): DiskError {
   const code = codeOf(cause);
   const message = messageOf(cause);

@@ -33,7 +33,8 @@ class NodeListener implements Listener {
   }
 
   close(): Promise<void> {
-    // The callback waits for the last connection; connections have owners of their own, so only the end of listening is ours.
+    // The callback waits for the last connection; connections have owners of their own, so only the end of listening is
+    // ours.
     if (this.server.listening) this.server.close();
     return Promise.resolve();
   }

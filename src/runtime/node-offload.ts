@@ -6,8 +6,8 @@ import type { WorkAnswer } from "./offload-worker.ts";
 import type { Offload } from "./runtime.ts";
 
 /**
- * Long CPU work in threads of our own. Not in libuv's pool: that carries the log's writes, and eight long jobs in it made a write
- * take 36 ms (measured).
+ * Long CPU work in threads of our own. Not in libuv's pool: that carries the log's writes, and eight long jobs in it
+ * made a write take 36 ms (measured).
  *
  * The caller keeps its bytes, so a job's input is copied once, when it is sent (a memcpy is a tenth of hashing); a
  * SharedArrayBuffer is not copied. Results are handed over without a copy. Inputs wait as references, not as copies.
@@ -19,8 +19,9 @@ const JOBS_PER_WORKER = 2;
 const QUEUE_LENGTH_MAX = 4096;
 
 /**
- * Below these sizes the work costs the event loop no more than sending it away does (measured: 130 to 170 µs of the loop for up to
- * 256 KiB, of which most is waking and being woken; hashing 256 KiB 175 µs, packing 32 KiB 154, unpacking to 64 KiB 144).
+ * Below these sizes the work costs the event loop no more than sending it away does (measured: 130 to 170 µs of the
+ * loop for up to 256 KiB, of which most is waking and being woken; hashing 256 KiB 175 µs, packing 32 KiB 154,
+ * unpacking to 64 KiB 144).
  */
 const INLINE_SHA256_BYTES = 256 * 1024;
 const INLINE_COMPRESS_BYTES = 32 * 1024;

@@ -40,7 +40,10 @@ export interface Random {
   bytes(count: number): Buffer;
 }
 
-/** Files. Every failure is a DbError `diskFailed` (with the system's code in `code`), but for what a method's text says. */
+/**
+ * Files. Every failure is a DiskError (disk-error.ts: a DbError `diskFailed` with the system's `code`), but for what a
+ * method's text says.
+ */
 export interface Disk {
   /** Opens for reading and writing; `create` makes the file where it is missing, else a missing file gives null. */
   open(path: string, options: { create: boolean; sync?: boolean }): Promise<DiskFile | null>;
@@ -81,7 +84,10 @@ export interface DiskLock {
 
 /** One open file. With `sync`, each write is durable when it has returned (O_DSYNC). */
 export interface DiskFile {
-  /** Writes all of `bytes` at `position`. Done at once, or when the promise resolves; `bytes` must stay as they are until then. */
+  /**
+   * Writes all of `bytes` at `position`. Done at once, or when the promise resolves; `bytes` must stay as they are
+   * until then. A failure is thrown, or rejected with.
+   */
   write(bytes: Uint8Array, position: number): MaybePromise<void>;
   /** Fills `into` from `position`; returns the bytes read, fewer only at the end of the file. */
   read(into: Uint8Array, position: number): Promise<number>;
@@ -106,7 +112,10 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** A connection: TCP, unix socket, TLS, or the simulator's pipe. Handlers are called from the event loop, never from within a method. */
+/**
+ * A connection: TCP, unix socket, TLS, or the simulator's pipe. Handlers are called from the event loop, never from
+ * within a method.
+ */
 export interface ByteStream {
   readonly remoteAddress: string;
   /** `chunk` belongs to the receiver and is never changed by the sender. */
@@ -126,7 +135,10 @@ export interface ByteStream {
   destroy(): void;
 }
 
-/** Work that would hold up the event loop; in worker threads on Node, inline in simulation. Inputs must not be changed meanwhile. */
+/**
+ * Work that would hold up the event loop; in worker threads on Node, inline in simulation. Inputs must not be changed
+ * meanwhile.
+ */
 export interface Offload {
   sha256(bytes: Uint8Array): Promise<Buffer>;
   zstdCompress(bytes: Uint8Array, level: number): Promise<Buffer>;

@@ -2,7 +2,9 @@ import { equal } from "node:assert/strict";
 import { test } from "node:test";
 import { BLOCKING_BYTES_MAX, WritePace } from "./write-pace.ts";
 
-/** A disk on which every write takes `writeMs`, and the pool adds `poolMs`; returns how many of `count` writes blocked. */
+/**
+ * A disk on which every write takes `writeMs`, and the pool adds `poolMs`; returns how many of `count` writes blocked.
+ */
 function run(pace: WritePace, disk: { startMs: number; writeMs: number; poolMs: number; count: number }) {
   let nowMs = disk.startMs;
   let blocked = 0;

@@ -13,8 +13,8 @@ export interface ChaosOptions {
 }
 
 /**
- * Mishaps by the seed: kills, power failures, stalls, cuts, outages, jumps of clocks. When it has ended, everything is healed and every
- * machine runs a process that is awake: what does not get done then never will be.
+ * Mishaps by the seed: kills, power failures, stalls, cuts, outages, jumps of clocks. When it has ended, everything is
+ * healed and every machine runs a process that is awake: what does not get done then never will be.
  */
 export async function chaos(simulation: Simulation, options: ChaosOptions): Promise<void> {
   const random = simulation.random.fork("chaos");

@@ -7,8 +7,8 @@ export const SECTOR_BYTES = 512;
 export type CrashMode = "nothing" | "some" | "everything";
 
 /**
- * A file's content twice: as processes see it, and as it would be after a crash. Sectors are never changed in place, so the two
- * may share them; one that is missing holds zeros.
+ * A file's content twice: as processes see it, and as it would be after a crash. Sectors are never changed in place, so
+ * the two may share them; one that is missing holds zeros.
  */
 export class Inode {
   readonly number: bigint;
@@ -74,7 +74,10 @@ export class Inode {
     this.#durableBytes = this.#liveBytes;
   }
 
-  /** The kernel gives up on what it has to write, after an error: it is seen until the crash, and never reaches the disk. */
+  /**
+   * The kernel gives up on what it has to write, after an error: it is seen until the crash, and never reaches the
+   * disk.
+   */
   forgetUnsynced(): void {
     this.#dirty.clear();
   }

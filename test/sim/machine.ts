@@ -74,7 +74,10 @@ export class SimMachine {
     return node;
   }
 
-  /** The power fails: all processes end, the disk keeps what was synced and, by the seed, some of the rest. Up again at once, in a new boot. */
+  /**
+   * The power fails: all processes end, the disk keeps what was synced and, by the seed, some of the rest. Up again at
+   * once, in a new boot.
+   */
   crash(): void {
     this.simulation.note(this.name, "crash");
     for (const node of this.nodes) node.losePower();

@@ -5,8 +5,9 @@ import { type Scenario, scenarios } from "./scenarios.ts";
 /**
  * npm run sim -- [--seed N] [--rounds K] [scenario …]
  *
- * Runs each scenario (default: all) with the seeds N, N+1 … N+K−1, and each of them twice where `--twice` is given, to see that
- * the two traces are equal. Without a seed takes a random one; the seed is printed first, so that what fails can be replayed.
+ * Runs each scenario (default: all) with the seeds N, N+1 … N+K−1, and each of them twice where `--twice` is given, to
+ * see that the two traces are equal. Without a seed takes a random one; the seed is printed first, so that what fails
+ * can be replayed.
  */
 const USAGE = `usage: npm run sim -- [--seed N] [--rounds K] [--twice] [scenario ...]
 scenarios: ${[...scenarios.keys()].join(", ")}`;

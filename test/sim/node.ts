@@ -62,7 +62,10 @@ export class SimNode implements EventOwner {
     return this.#endedMs;
   }
 
-  /** Ends the process as SIGKILL does: what it has given to the system is done or not, each by the seed; locks are released. */
+  /**
+   * Ends the process as SIGKILL does: what it has given to the system is done or not, each by the seed; locks are
+   * released.
+   */
   kill(): void {
     if (!this.#alive) return;
     this.simulation.note(this.name, "killed");
@@ -113,8 +116,8 @@ export class SimNode implements EventOwner {
   }
 
   /**
-   * Asks the machine for something: it takes effect after a while, and the process learns the outcome after another while. A process
-   * that is killed in between never learns it, and a stalled one late.
+   * Asks the machine for something: it takes effect after a while, and the process learns the outcome after another
+   * while. A process that is killed in between never learns it, and a stalled one late.
    */
   operate<T>(label: string, typicalMs: number, effect: () => T, onPowerLoss: () => void = () => {}): Promise<T> {
     return new Promise((resolve, reject) => {

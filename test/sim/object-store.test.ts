@@ -124,7 +124,7 @@ test("an outage reaches everybody, a cut one machine; both end", async () => {
   });
 });
 
-test("what a process sent before it was killed may take effect; what a stalled one sent, also when it wakes", async () => {
+test("what a killed process sent may take effect; what a stalled one sent, also when it wakes", async () => {
   const effects = { killed: new Set<boolean>(), stalled: new Set<string>() };
   for (let seed = 0; seed < 40; seed++) {
     const { simulation, store, storage, node } = world(seed);

@@ -66,7 +66,10 @@ export class SimStorage {
   readonly bucket: SimBucket;
   readonly random: SimRandom;
   readonly faults: StoreFaults;
-  /** Of a request from sending to its effect; a response takes a part of it. By the seed: from a store in the rack to a far one. */
+  /**
+   * Of a request from sending to its effect; a response takes a part of it. By the seed: from a store in the rack to a
+   * far one.
+   */
   readonly typicalMs: number;
   #outages = 0;
 
@@ -107,7 +110,9 @@ const noAnswer = Symbol("no answer");
 
 type Fate = "normal" | "errorBefore" | "errorAfter" | "silence" | "late" | "throttled";
 
-/** The store as one process has it. Its requests outlive it: what it sent before it was killed may still take effect. */
+/**
+ * The store as one process has it. Its requests outlive it: what it sent before it was killed may still take effect.
+ */
 class SimObjectStore implements ObjectStore {
   readonly name = "sim:bucket";
   readonly local = false;
@@ -271,8 +276,8 @@ class SimObjectStore implements ObjectStore {
   }
 
   /**
-   * At the bucket, after `delayMs`. A process that was killed or stalled meanwhile may not have got it out: then it is never done,
-   * or done when the process wakes.
+   * At the bucket, after `delayMs`. A process that was killed or stalled meanwhile may not have got it out: then it is
+   * never done, or done when the process wakes.
    */
   #later(label: string, delayMs: number, run: () => void): void {
     const sentMs = this.#simulation.nowMs;

@@ -3,8 +3,8 @@ import { assert } from "../../src/base/assert.ts";
 import type { Random } from "../../src/runtime/runtime.ts";
 
 /**
- * Numbers that are a function of a name (which holds the seed). A fork has a stream of its own: what one part of a simulation
- * draws does not shift what the others get, so a small change of a program leaves most of a run as it was.
+ * Numbers that are a function of a name (which holds the seed). A fork has a stream of its own: what one part of a
+ * simulation draws does not shift what the others get, so a small change of a program leaves most of a run as it was.
  * The generator is xoshiro128** (Blackman, Vigna 2018).
  */
 export class SimRandom implements Random {

@@ -23,9 +23,9 @@ interface Promised {
 }
 
 /**
- * The two ways in which a program makes something durable, under kills, power failures and errors of the disk: records appended to a file
- * that is written synchronously, and a small file replaced by writing another one and renaming it. After each restart all that was
- * acknowledged must be there, and a second process must not get the lock.
+ * The two ways in which a program makes something durable, under kills, power failures and errors of the disk: records
+ * appended to a file that is written synchronously, and a small file replaced by writing another one and renaming it.
+ * After each restart all that was acknowledged must be there, and a second process must not get the lock.
  */
 export async function journalScenario(
   seed: number,

@@ -32,9 +32,9 @@ function decode(json: unknown): Body {
 }
 
 /**
- * Processes on three machines append tokens to one object by compare-and-swap, through every fault of the store and mishap of the machines.
- * Whatever a process was told must be what the bucket's history shows: swapped means there, once and for ever; conflict and failure
- * mean never there.
+ * Processes on three machines append tokens to one object by compare-and-swap, through every fault of the store and
+ * mishap of the machines. Whatever a process was told must be what the bucket's history shows: swapped means there,
+ * once and for ever; conflict and failure mean never there.
  */
 export async function registerScenario(
   seed: number,

@@ -3,7 +3,10 @@ import { leadershipBucket, leadershipLocal, leadershipTerm } from "./scenario-le
 import { registerScenario } from "./scenario-register.ts";
 import type { SimulationOptions } from "./simulation.ts";
 
-/** Tells one story from a seed and checks it; fails with a SimulationFailure or an assertion. Resolves with its trace's hash. */
+/**
+ * Tells one story from a seed and checks it; fails with a SimulationFailure or an assertion. Resolves with its trace's
+ * hash.
+ */
 export type Scenario = (seed: number, options: SimulationOptions) => Promise<string>;
 
 /** What `npm run sim` runs, by name. */

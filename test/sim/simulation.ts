@@ -8,16 +8,20 @@ import { SimRandom } from "./random.ts";
 import { Trace } from "./trace.ts";
 
 /**
- * A world of machines, their disks and clocks, a network and a bucket, in which all that happens is a function of one seed.
+ * A world of machines, their disks and clocks, a network and a bucket, in which all that happens is a function of one
+ * seed.
  *
- * 1. Nothing happens but events, one after another, ordered by (time, tie). Time stands still while one is handled and jumps to the
+ * 1. Nothing happens but events, one after another, ordered by (time, tie). Time stands still while one is handled and
+ * jumps to the
  *    next when it is done, so a year takes as long as what happens in it.
- * 2. Ties between processes are broken by the seed. Events of one process at one moment keep their order: a real event loop keeps it too.
+ * 2. Ties between processes are broken by the seed. Events of one process at one moment keep their order: a real event
+ * loop keeps it too.
  * 3. Between two events all promise continuations run to their end (see `drain`).
- * 4. A process that was killed neither acts nor learns anything any more: its events are cancelled, and its promises stay pending.
+ * 4. A process that was killed neither acts nor learns anything any more: its events are cancelled, and its promises
+ * stay pending.
  *
- * The code under test reaches the outside through its Runtime alone; whatever else it did (a real timer, a thread pool) would not
- * be waited for here, and shows as "stuck" or as two traces of one seed.
+ * The code under test reaches the outside through its Runtime alone; whatever else it did (a real timer, a thread pool)
+ * would not be waited for here, and shows as "stuck" or as two traces of one seed.
  */
 export interface SimulationOptions {
   /** How many of the last lines of the trace are kept. */
@@ -29,7 +33,9 @@ export interface SimulationOptions {
 }
 
 export interface RunOptions {
-  /** Somebody else, such as a suite of tests, makes things happen: an empty world waits for that instead of being stuck. */
+  /**
+   * Somebody else, such as a suite of tests, makes things happen: an empty world waits for that instead of being stuck.
+   */
   drivenFromOutside?: boolean;
 }
 
@@ -77,7 +83,9 @@ export class Simulation {
     return machine;
   }
 
-  /** Calls `run` after `delayMs`, if `owner` (null: the world) is then alive, and not before it wakes if it is stalled. */
+  /**
+   * Calls `run` after `delayMs`, if `owner` (null: the world) is then alive, and not before it wakes if it is stalled.
+   */
   schedule(delayMs: number, owner: SimNode | null, label: string, run: () => void): SimEvent {
     assert(Number.isFinite(delayMs), "a delay is a number of milliseconds");
     const atMs = this.#nowMs + Math.max(0, delayMs);
@@ -102,7 +110,10 @@ export class Simulation {
     this.#queue.cancelOwnedBy(node);
   }
 
-  /** Lets the world go on until `story` has ended. Fails, naming the seed, when it fails, when anything in it throws, or when it cannot end. */
+  /**
+   * Lets the world go on until `story` has ended. Fails, naming the seed, when it fails, when anything in it throws, or
+   * when it cannot end.
+   */
   async run<T>(story: () => Promise<T>, options: RunOptions = {}): Promise<T> {
     let outcome: { value: T } | null = null;
     const fail = (error: unknown): void => {
@@ -160,8 +171,9 @@ export class Simulation {
 }
 
 /**
- * Runs all promise continuations, however long their chains: Node turns to the next macrotask only when its microtasks are used up.
- * (A fixed number of `await`s would cut off a chain that is longer.) Nothing real is waited for: the code under test does no I/O.
+ * Runs all promise continuations, however long their chains: Node turns to the next macrotask only when its microtasks
+ * are used up. (A fixed number of `await`s would cut off a chain that is longer.) Nothing real is waited for: the code
+ * under test does no I/O.
  */
 function drain(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

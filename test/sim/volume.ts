@@ -10,9 +10,11 @@ interface NameChange {
 }
 
 /**
- * A machine's file system: names and contents, as they are and as they would be after a crash. No time passes here; SimDisk adds it.
+ * A machine's file system: names and contents, as they are and as they would be after a crash. No time passes here;
+ * SimDisk adds it.
  *
- * 1. A name that was made, moved or removed is durable once its directory was synced; before that, a crash keeps it or not.
+ * 1. A name that was made, moved or removed is durable once its directory was synced; before that, a crash keeps it or
+ * not.
  *    A rename is atomic: after a crash one of the two names leads to the file.
  * 2. A file's content is durable by `sync` or O_DSYNC, whatever becomes of its names.
  * 3. What was not synced is lost, kept, or kept in part, sector by sector, as the seed has it.
@@ -96,7 +98,10 @@ export class Volume {
     return true;
   }
 
-  /** Makes what was done to the names in a directory durable, with earlier changes of the same names elsewhere, and nothing else. */
+  /**
+   * Makes what was done to the names in a directory durable, with earlier changes of the same names elsewhere, and
+   * nothing else.
+   */
   syncDirectory(path: string): void {
     const full = normal(path);
     if (!this.find(path)?.directory) throw systemError("ENOTDIR", path);
