@@ -12,13 +12,12 @@ import { Trace } from "./trace.ts";
  * seed.
  *
  * 1. Nothing happens but events, one after another, ordered by (time, tie). Time stands still while one is handled and
- * jumps to the
- *    next when it is done, so a year takes as long as what happens in it.
+ *    jumps to the next when it is done, so a year takes as long as what happens in it.
  * 2. Ties between processes are broken by the seed. Events of one process at one moment keep their order: a real event
- * loop keeps it too.
+ *    loop keeps it too.
  * 3. Between two events all promise continuations run to their end (see `drain`).
  * 4. A process that was killed neither acts nor learns anything any more: its events are cancelled, and its promises
- * stay pending.
+ *    stay pending.
  *
  * The code under test reaches the outside through its Runtime alone; whatever else it did (a real timer, a thread pool)
  * would not be waited for here, and shows as "stuck" or as two traces of one seed.

@@ -14,8 +14,7 @@ interface NameChange {
  * SimDisk adds it.
  *
  * 1. A name that was made, moved or removed is durable once its directory was synced; before that, a crash keeps it or
- * not.
- *    A rename is atomic: after a crash one of the two names leads to the file.
+ *    not. A rename is atomic: after a crash one of the two names leads to the file.
  * 2. A file's content is durable by `sync` or O_DSYNC, whatever becomes of its names.
  * 3. What was not synced is lost, kept, or kept in part, sector by sector, as the seed has it.
  */
