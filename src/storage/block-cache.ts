@@ -1,0 +1,195 @@
+import { assert } from "../base/assert.ts";
+
+/** Anything that is kept: it says what it takes in memory, about. */
+export interface Cacheable {
+  readonly memoryBytes: number;
+}
+
+/** A cached block, in its owner's map and in one of the two lists. */
+interface CacheEntry {
+  readonly owner: CachedBlocks;
+  readonly offset: number;
+  readonly value: Cacheable;
+  readonly bytes: number;
+  /** In the list of those that were used again. */
+  kept: boolean;
+  previous: CacheEntry;
+  next: CacheEntry;
+}
+
+/** What a cache entry costs beside its value. */
+const ENTRY_BYTES = 150;
+/** Share of the cache for blocks that were used more than once: a scan cannot drive them out. */
+const KEPT_SHARE = 0.75;
+
+/**
+ * Blocks in memory: one cache for all branches, bounded in bytes. A block that is used a second time moves to the part of
+ * those that are kept; a scan that sees each block once leaves that part alone. Within each part the one that was
+ * not used for longest goes first.
+ */
+export class BlockCache {
+  readonly bytesMax: number;
+  #bytes = 0;
+  #keptBytes = 0;
+  hits = 0;
+  misses = 0;
+  readonly #owners = new Map<string, { readonly blocks: CachedBlocks; holders: number }>();
+  readonly #fresh = makeList();
+  readonly #kept = makeList();
+
+  constructor(options: { bytesMax: number }) {
+    assert(options.bytesMax > 0, "a cache has room");
+    this.bytesMax = options.bytesMax;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The blocks of the table named `key`, shared by all that hold it; each gives them up by `release`. */
+  acquire(key: string): CachedBlocks {
+    let shared = this.#owners.get(key);
+    if (shared === undefined) {
+      shared = { blocks: new CachedBlocks(this), holders: 0 };
+      this.#owners.set(key, shared);
+    }
+    shared.holders++;
+    return shared.blocks;
+  }
+
+  /** The last holder's release frees the memory; a read that is still under way goes on. */
+  release(key: string): void {
+    const shared = this.#owners.get(key);
+    assert(shared !== undefined, "blocks that are released were acquired");
+    if (--shared.holders > 0) return;
+    this.#owners.delete(key);
+    shared.blocks.clear();
+  }
+
+  /** Used by CachedBlocks. */
+  insert(entry: CacheEntry): void {
+    this.#bytes += entry.bytes;
+    pushFront(this.#fresh, entry);
+    while (this.#bytes > this.bytesMax) {
+      const victim = this.#fresh.previous !== this.#fresh ? this.#fresh.previous : this.#kept.previous;
+      victim.owner.forget(victim.offset);
+    }
+  }
+
+  touch(entry: CacheEntry): void {
+    this.hits++;
+    const list = this.#kept;
+    if (entry.kept) {
+      if (list.next === entry) return;
+      unlink(entry);
+      pushFront(list, entry);
+      return;
+    }
+    unlink(entry);
+    entry.kept = true;
+    pushFront(list, entry);
+    this.#keptBytes += entry.bytes;
+    while (this.#keptBytes > this.bytesMax * KEPT_SHARE && list.previous !== entry) {
+      const last = list.previous;
+      unlink(last);
+      last.kept = false;
+      this.#keptBytes -= last.bytes;
+      pushFront(this.#fresh, last);
+    }
+  }
+
+  remove(entry: CacheEntry): void {
+    unlink(entry);
+    this.#bytes -= entry.bytes;
+    if (entry.kept) this.#keptBytes -= entry.bytes;
+  }
+}
+
+/** The cached parts of one table, by their offset, and those that are on their way: each is fetched once. */
+export class CachedBlocks {
+  readonly #cache: BlockCache;
+  readonly #entries = new Map<number, CacheEntry>();
+  readonly #pending = new Map<number, Promise<Cacheable>>();
+
+  constructor(cache: BlockCache) {
+    this.#cache = cache;
+  }
+
+  get(offset: number): Cacheable | undefined {
+    const entry = this.#entries.get(offset);
+    if (entry === undefined) return undefined;
+    this.#cache.touch(entry);
+    return entry.value;
+  }
+
+  has(offset: number): boolean {
+    return this.#entries.has(offset) || this.#pending.has(offset);
+  }
+
+  pending(offset: number): Promise<Cacheable> | undefined {
+    return this.#pending.get(offset);
+  }
+
+  /** What will be at `offset`; kept once it is there. A failure is told to all who wait, and not kept. */
+  expect<T extends Cacheable>(offset: number, value: Promise<T>): Promise<T> {
+    this.#cache.misses++;
+    const done = value.then(
+      (block) => {
+        this.#pending.delete(offset);
+        this.put(offset, block);
+        return block;
+      },
+      (error: unknown) => {
+        this.#pending.delete(offset);
+        throw error;
+      },
+    );
+    this.#pending.set(offset, done);
+    // A block that was read ahead may have nobody waiting for it; whoever comes for it later asks again.
+    done.catch(() => {});
+    return done;
+  }
+
+  put(offset: number, value: Cacheable): void {
+    if (this.#entries.has(offset)) return;
+    const bytes = value.memoryBytes + ENTRY_BYTES;
+    // What does not fit is handed out and not kept.
+    if (bytes > this.#cache.bytesMax / 4) return;
+    const none = null as unknown as CacheEntry;
+    const entry = { owner: this, offset, value, bytes, kept: false, previous: none, next: none };
+    this.#entries.set(offset, entry);
+    this.#cache.insert(entry);
+  }
+
+  forget(offset: number): void {
+    const entry = this.#entries.get(offset);
+    assert(entry !== undefined, "a block that is forgotten was known");
+    this.#entries.delete(offset);
+    this.#cache.remove(entry);
+  }
+
+  /** Gives up the memory of all blocks. */
+  clear(): void {
+    for (const offset of [...this.#entries.keys()]) this.forget(offset);
+  }
+}
+
+/** A ring with its head, which is no entry. */
+function makeList(): CacheEntry {
+  const head = { previous: null, next: null } as unknown as CacheEntry;
+  head.previous = head;
+  head.next = head;
+  return head;
+}
+
+function pushFront(head: CacheEntry, entry: CacheEntry): void {
+  entry.next = head.next;
+  entry.previous = head;
+  head.next.previous = entry;
+  head.next = entry;
+}
+
+function unlink(entry: CacheEntry): void {
+  entry.previous.next = entry.next;
+  entry.next.previous = entry.previous;
+}

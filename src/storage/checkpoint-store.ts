@@ -1,0 +1,192 @@
+import { hash } from "node:crypto";
+import { assert } from "../base/assert.ts";
+import { DbError } from "../base/errors.ts";
+import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
+import { createOnce } from "../objects/conditional.ts";
+import { checkpointKey, parseKey, prefixes } from "../objects/keys.ts";
+import type { ObjectStore } from "../objects/objects.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Checkpoint, CheckpointPosition, RetainedCheckpoint } from "./checkpoint.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-codec.ts";
+import { type RetentionPolicy, retain } from "./checkpoint-retention.ts";
+import { appendLeaf, emptyRange } from "./mountain-range.ts";
+import type { CheckpointPoint } from "./storage.ts";
+
+const LIST_LIMIT = 1000;
+/** A collector may take away what was just listed; then a newer one is there. */
+const READ_ATTEMPTS_MAX = 10;
+/** Others that may have written a checkpoint with the same next slot: deposed leaders, late. */
+const CLASHES_MAX = 100;
+
+/** The branch's newest checkpoint: that of the greatest next slot, of those the greatest n. Null if it has none. */
+export async function newestCheckpoint(
+  store: ObjectStore,
+  branch: BranchId,
+  options: { timeoutMs: number; signal?: AbortSignal },
+): Promise<Checkpoint | null> {
+  for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
+    const key = await newestKey(store, branch, options);
+    if (key === null) return null;
+    const object = await store.get(key, options);
+    if (object !== null) return decodeCheckpoint(key, object.body);
+  }
+  throw new DbError("storeUnavailable", `branch ${branch}: checkpoints are listed in ${store.name} but not found`);
+}
+
+async function newestKey(
+  store: ObjectStore,
+  branch: BranchId,
+  options: { timeoutMs: number; signal?: AbortSignal },
+): Promise<ObjectKey | null> {
+  const prefix = prefixes.checkpoints(branch);
+  let newest: ObjectKey | null = null;
+  for (;;) {
+    const from = newest === null ? {} : { startAfter: newest };
+    const page = await store.list(prefix, { ...options, ...from, limit: LIST_LIMIT });
+    for (const { key } of page.objects) {
+      const name = parseKey(key);
+      if (name?.kind !== "checkpoint") {
+        throw new DbError("corrupt", `object ${key}: is not named as a checkpoint is`);
+      }
+      newest = key;
+    }
+    if (!page.more || page.objects.length === 0) return newest;
+  }
+}
+
+/** A checkpoint by its name, or null. */
+export async function readCheckpoint(
+  store: ObjectStore,
+  name: Pick<RetainedCheckpoint, "branch" | "nextSlot" | "n">,
+  options: { timeoutMs: number; signal?: AbortSignal },
+): Promise<Checkpoint | null> {
+  const key = checkpointKey(name.branch, name.nextSlot, name.n);
+  const object = await store.get(key, options);
+  return object === null ? null : decodeCheckpoint(key, object.body);
+}
+
+export interface CheckpointWriterOptions {
+  readonly store: ObjectStore;
+  readonly runtime: Runtime;
+  readonly branch: BranchId;
+  readonly epoch: Epoch;
+  /** The branch's newest checkpoint; for a branch that has none yet, that of its origin; null if that has none either. */
+  readonly newest: Checkpoint | null;
+  /** The branch's first slot: the state before it is that of its origin. */
+  readonly firstSlot: Slot;
+  readonly retention: RetentionPolicy;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Makes the checkpoints of one leadership, one at a time.
+ *
+ * 1. A checkpoint's parent is the one before it; one whose outcome stayed unknown is tried again first, with the same bytes, so that it
+ *    either is the parent or will never be.
+ * 2. A name that is taken by other bytes belongs to a late checkpoint of a deposed leader: the next n is tried. If its
+ *    epoch is higher than ours, we are the deposed one.
+ */
+export class CheckpointWriter {
+  readonly #options: CheckpointWriterOptions;
+  #newest: Checkpoint | null;
+  #unresolved: { key: ObjectKey; body: Buffer; checkpoint: Checkpoint } | null = null;
+  #busy = false;
+
+  constructor(options: CheckpointWriterOptions) {
+    this.#options = options;
+    this.#newest = options.newest;
+    if (options.newest !== null && options.newest.epoch > options.epoch) throw this.#deposed(options.newest);
+  }
+
+  get newest(): Checkpoint | null {
+    return this.#newest;
+  }
+
+  get epoch(): Epoch {
+    return this.#options.epoch;
+  }
+
+  /** Throws `leadershipLost` when deposed; `storeUnavailable` when the outcome stays unknown: call again, with a later point. */
+  async write(
+    point: CheckpointPoint<CheckpointPosition>,
+    runs: Checkpoint["runs"],
+    signal?: AbortSignal,
+  ): Promise<Checkpoint> {
+    assert(!this.#busy, "checkpoints are made one at a time");
+    this.#busy = true;
+    try {
+      if (this.#unresolved !== null) await this.#create(this.#unresolved, signal);
+      const before = this.#newest?.point.position.nextSlot ?? 1;
+      assert(this.#newest === null || point.position.nextSlot >= before, "checkpoints cover more and more");
+      for (let clash = 0; clash < CLASHES_MAX; clash++) {
+        const made = this.#make(point, runs, clash);
+        if (await this.#create(made, signal)) return made.checkpoint;
+      }
+      throw new DbError("corrupt", `branch ${this.#options.branch}: ${CLASHES_MAX} checkpoints at one slot`);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** True: it is there, and is the newest one now. False: the name has other bytes. */
+  async #create(
+    made: { key: ObjectKey; body: Buffer; checkpoint: Checkpoint },
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    const { store, runtime, timeoutMs, epoch } = this.#options;
+    this.#unresolved = made;
+    // Dying here leaves a checkpoint that is whole or none: either is a state to start from.
+    const outcome = await createOnce(store, made.key, made.body, { runtime, timeoutMs, ...(signal ? { signal } : {}) });
+    this.#unresolved = null;
+    if (outcome.kind === "created") {
+      this.#newest = made.checkpoint;
+      return true;
+    }
+    const other = decodeCheckpoint(made.key, outcome.object.body);
+    if (other.epoch > epoch) throw this.#deposed(other);
+    return false;
+  }
+
+  #make(
+    point: CheckpointPoint<CheckpointPosition>,
+    runs: Checkpoint["runs"],
+    clash: number,
+  ): { key: ObjectKey; body: Buffer; checkpoint: Checkpoint } {
+    const { branch, epoch, retention } = this.#options;
+    const newest = this.#newest;
+    const { nextSlot } = point.position;
+    const sameSlot = newest !== null && newest.branch === branch && newest.point.position.nextSlot === nextSlot;
+    const n = (sameSlot ? newest.n + 1 : 0) + clash;
+    const { range, candidates } = historyAfter(newest, branch);
+    const kept = newest === null || newest.branch !== branch ? this.#options.firstSlot : newest.firstLogSlot;
+    const { retained, firstLogSlot } = retain(retention, candidates, { nowMs: point.wallMs, firstLogSlot: kept });
+    const fields = { branch, epoch, n, parent: newest?.id ?? null, point, runs, retained, firstLogSlot, range };
+    const body = encodeCheckpoint(fields);
+    const checkpoint = { ...fields, id: hash("sha256", body, "hex") };
+    return { key: checkpointKey(branch, nextSlot, n), body, checkpoint };
+  }
+
+  #deposed(by: Checkpoint): DbError {
+    const { branch, epoch } = this.#options;
+    return new DbError("leadershipLost", `branch ${branch}: epoch ${epoch} met a checkpoint of epoch ${by.epoch}`);
+  }
+}
+
+/** The range over all checkpoints up to and with `newest`, and those of them that may be retained. */
+function historyAfter(
+  newest: Checkpoint | null,
+  branch: BranchId,
+): { range: Checkpoint["range"]; candidates: RetainedCheckpoint[] } {
+  if (newest === null) return { range: emptyRange, candidates: [] };
+  const own = newest.branch === branch;
+  const before = own ? newest.retained : [];
+  const proofs = before.map((each) => each.proof);
+  const appended = appendLeaf(own ? newest.range : emptyRange, newest.id, proofs);
+  const candidates = before.map((each, i) => ({ ...each, proof: appended.proofs[i]! }));
+  if (!own) return { range: appended.range, candidates };
+  const { point, id, n } = newest;
+  const { nextSlot, revision } = point.position;
+  const proof = appended.proofs.at(-1)!;
+  candidates.push({ id, branch: newest.branch, nextSlot, n, revision, wallMs: point.wallMs, proof });
+  return { range: appended.range, candidates };
+}

@@ -1,0 +1,246 @@
+import { createHash } from "node:crypto";
+import { assert } from "../base/assert.ts";
+import { DbError } from "../base/errors.ts";
+import type { BranchId, Epoch } from "../base/ids.ts";
+import { isPromise } from "../base/maybe-promise.ts";
+import { createOnce } from "../objects/conditional.ts";
+import { tableKey } from "../objects/keys.ts";
+import type { ObjectStore } from "../objects/objects.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { ContentHash } from "./content-hash.ts";
+import { comparePositions, type Position } from "./position.ts";
+import type { EntrySource } from "./run-source.ts";
+import type { Effect, Version } from "./storage.ts";
+import type { TableRef } from "./table.ts";
+import { keepsVersions } from "./table-block.ts";
+import { TableBuilder } from "./table-builder.ts";
+import { SALT_BYTES } from "./table-format.ts";
+
+/** Work between two pauses: a few milliseconds. */
+const SLICE_BYTES = 192 << 10;
+/** What an entry costs beside its bytes, in the same measure. */
+const ENTRY_COST_BYTES = 64;
+const HASH_SLICE_BYTES = 2 << 20;
+
+export interface MergeOptions {
+  readonly store: ObjectStore;
+  readonly runtime: Runtime;
+  readonly branch: BranchId;
+  readonly epoch: Epoch;
+  /** Younger sources first; started. */
+  readonly sources: readonly EntrySource[];
+  /** About what the sources hold. */
+  readonly bytesHint: number;
+  /** Versions that a newer one at or below this revision hides are dropped; −1: none. */
+  readonly compactRevision: number;
+  /** Nothing older lies below: tombstones have done their work. */
+  readonly bottom: boolean;
+  /** A table is ended when it has this many bytes. */
+  readonly tableBytes: number;
+  readonly putTimeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface Merged {
+  /** In order: a run. Empty if nothing was left. */
+  readonly tables: TableRef[];
+  readonly dropped: { readonly hash: ContentHash; readonly entries: number };
+  /** Entries written. */
+  readonly entries: number;
+  /** Of what was written, by space. */
+  readonly effectSums: Map<number, number>;
+}
+
+/**
+ * Merges sources into one run of tables, written to the store.
+ *
+ *   key   k      k      k      k           C = compact revision
+ *   main  9      7   C  5      2
+ *         kept   kept   kept   dropped     the one at 5 takes over the effect of the one at 2: counts at 5 and above stay as they are
+ *
+ * 1. Of the versions not newer than C the newest of a key stays and takes over the effects of the others, which are dropped. So the
+ *    sum of effects is the same before and after, for every revision from C on.
+ * 2. A tombstone at or below C goes only where nothing older lies below, and its effect is then 0: the birth that it ended
+ *    was dropped with it. Else an older version would come to life again.
+ * 3. In the spaces beside the keys the newest alone stays.
+ * 4. Versions are told apart by (main, sub). Two sources never hold the same one.
+ */
+export class Merge {
+  readonly #options: MergeOptions;
+  readonly #tables: TableRef[] = [];
+  readonly #dropped = new ContentHash();
+  readonly #effectSums = new Map<number, number>();
+  #droppedEntries = 0;
+  #entries = 0;
+  #builder: TableBuilder | null = null;
+  #last: Position | null = null;
+  /** The newest version at or below C of the present key, with the effects it has taken over. */
+  #survivor: { space: number; version: Version; effect: number } | null = null;
+  #work = 0;
+
+  constructor(options: MergeOptions) {
+    this.#options = options;
+  }
+
+  /** Tables that are written when this fails are listed nowhere: they are left to the collector. */
+  async run(): Promise<Merged> {
+    const heap = new SourceHeap(this.#options.sources);
+    let previous: Position | null = null;
+    for (let source = heap.first; source !== null; source = heap.first) {
+      const version = source.version!;
+      const { space } = source;
+      const position = { space, key: version.key, main: version.main, sub: version.sub };
+      if (previous !== null) assert(comparePositions(previous, position) < 0, "no version is in two sources");
+      const sameKey = previous !== null && previous.space === space && previous.key === version.key;
+      previous = position;
+      const taken = this.#take(space, version, sameKey);
+      if (isPromise(taken)) await taken;
+      const moved = source.advance();
+      if (isPromise(moved)) await moved;
+      heap.moved();
+      this.#work += ENTRY_COST_BYTES + version.key.length + version.end - version.start;
+      if (this.#work >= SLICE_BYTES) await this.#pause();
+    }
+    const flushed = this.#writeSurvivor();
+    if (isPromise(flushed)) await flushed;
+    if (this.#builder !== null) await this.#finishTable(null);
+    const dropped = { hash: this.#dropped, entries: this.#droppedEntries };
+    return { tables: this.#tables, dropped, entries: this.#entries, effectSums: this.#effectSums };
+  }
+
+  #take(space: number, version: Version, sameKey: boolean): Promise<void> | undefined {
+    if (!sameKey) {
+      const flushed = this.#writeSurvivor();
+      if (flushed !== undefined) return flushed.then(() => this.#takeVersion(space, version));
+    }
+    return this.#takeVersion(space, version);
+  }
+
+  #takeVersion(space: number, version: Version): Promise<void> | undefined {
+    const survivor = this.#survivor;
+    if (survivor !== null) {
+      survivor.effect += version.effect;
+      this.#drop(space, version);
+      return;
+    }
+    const isOld = !keepsVersions(space) || version.main <= this.#options.compactRevision;
+    if (!isOld) return this.#write(space, version, version.effect);
+    this.#survivor = { space, version, effect: version.effect };
+    return;
+  }
+
+  #writeSurvivor(): Promise<void> | undefined {
+    const survivor = this.#survivor;
+    if (survivor === null) return;
+    this.#survivor = null;
+    const { space, version, effect } = survivor;
+    if (version.tombstone && this.#options.bottom) {
+      assert(effect === 0, "a tombstone dropped at the bottom has no effect left");
+      this.#drop(space, version);
+      return;
+    }
+    assert(effect >= -1 && effect <= 1, "the effect of what survives is -1, 0 or 1");
+    return this.#write(space, version, effect as Effect);
+  }
+
+  #drop(space: number, version: Version): void {
+    this.#dropped.add(space, version);
+    this.#droppedEntries++;
+  }
+
+  #write(space: number, version: Version, effect: Effect): Promise<void> | undefined {
+    const builder = this.#builder;
+    if (builder !== null && builder.bytes >= this.#options.tableBytes) {
+      const next = { space, key: version.key, main: version.main, sub: version.sub };
+      return this.#finishTable(next).then(() => this.#add(this.#newBuilder(), space, version, effect));
+    }
+    return this.#add(builder ?? this.#newBuilder(), space, version, effect);
+  }
+
+  #add(builder: TableBuilder, space: number, version: Version, effect: Effect): Promise<void> | undefined {
+    this.#entries++;
+    if (effect !== 0) this.#effectSums.set(space, (this.#effectSums.get(space) ?? 0) + effect);
+    const added = builder.add(space, version, effect);
+    return isPromise(added) ? added : undefined;
+  }
+
+  #newBuilder(): TableBuilder {
+    const { runtime, bytesHint, tableBytes } = this.#options;
+    this.#builder = new TableBuilder({
+      runtime,
+      salt: runtime.random.bytes(SALT_BYTES),
+      bytesHint: Math.min(bytesHint, tableBytes + (tableBytes >> 3)),
+      previous: this.#last,
+    });
+    return this.#builder;
+  }
+
+  async #finishTable(next: Position | null): Promise<void> {
+    const builder = this.#builder!;
+    const { store, runtime, branch, epoch, compactRevision, putTimeoutMs, signal } = this.#options;
+    this.#last = builder.last;
+    this.#builder = null;
+    const { body, facts } = await builder.finish({ next, compactRevision, pause: () => this.#pause() });
+    const key = tableKey({ branch, epoch, sha256: await this.#hashOf(body) });
+    // Dying here leaves a table that nothing lists: safe.
+    const outcome = await createOnce(store, key, body, { runtime, timeoutMs: putTimeoutMs, signal });
+    if (outcome.kind === "exists") {
+      throw new DbError("corrupt", `object ${key}: exists with other bytes than those that it is named by`);
+    }
+    this.#tables.push({ ...facts, key, bytes: body.length });
+  }
+
+  /** In slices: sending a whole table to another thread copies it at one go, which takes as long as ten slices. */
+  async #hashOf(body: Buffer): Promise<string> {
+    const hash = createHash("sha256");
+    for (let at = 0; at < body.length; at += HASH_SLICE_BYTES) {
+      if (at > 0) await this.#pause();
+      hash.update(body.subarray(at, at + HASH_SLICE_BYTES));
+    }
+    return hash.digest("hex");
+  }
+
+  /** Lets the event loop have its turn. */
+  async #pause(): Promise<void> {
+    this.#work = 0;
+    await new Promise<void>((resolve) => this.#options.runtime.timers.defer(resolve));
+    if (this.#options.signal.aborted) throw new DbError("canceled", "merging was given up: the branch is closing");
+  }
+}
+
+/** The sources in the order of their present entries. */
+class SourceHeap {
+  readonly #sources: EntrySource[] = [];
+
+  constructor(sources: readonly EntrySource[]) {
+    for (const source of sources) {
+      this.#sources.unshift(source);
+      this.moved();
+    }
+  }
+
+  get first(): EntrySource | null {
+    return this.#sources[0] ?? null;
+  }
+
+  /** The first one has moved on: puts it where it belongs. */
+  moved(): void {
+    const sources = this.#sources;
+    const source = sources[0]!;
+    if (source.version === null) {
+      sources.shift();
+      return;
+    }
+    let at = 0;
+    for (; at + 1 < sources.length && isBefore(sources[at + 1]!, source); at++) sources[at] = sources[at + 1]!;
+    sources[at] = source;
+  }
+}
+
+function isBefore(a: EntrySource, b: EntrySource): boolean {
+  if (a.space !== b.space) return a.space < b.space;
+  const x = a.version!;
+  const y = b.version!;
+  if (x.key !== y.key) return x.key < y.key;
+  return x.main > y.main || (x.main === y.main && x.sub > y.sub);
+}

@@ -1,0 +1,276 @@
+import { assert } from "../base/assert.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import { KeyHash } from "./bloom.ts";
+import {
+  comparePositions,
+  isBetweenKeys,
+  MAIN_NEWEST,
+  type Position,
+  SUB_NEWEST,
+  startAt,
+  startOf,
+} from "./position.ts";
+import { chain, type Run } from "./run.ts";
+import type { KeyRange, Version } from "./storage.ts";
+import type { OpenTable, ReadAhead, Table } from "./table.ts";
+import type { TableBlock } from "./table-block.ts";
+import type { IndexBlock } from "./table-index.ts";
+
+/** What a scan fetches at once, from its second block on: more and more, so that a short one does not pay for a long one. */
+const AHEAD_BYTES_MIN = 64 << 10;
+const AHEAD_BYTES_MAX = 512 << 10;
+
+/**
+ * Walks a range of a run key by key, one version each: the newest not newer than `at`, be it a tombstone. Methods that
+ * may have to wait return a promise then, and nothing else may be called until it has settled.
+ */
+export class RunCursor {
+  /** The present one; null at the end. */
+  version: Version | null = null;
+  readonly #run: Run;
+  readonly #space: number;
+  readonly #at: number;
+  readonly #reverse: boolean;
+  readonly #low: Position;
+  readonly #high: Position;
+  /** The block at hand, and where it is; entry `#i` is the next to be looked at. Null at the end of the range. */
+  #block: TableBlock | null = null;
+  #i = 0;
+  #t = 0;
+  #p = 0;
+  #b = 0;
+  #open: OpenTable | null = null;
+  #partition: IndexBlock | null = null;
+  /** First and last entry (exclusive) of the block that lie in the range. */
+  #first = 0;
+  #end = 0;
+  /** The key that was given last. */
+  #done: string | null = null;
+  /** Where to go on backwards after a key whose versions begin in an earlier block. */
+  #resumeBefore: Position | null = null;
+  #ahead: ReadAhead;
+  #blocksInOrder = 0;
+
+  constructor(run: Run, space: number, range: KeyRange, at: number, reverse: boolean) {
+    this.#run = run;
+    this.#space = space;
+    this.#at = at;
+    this.#reverse = reverse;
+    this.#low = startOf(space, range.from);
+    this.#high = range.to === null ? startOf(space + 1, "") : startOf(space, range.to);
+    this.#ahead = { bytes: 0, reverse };
+  }
+
+  /** Goes to the first key. */
+  start(): MaybePromise<void> {
+    const sums = this.#run.sums(this.#space);
+    if (sums.entries === 0 || sums.mainMin > this.#at || comparePositions(this.#low, this.#high) >= 0) return;
+    return this.#settleAfter(this.#reverse ? this.#seekBefore(this.#high) : this.#seek(this.#low));
+  }
+
+  /** Goes to the next key. */
+  advance(): MaybePromise<void> {
+    assert(this.version !== null, "a cursor at its end does not advance");
+    this.version = null;
+    const resume = this.#resumeBefore;
+    if (resume === null) return this.#settleAfter(undefined);
+    this.#resumeBefore = null;
+    return this.#settleAfter(this.#seekBefore(resume));
+  }
+
+  #settleAfter(moved: MaybePromise<void>): MaybePromise<void> {
+    const wait = isPromise(moved) ? moved : this.#step();
+    return isPromise(wait) ? this.#settleLater(wait) : undefined;
+  }
+
+  async #settleLater(wait: Promise<void>): Promise<void> {
+    for (let next: MaybePromise<void> = wait; isPromise(next); next = this.#step()) await next;
+  }
+
+  /** Looks for the next version from entry `#i` on; a promise: look again when it has settled. */
+  #step(): MaybePromise<void> {
+    return this.#reverse ? this.#stepBackward() : this.#stepForward();
+  }
+
+  #stepForward(): MaybePromise<void> {
+    for (let block = this.#block; block !== null; block = this.#block) {
+      const { keys } = block;
+      for (let i = this.#i; i < this.#end; i++) {
+        if (keys[i] === this.#done || block.main(i) > this.#at) continue;
+        this.version = block.version(i);
+        this.#done = keys[i]!;
+        this.#i = i + 1;
+        return;
+      }
+      this.#i = this.#end;
+      const moved = this.#nextBlock();
+      if (isPromise(moved)) return moved;
+    }
+  }
+
+  #stepBackward(): MaybePromise<void> {
+    if (this.version !== null) return;
+    for (let block = this.#block; block !== null; block = this.#block) {
+      const { keys } = block;
+      while (this.#i >= this.#first) {
+        const key = keys[this.#i]!;
+        let visible = -1;
+        let i = this.#i;
+        for (; i >= 0 && keys[i] === key; i--) if (block.main(i) <= this.#at) visible = i;
+        if (i < 0 && this.#beginsEarlier(key)) return this.#wholeKey(key);
+        this.#i = i;
+        if (visible < 0) continue;
+        this.version = block.version(visible);
+        return;
+      }
+      const moved = this.#previousBlock();
+      if (isPromise(moved)) return moved;
+    }
+  }
+
+  /** Whether the block before this one holds newer versions of the key that this one begins with. */
+  #beginsEarlier(key: string): boolean {
+    const { start } = this.#partition!.handles[this.#b]!;
+    return !isBetweenKeys(start) && start.key === key;
+  }
+
+  /** A key that lies in several blocks is looked up as a point read does, and passed over as a whole. */
+  #wholeKey(key: string): MaybePromise<void> {
+    const before = startOf(this.#space, key);
+    const found = this.#run.get(this.#space, key, this.#at, new KeyHash().of(this.#space, key));
+    return chain(found, (version) => {
+      if (version === undefined) {
+        // Called again by who waits, or by the loop in #settleLater, from the place before the key.
+        return chain(this.#seekBefore(before), () => this.#step());
+      }
+      this.version = version;
+      this.#resumeBefore = before;
+    });
+  }
+
+  #nextBlock(): MaybePromise<void> {
+    const { handles } = this.#partition!;
+    let b = this.#b + 1;
+    while (b < handles.length && handles[b]!.sums.mainMin > this.#at) b++;
+    if (b < handles.length) return this.#goForward(handles[b]!.start, () => this.#enterBlock(b));
+    const nextPartition = this.#open!.top.handles[this.#p + 1];
+    if (nextPartition !== undefined) {
+      return this.#goForward(nextPartition.start, () => this.#enterPartition(this.#p + 1, null));
+    }
+    const nextTable = this.#run.tables[this.#t + 1];
+    if (nextTable === undefined) return this.#stop();
+    return this.#goForward(nextTable.ref.first, () => this.#enterTable(this.#t + 1, null));
+  }
+
+  /** To the block that starts at `start`, by `enter`, unless the range ends before, or it only goes on with a key that is done. */
+  #goForward(start: Position, enter: () => MaybePromise<void>): MaybePromise<void> {
+    if (comparePositions(start, this.#high) >= 0) return this.#stop();
+    const { space, key, main } = start;
+    if (key === this.#done && !isBetweenKeys(start)) return this.#seek(startOf(space, `${key}\0`));
+    if (main > this.#at && !isBetweenKeys(start)) return this.#seek(startAt(space, key, this.#at));
+    return enter();
+  }
+
+  #previousBlock(): MaybePromise<void> {
+    if (comparePositions(this.#partition!.handles[this.#b]!.start, this.#low) <= 0) return this.#stop();
+    if (this.#b > 0) return this.#enterBlock(this.#b - 1);
+    if (this.#p > 0) return this.#enterPartition(this.#p - 1, null);
+    if (this.#t > 0) return this.#enterTable(this.#t - 1, null);
+    return this.#stop();
+  }
+
+  #stop(): void {
+    this.#block = null;
+  }
+
+  /** To the first entry at or behind `position` (or the end of a block before it, from where the search goes on). */
+  #seek(position: Position): MaybePromise<void> {
+    this.#blocksInOrder = 0;
+    return chain(this.#enterTable(this.#run.search(position), position), () => {
+      if (this.#block !== null) this.#i = this.#indexOf(position);
+    });
+  }
+
+  /** To the last entry before `position`. */
+  #seekBefore(position: Position): MaybePromise<void> {
+    this.#blocksInOrder = 0;
+    return chain(this.#enterTable(this.#run.search(position), position), () => {
+      if (this.#block !== null) this.#i = Math.min(this.#indexOf(position), this.#end) - 1;
+    });
+  }
+
+  /** Index in the present block of the first entry at or behind `position`. */
+  #indexOf(position: Position): number {
+    const block = this.#block!;
+    const { space } = this.#partition!.handles[this.#b]!.start;
+    if (space !== position.space) return space < position.space ? block.count : 0;
+    return block.lowerBound(position.key, position.main, position.sub);
+  }
+
+  /** Into table `t`, to the block of `position`; null: to its first, or backwards its last one. */
+  #enterTable(t: number, position: Position | null): MaybePromise<void> {
+    this.#t = t;
+    return chain(this.#table.open(), (open) => {
+      this.#open = open;
+      const { top } = open;
+      const edge = this.#reverse ? top.handles.length - 1 : 0;
+      return this.#enterPartition(position === null ? edge : top.search(position), position);
+    });
+  }
+
+  #enterPartition(p: number, position: Position | null): MaybePromise<void> {
+    this.#p = p;
+    return chain(this.#table.partition(this.#open!, p), (partition) => {
+      this.#partition = partition;
+      const edge = this.#reverse ? partition.handles.length - 1 : 0;
+      return this.#enterBlock(position === null ? edge : partition.search(position));
+    });
+  }
+
+  #enterBlock(b: number): MaybePromise<void> {
+    this.#b = b;
+    if (++this.#blocksInOrder > 1) this.#readAhead();
+    return chain(this.#table.block(this.#open!, this.#partition!, b, this.#ahead), (block) => this.#setBlock(block));
+  }
+
+  #setBlock(block: TableBlock): void {
+    const { space } = this.#partition!.handles[this.#b]!.start;
+    this.#block = block;
+    if (space === this.#space) {
+      const { key } = this.#high;
+      this.#first = block.lowerBound(this.#low.key, MAIN_NEWEST, SUB_NEWEST);
+      this.#end = this.#high.space > space ? block.count : block.lowerBound(key, MAIN_NEWEST, SUB_NEWEST);
+    } else {
+      // A block of another space, met on the way to this one's.
+      this.#first = space < this.#space ? block.count : 0;
+      this.#end = this.#first;
+    }
+    this.#i = this.#reverse ? this.#end - 1 : this.#first;
+  }
+
+  get #table(): Table {
+    return this.#run.tables[this.#t]!;
+  }
+
+  /** Widens the window, and has the block half a window ahead fetched while those before it are read. */
+  #readAhead(): void {
+    const bytes = Math.min(AHEAD_BYTES_MAX, Math.max(AHEAD_BYTES_MIN, this.#ahead.bytes * 2));
+    this.#ahead = { bytes, reverse: this.#reverse };
+    if (this.#blocksInOrder < 4) return;
+    const { handles } = this.#partition!;
+    const stride = this.#reverse ? -1 : 1;
+    let left = bytes / 2;
+    for (let b = this.#b + stride; b >= 0 && b < handles.length && left > 0; b += stride) {
+      left -= handles[b]!.rawBytes;
+      if (this.#outOfRange(handles, b)) return;
+      if (this.#table.hasBlock(this.#partition!, b)) continue;
+      void this.#table.block(this.#open!, this.#partition!, b, this.#ahead);
+      return;
+    }
+  }
+
+  #outOfRange(handles: IndexBlock["handles"], b: number): boolean {
+    if (!this.#reverse) return comparePositions(handles[b]!.start, this.#high) >= 0;
+    return b + 1 < handles.length && comparePositions(handles[b + 1]!.start, this.#low) <= 0;
+  }
+}

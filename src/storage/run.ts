@@ -1,0 +1,209 @@
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import type { KeyHash } from "./bloom.ts";
+import {
+  comparePositions,
+  isBetweenKeys,
+  MAIN_NEWEST,
+  type Position,
+  SUB_NEWEST,
+  startAt,
+  startOf,
+} from "./position.ts";
+import type { KeyRange } from "./storage.ts";
+import type { StoredVersion } from "./stored-version.ts";
+import type { OpenTable, Table } from "./table.ts";
+import type { TableBlock } from "./table-block.ts";
+import { addSums, type IndexBlock, noSums, type Sums } from "./table-index.ts";
+
+/**
+ * Tables that follow one another in the order of entries and do not overlap, read as one. One key's versions may lie in several
+ * tables. All versions in a run are newer, key by key, than those in an older run.
+ */
+export class Run {
+  readonly tables: readonly Table[];
+  readonly bytes: number;
+  readonly #sums = new Map<number, Sums>();
+
+  constructor(tables: readonly Table[]) {
+    this.tables = tables;
+    let bytes = 0;
+    for (const { ref } of tables) {
+      bytes += ref.bytes;
+      for (const sums of ref.spaces) this.#sums.set(sums.space, addSums(this.sums(sums.space), sums));
+    }
+    this.bytes = bytes;
+  }
+
+  /** What the run holds of a space. */
+  sums(space: number): Sums {
+    return this.#sums.get(space) ?? noSums;
+  }
+
+  /** The newest version of `key` not newer than `at`, be it a tombstone; undefined if this run has none. */
+  get(space: number, key: string, at: number, hash: KeyHash): MaybePromise<StoredVersion | undefined> {
+    const sums = this.sums(space);
+    if (sums.entries === 0 || sums.mainMin > at) return undefined;
+    const position = startAt(space, key, at);
+    const t = this.search(position);
+    const table = this.tables[t]!;
+    const { first, end } = table.ref;
+    if (comparePositions(position, first) < 0 || comparePositions(position, end) >= 0) return undefined;
+    return chain(table.open(), (open) =>
+      chain(table.mayHold(open, hash), (may) => (may ? this.#getFrom(t, open, position) : undefined)),
+    );
+  }
+
+  #getFrom(t: number, open: OpenTable, position: Position): MaybePromise<StoredVersion | undefined> {
+    const table = this.tables[t]!;
+    const p = open.top.search(position);
+    return chain(table.partition(open, p), (partition) => {
+      const b = partition.search(position);
+      return chain(table.block(open, partition, b), (block) => {
+        const { space, key, main } = position;
+        const i = partition.handles[b]!.start.space === space ? block.lowerBound(key, main, SUB_NEWEST) : block.count;
+        if (i < block.count) return block.keys[i] === key ? block.version(i) : undefined;
+        return this.#firstOfNext({ t, open, p, partition, b }, key);
+      });
+    });
+  }
+
+  /** The first entry of the block behind, if it is the key's: its versions go on there. */
+  #firstOfNext(
+    spot: { t: number; open: OpenTable; p: number; partition: IndexBlock; b: number },
+    key: string,
+  ): MaybePromise<StoredVersion | undefined> {
+    const { t, open, p, partition, b } = spot;
+    const table = this.tables[t]!;
+    const goesOn = (start: Position): boolean => !isBetweenKeys(start) && start.key === key;
+    const first = (block: TableBlock): StoredVersion | undefined =>
+      block.keys[0] === key ? block.version(0) : undefined;
+    const nextBlock = partition.handles[b + 1];
+    if (nextBlock !== undefined) {
+      return goesOn(nextBlock.start) ? chain(table.block(open, partition, b + 1), first) : undefined;
+    }
+    const nextPartition = open.top.handles[p + 1];
+    if (nextPartition !== undefined) {
+      if (!goesOn(nextPartition.start)) return undefined;
+      return chain(table.partition(open, p + 1), (next) => chain(table.block(open, next, 0), first));
+    }
+    const nextTable = this.tables[t + 1];
+    if (nextTable === undefined || !goesOn(nextTable.ref.first)) return undefined;
+    return chain(nextTable.open(), (opened) =>
+      chain(nextTable.partition(opened, 0), (next) => chain(nextTable.block(opened, next, 0), first)),
+    );
+  }
+
+  /** Index of the last table that begins at or before `position`; 0 where none does. */
+  search(position: Position): number {
+    let low = 1;
+    let high = this.tables.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (comparePositions(this.tables[middle]!.ref.first, position) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  /** Sum of the effects not newer than `at` in `range`: of what lies inside, from the index; blocks are read at its edges. */
+  count(space: number, range: KeyRange, at: number): MaybePromise<number> {
+    if (this.sums(space).entries === 0 || (range.to !== null && range.to <= range.from)) return 0;
+    const low = startOf(space, range.from);
+    const high = range.to === null ? startOf(space + 1, "") : startOf(space, range.to);
+    const window: CountWindow = { low, high, at };
+    const first = this.search(low);
+    return sumOver(first, this.tables.length, (t) => this.#countTable(this.tables[t]!, space, window));
+  }
+
+  #countTable(table: Table, space: number, window: CountWindow): MaybePromise<number> {
+    const sums = table.ref.spaces.find((each) => each.space === space);
+    if (sums === undefined) return 0;
+    const start = later(table.ref.first, startOf(space, ""));
+    const end = earlier(table.ref.end, startOf(space + 1, ""));
+    const known = countKnown(start, end, sums, window);
+    if (known !== null) return known;
+    return chain(table.open(), (open) => {
+      const { handles } = open.top;
+      return sumOver(open.top.search(window.low), handles.length, (p) => {
+        const handle = handles[p]!;
+        const partEnd = handles[p + 1]?.start ?? table.ref.end;
+        const partKnown = countKnown(handle.start, partEnd, handle.sums, window);
+        if (partKnown !== null) return partKnown;
+        return chain(table.partition(open, p), (partition) =>
+          this.#countPartition(table, open, partition, partEnd, window),
+        );
+      });
+    });
+  }
+
+  #countPartition(
+    table: Table,
+    open: OpenTable,
+    partition: IndexBlock,
+    end: Position,
+    window: CountWindow,
+  ): MaybePromise<number> {
+    const { handles } = partition;
+    return sumOver(partition.search(window.low), handles.length, (b) => {
+      const handle = handles[b]!;
+      const known = countKnown(handle.start, handles[b + 1]?.start ?? end, handle.sums, window);
+      return known ?? chain(table.block(open, partition, b), (block) => countBlock(block, window));
+    });
+  }
+}
+
+interface CountWindow {
+  readonly low: Position;
+  readonly high: Position;
+  readonly at: number;
+}
+
+/** The count of what lies between `start` and `end`, if its sums tell it; else null. */
+function countKnown(start: Position, end: Position, sums: Sums, window: CountWindow): number | null {
+  const { low, high, at } = window;
+  if (comparePositions(end, low) <= 0 || comparePositions(start, high) >= 0) return 0;
+  if (sums.mainMin > at) return 0;
+  const inside = comparePositions(start, low) >= 0 && comparePositions(end, high) <= 0;
+  return inside && sums.effectMain <= at ? sums.effectSum : null;
+}
+
+function countBlock(block: TableBlock, window: CountWindow): number {
+  const { low, high, at } = window;
+  const end = high.space === low.space ? block.lowerBound(high.key, MAIN_NEWEST, SUB_NEWEST) : block.count;
+  let sum = 0;
+  for (let i = block.lowerBound(low.key, MAIN_NEWEST, SUB_NEWEST); i < end; i++) {
+    if (block.main(i) <= at) sum += block.effect(i);
+  }
+  return sum;
+}
+
+const later = (a: Position, b: Position): Position => (comparePositions(a, b) >= 0 ? a : b);
+const earlier = (a: Position, b: Position): Position => (comparePositions(a, b) <= 0 ? a : b);
+
+/** `next` of a value that is at hand, or of a promise's once it is. */
+export function chain<T, U>(value: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
+  return isPromise(value) ? value.then(next) : next(value);
+}
+
+/** The sum of `of(first)` to `of(end - 1)`, one after the other, at once as far as they are at hand. */
+function sumOver(first: number, end: number, of: (i: number) => MaybePromise<number>): MaybePromise<number> {
+  let sum = 0;
+  for (let i = first; i < end; i++) {
+    const value = of(i);
+    if (isPromise(value)) return sumRest(sum, value, i + 1, end, of);
+    sum += value;
+  }
+  return sum;
+}
+
+async function sumRest(
+  sum: number,
+  awaited: Promise<number>,
+  next: number,
+  end: number,
+  of: (i: number) => MaybePromise<number>,
+): Promise<number> {
+  sum += await awaited;
+  for (let i = next; i < end; i++) sum += await of(i);
+  return sum;
+}

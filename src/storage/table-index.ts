@@ -1,0 +1,167 @@
+import { ByteReader } from "../base/varint.ts";
+import { type ByteWriter, unzigzag } from "./byte-writer.ts";
+import { comparePositions, type Position, SUB_NEWEST, sharedLength } from "./position.ts";
+
+/**
+ * An index block: where blocks are and what they hold in sum. A partition points to data blocks, the top index of a table to
+ * its partitions; both are written the same way (docs/formats/table.md).
+ *
+ * Block i holds the entries from position i on and before position i + 1 (of the last one: before the table's end).
+ */
+export interface BlockHandle {
+  /** Not above the first entry. */
+  readonly start: Position;
+  readonly offset: number;
+  /** As stored, without its trailer; and unpacked. */
+  readonly storedBytes: number;
+  readonly rawBytes: number;
+  /** Entries of the data block, or of the index block that this points to. */
+  readonly count: number;
+  readonly sums: Sums;
+}
+
+/** What a block, a partition or a table holds of one space. */
+export interface Sums {
+  readonly entries: number;
+  readonly mainMin: number;
+  readonly mainMax: number;
+  /** Sum of the effects. */
+  readonly effectSum: number;
+  /** Greatest main with a non-zero effect; 0 for none. */
+  readonly effectMain: number;
+}
+
+export const noSums: Sums = { entries: 0, mainMin: 0, mainMax: 0, effectSum: 0, effectMain: 0 };
+
+export function addSums(a: Sums, b: Sums): Sums {
+  if (a.entries === 0) return b;
+  if (b.entries === 0) return a;
+  return {
+    entries: a.entries + b.entries,
+    mainMin: Math.min(a.mainMin, b.mainMin),
+    mainMax: Math.max(a.mainMax, b.mainMax),
+    effectSum: a.effectSum + b.effectSum,
+    effectMain: Math.max(a.effectMain, b.effectMain),
+  };
+}
+
+export function writeSums(writer: ByteWriter, sums: Sums): void {
+  writer.varint(sums.entries);
+  writer.varint(sums.mainMin);
+  writer.varint(sums.mainMax - sums.mainMin);
+  writer.zigzag(sums.effectSum);
+  writer.varint(sums.effectMain);
+}
+
+export function readSums(reader: ByteReader): Sums {
+  const entries = reader.varint();
+  const mainMin = reader.varint();
+  const mainMax = mainMin + reader.varint();
+  const effectSum = unzigzag(reader.varint());
+  const effectMain = reader.varint();
+  if (!Number.isSafeInteger(mainMax) || mainMax >= Number.MAX_SAFE_INTEGER) throw new RangeError(`main ${mainMax}`);
+  if (Math.abs(effectSum) > entries) throw new RangeError(`effects of ${effectSum} in ${entries} entries`);
+  if (effectMain !== 0 && (effectMain < mainMin || effectMain > mainMax))
+    throw new RangeError(`effect at ${effectMain}`);
+  return { entries, mainMin, mainMax, effectSum, effectMain };
+}
+
+/** Appends a handle; `previous` is the key of the handle before it ("" for the first). */
+export function writeHandle(writer: ByteWriter, handle: BlockHandle, previous: string): void {
+  const { start } = handle;
+  const shared = sharedLength(previous, start.key);
+  writer.u8(start.space);
+  writer.varint(shared);
+  writer.varint(start.key.length - shared);
+  writer.latin1(start.key, shared);
+  writer.varint(start.main);
+  writer.varint(start.sub);
+  writer.varint(handle.offset);
+  writer.varint(handle.storedBytes);
+  writer.varint(handle.rawBytes);
+  writer.varint(handle.count);
+  writeSums(writer, handle.sums);
+}
+
+const HANDLE_BYTES_MIN = 14;
+const HANDLE_MEMORY_BYTES = 260;
+
+export class IndexBlock {
+  readonly handles: readonly BlockHandle[];
+  readonly memoryBytes: number;
+
+  constructor(handles: readonly BlockHandle[]) {
+    this.handles = handles;
+    let bytes = 0;
+    for (const handle of handles) bytes += HANDLE_MEMORY_BYTES + handle.start.key.length;
+    this.memoryBytes = bytes;
+  }
+
+  /** Index of the block in which `position` lies: the last one that starts at or before it; 0 where none does. */
+  search(position: Position): number {
+    const handles = this.handles;
+    let low = 1;
+    let high = handles.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (comparePositions(handles[middle]!.start, position) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+/** Bounds within which all that an index block points to must lie. */
+export interface IndexBounds {
+  readonly count: number;
+  readonly offsetMin: number;
+  readonly offsetMax: number;
+  readonly trailerBytes: number;
+  readonly rawBytesMax: number;
+}
+
+/** Throws a RangeError for whatever is not an index block of `bounds.count` handles in order and within bounds. */
+export function decodeIndexBlock(bytes: Buffer, bounds: IndexBounds): IndexBlock {
+  const { count } = bounds;
+  if (count < 1 || count > bytes.length / HANDLE_BYTES_MIN) {
+    throw new RangeError(`${count} handles in ${bytes.length} bytes`);
+  }
+  const reader = new ByteReader(bytes);
+  const handles: BlockHandle[] = [];
+  let previous: BlockHandle | null = null;
+  for (let i = 0; i < count; i++) {
+    const handle = readHandle(reader, previous === null ? "" : previous.start.key);
+    if (previous !== null && comparePositions(previous.start, handle.start) >= 0) {
+      throw new RangeError("handles are not in order");
+    }
+    const least = previous === null ? bounds.offsetMin : previous.offset + previous.storedBytes + bounds.trailerBytes;
+    const end = handle.offset + handle.storedBytes + bounds.trailerBytes;
+    if (handle.offset < least || !(end <= bounds.offsetMax)) {
+      throw new RangeError(`a block at ${handle.offset} to ${end}, expected within ${least} to ${bounds.offsetMax}`);
+    }
+    if (handle.rawBytes > bounds.rawBytesMax) throw new RangeError(`a block of ${handle.rawBytes} bytes`);
+    handles.push(handle);
+    previous = handle;
+  }
+  if (reader.left !== 0) throw new RangeError(`${reader.left} bytes too many`);
+  return new IndexBlock(handles);
+}
+
+function readHandle(reader: ByteReader, previous: string): BlockHandle {
+  const space = reader.u8();
+  const shared = reader.varint();
+  const unshared = reader.varint();
+  if (shared > previous.length) throw new RangeError("a key shares more than there is");
+  const from = reader.skip(unshared);
+  const suffix = Buffer.from(reader.bytes.buffer, reader.bytes.byteOffset + from, unshared).latin1Slice();
+  const main = reader.varint();
+  const sub = reader.varint();
+  if (sub > SUB_NEWEST) throw new RangeError(`sub revision ${sub}`);
+  // Comparing flattens the string that this puts together.
+  const start = { space, key: previous.slice(0, shared) + suffix, main, sub };
+  const offset = reader.varint();
+  const storedBytes = reader.varint();
+  const rawBytes = reader.varint();
+  const count = reader.varint();
+  return { start, offset, storedBytes, rawBytes, count, sums: readSums(reader) };
+}

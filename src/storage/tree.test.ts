@@ -1,0 +1,127 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { inRange, NaiveTree, shown } from "../../test/storage/naive-tree.ts";
+import { StorageBench } from "../../test/storage/storage-bench.ts";
+import { AT_HEAD, KEYS, type KeyRange, type Space, spaces, type Version } from "./storage.ts";
+import type { BranchTree } from "./tree.ts";
+
+/**
+ * The model of effects (docs/formats/table.md, "effects") on the real code: random histories of transactions, flushes, merges, compactions
+ * and reopenings; after each step the tree must read as the naive one does, at the head and at older revisions.
+ */
+const keyNames = ["a", "ab", "abc", "b", "b\0", "b\xff", "long".repeat(60), "\xff\xff", ""];
+const key = fc.constantFrom(...keyNames);
+const range = fc.record({ from: key, to: fc.option(key) });
+const otherSpace = fc.constantFrom<Space>(spaces.leases, spaces.roles);
+const space = fc.oneof({ weight: 4, arbitrary: fc.constant<Space>(KEYS) }, { weight: 1, arbitrary: otherSpace });
+const write = fc.record({ space, key, value: fc.option(fc.string({ maxLength: 30 }), { freq: 2 }) });
+
+type Step =
+  | { kind: "write"; writes: { space: Space; key: string; value: string | null }[] }
+  | { kind: "overwrite"; key: string; times: number }
+  | { kind: "compact"; back: number }
+  | { kind: "freeze" | "persist" | "reopen" };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant("write" as const), writes: fc.array(write, { maxLength: 5 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("overwrite" as const), key, times: fc.nat(30) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("compact" as const), back: fc.nat(12) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("freeze" as const) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("persist" as const) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("reopen" as const) }) },
+);
+
+test("random histories read as in the naive tree, through flush, merge, compaction and reopening", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 5, maxLength: 40 }),
+      fc.array(range, { minLength: 1, maxLength: 3 }),
+      fc.constantFrom(2000, 200_000),
+      fc.nat(3),
+      async (steps, ranges, cacheBytes, limit) => {
+        const bench = new StorageBench({ cacheBytes, tableBytes: 700, runsMax: 2 });
+        const naive = new NaiveTree();
+        let compacted = -1;
+        for (const one of steps) {
+          if (one.kind === "write") applyAll(bench, naive, one.writes);
+          else if (one.kind === "overwrite") {
+            for (let i = 0; i < one.times; i++) applyAll(bench, naive, [{ space: KEYS, key: one.key, value: `${i}` }]);
+          } else if (one.kind === "compact") compacted = Math.max(compacted, bench.revision - one.back);
+          else if (one.kind === "freeze") bench.freeze();
+          else if (one.kind === "persist") await bench.persist(compacted);
+          else await bench.reopen(naive.entries);
+          await compare(bench.tree, naive, { ranges, limit, compacted, head: bench.revision });
+        }
+        await bench.tree.settled();
+        await compare(bench.tree, naive, { ranges, limit, compacted, head: bench.revision });
+        await bench.close();
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+function applyAll(
+  bench: StorageBench,
+  naive: NaiveTree,
+  writes: { space: Space; key: string; value: string | null }[],
+): void {
+  const { revision, record } = bench.begin(writes.some((each) => each.space === KEYS));
+  writes.forEach((each, sub) => {
+    const main = each.space === KEYS ? revision : record;
+    const entry = naive.write(each.space, each.key, main, sub, each.value);
+    if (entry !== null) bench.tree.apply(entry);
+  });
+}
+
+async function compare(
+  tree: BranchTree,
+  naive: NaiveTree,
+  how: { ranges: KeyRange[]; limit: number; compacted: number; head: number },
+): Promise<void> {
+  const low = Math.max(1, how.compacted);
+  for (const at of new Set([AT_HEAD, how.head, low, (low + how.head) >> 1])) {
+    for (const one of how.ranges) {
+      for (const reverse of [false, true]) {
+        const rows = (await tree.scan(KEYS, one, at, { limit: how.limit, reverse })).map(shown);
+        deepEqual(rows, naive.scan(KEYS, one, at, how.limit, reverse).map(shown));
+      }
+      equal(await tree.count(KEYS, one, at), naive.scan(KEYS, one, at, 0, false).length);
+    }
+    for (const name of keyNames) equal(shown(await tree.get(KEYS, name, at)), shown(naive.get(KEYS, name, at)));
+  }
+  for (const other of [spaces.leases, spaces.roles]) {
+    const all = naive.scan(other, { from: "", to: null }, AT_HEAD, 0, false);
+    deepEqual((await tree.scan(other, { from: "", to: null }, AT_HEAD, { limit: 0 })).map(shown), all.map(shown));
+    equal(await tree.count(other, { from: "", to: null }, AT_HEAD), all.length);
+  }
+  equal(tree.stats().keys, naive.scan(KEYS, { from: "", to: null }, AT_HEAD, 0, false).length);
+  const one = how.ranges[0]!;
+  for (const limit of [1, 7, 1000]) {
+    const pages = await historyOf(tree, one, low, how.head, limit);
+    const want = naive.entries.filter((each) => each.space === KEYS && each.main > low && inRange(each.key, one));
+    deepEqual(pages.map(shown), want.map(shown));
+  }
+}
+
+async function historyOf(
+  tree: BranchTree,
+  one: KeyRange,
+  after: number,
+  upTo: number,
+  limit: number,
+): Promise<Version[]> {
+  const all: Version[] = [];
+  let at = after;
+  while (at < upTo) {
+    const page = await tree.history(one, at, upTo, limit);
+    equal(page.through > at && page.through <= upTo, true);
+    all.push(...page.versions);
+    at = page.through;
+  }
+  return all;
+}

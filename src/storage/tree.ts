@@ -1,0 +1,393 @@
+import { AssertionError, assert } from "../base/assert.ts";
+import { DbError, isDbError } from "../base/errors.ts";
+import type { BranchId } from "../base/ids.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import type { ObjectStore } from "../objects/objects.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { BlockCache } from "./block-cache.ts";
+import { KeyHash } from "./bloom.ts";
+import type { Checkpoint, CheckpointPosition } from "./checkpoint.ts";
+import type { CheckpointWriter } from "./checkpoint-store.ts";
+import { scanMemtable } from "./memory-tree.ts";
+import { Memtable, type MemtableCursor } from "./memtable.ts";
+import { pickMerge } from "./merge-policy.ts";
+import { Run } from "./run.ts";
+import { RunCursor } from "./run-cursor.ts";
+import {
+  AT_HEAD,
+  type CheckpointPoint,
+  type Entry,
+  KEYS,
+  type KeyRange,
+  type ScanOptions,
+  type Space,
+  type Tree,
+  type Version,
+} from "./storage.ts";
+import { Table, type TableContext } from "./table.ts";
+import { HistoryWindow, historyOfRun } from "./tree-history.ts";
+import { type LayerCursor, TreeScan } from "./tree-scan.ts";
+import { flushMemtables, mergeRuns, type WriteContext } from "./tree-write.ts";
+
+export interface TreeSettings {
+  /** A table is ended when it has this many bytes. */
+  readonly tableBytes: number;
+  /** Beyond so many runs, runs are merged. */
+  readonly runsMax: number;
+  /** At so many runs `persist` waits for a merge: writing may not outrun it. */
+  readonly runsHardMax: number;
+  /** Runs merged at once, at most. */
+  readonly mergeInputsMax: number;
+  /** Bound of reading a part of a table. */
+  readonly requestTimeoutMs: number;
+  /** Bound of writing a table, with its retries. */
+  readonly putTimeoutMs: number;
+}
+
+export const defaultTreeSettings: TreeSettings = {
+  tableBytes: 64 << 20,
+  runsMax: 8,
+  runsHardMax: 32,
+  mergeInputsMax: 10,
+  requestTimeoutMs: 30_000,
+  putTimeoutMs: 300_000,
+};
+
+export interface TreeOptions {
+  readonly store: ObjectStore;
+  readonly runtime: Runtime;
+  readonly branch: BranchId;
+  /** Shared by all branches. */
+  readonly cache: BlockCache;
+  /** The state to start from; null: empty. */
+  readonly checkpoint: Checkpoint | null;
+  readonly settings: TreeSettings;
+}
+
+/** Opens a branch's state as of a checkpoint. Nothing is read: tables are opened when they are first needed. */
+export const openTree = (options: TreeOptions): BranchTree => new BranchTree(options);
+
+/**
+ * A branch's state: layers, each newer than the next, key by key.
+ *
+ *   active memtable ─► frozen memtables ─► runs of tables, the youngest first
+ *        apply            freeze             persist, merges
+ *
+ * 1. The lists of layers are replaced, never changed: a read goes on in those that it began with.
+ * 2. A frozen memtable leaves when the tables with its entries are in the store, both in one turn of the event loop.
+ * 3. A checkpoint lists the runs at its moment, all of whose tables are in the store. It covers what was frozen before the log was cut.
+ * 4. Merging replaces adjacent runs by one. It drops by the compact revision of the last checkpoint: never newer than
+ *    that of the next, which lists the output.
+ * 5. Revisions of space 0 come in order, so layers have disjoint ranges of them.
+ */
+export class BranchTree implements Tree {
+  /** A broken promise of this code was found in the background: the branch must close. */
+  onBug: (error: unknown) => void = (error) => {
+    throw error;
+  };
+  readonly #options: TreeOptions;
+  readonly #context: TableContext;
+  #active = new Memtable();
+  /** The youngest first. */
+  #frozen: readonly Memtable[] = [];
+  #runs: readonly Run[];
+  #checkpoint: Checkpoint | null;
+  #writer: CheckpointWriter | null = null;
+  #head: number;
+  #persisting = false;
+  #merging: Promise<void> | null = null;
+  #mergeError: Error | null = null;
+  #merges = 0;
+  readonly #closing = new AbortController();
+
+  constructor(options: TreeOptions) {
+    this.#options = options;
+    const { store, runtime, cache, checkpoint, settings } = options;
+    this.#context = { store, runtime, cache, requestTimeoutMs: settings.requestTimeoutMs };
+    this.#checkpoint = checkpoint;
+    this.#head = checkpoint?.point.position.revision ?? 0;
+    this.#runs = (checkpoint?.runs ?? []).map((run) => new Run(run.map((ref) => new Table(ref, this.#context))));
+  }
+
+  get(space: Space, key: string, at: number): MaybePromise<Version | null> {
+    let found: Version | null = this.#active.find(space, key, at);
+    for (let i = 0; found === null && i < this.#frozen.length; i++) found = this.#frozen[i]!.find(space, key, at);
+    if (found !== null) return found.tombstone ? null : found;
+    return this.#runs.length === 0 ? null : getFromRuns(this.#runs, { space, key, at, hash: null }, 0);
+  }
+
+  scan(space: Space, range: KeyRange, at: number, options: ScanOptions): MaybePromise<Version[]> {
+    const reverse = options.reverse === true;
+    if (this.#frozen.length === 0 && this.#runs.length === 0) {
+      return scanMemtable(this.#active, space, range, at, options);
+    }
+    // What is applied while this waits for blocks is not seen.
+    const limited = space === KEYS ? Math.min(at, this.#head) : at;
+    const memory: LayerCursor[] = [];
+    const active = this.#active.cursor(space, range, limited, reverse);
+    if (active.version !== null) memory.push(space === KEYS ? active : gather(active));
+    for (const memtable of this.#frozen) {
+      const cursor = memtable.cursor(space, range, limited, reverse);
+      if (cursor.version !== null) memory.push(cursor);
+    }
+    const runs = this.#runs.map((run) => new RunCursor(run, space, range, limited, reverse));
+    const waits: Promise<void>[] = [];
+    for (const cursor of runs) {
+      const wait = cursor.start();
+      if (isPromise(wait)) waits.push(wait);
+    }
+    const begin = (): MaybePromise<Version[]> => new TreeScan([...memory, ...runs], options.limit, reverse).run();
+    return waits.length === 0 ? begin() : Promise.all(waits).then(begin);
+  }
+
+  count(space: Space, range: KeyRange, at: number): MaybePromise<number> {
+    let sum = this.#active.count(space, range, at);
+    for (const memtable of this.#frozen) sum += memtable.count(space, range, at);
+    const waits: Promise<number>[] = [];
+    for (const run of this.#runs) {
+      const value = run.count(space, range, at);
+      if (isPromise(value)) waits.push(value);
+      else sum += value;
+    }
+    if (waits.length === 0) return sum;
+    return Promise.all(waits).then((values) => values.reduce((all, value) => all + value, sum));
+  }
+
+  async history(range: KeyRange, after: number, upTo: number, limit: number): ReturnType<Tree["history"]> {
+    const window = new HistoryWindow(after, Math.min(upTo, this.#head), limit);
+    const asked = window.through;
+    if (asked <= after) return { versions: [], through: upTo };
+    const memtables = [this.#active, ...this.#frozen];
+    const runs = this.#runs;
+    for (let i = runs.length - 1; i >= 0; i--) await historyOfRun(runs[i]!, range, window);
+    const versions = window.take();
+    let { through } = window;
+    for (let i = memtables.length - 1; i >= 0 && through === asked; i--) {
+      const memtable = memtables[i]!;
+      if (memtable.revisionMin === 0 || memtable.revisionMin > asked) continue;
+      through = memtable.history(range, Math.max(after, memtable.revisionMin - 1), asked, window.limit, versions);
+    }
+    return { versions, through: through === asked ? upTo : through };
+  }
+
+  apply(entry: Entry): void {
+    this.#active.apply(entry);
+    if (entry.space === KEYS) this.#head = entry.main;
+  }
+
+  /** Memory taken by what is not yet in tables. */
+  get memtableBytes(): number {
+    return this.#frozen.reduce((sum, memtable) => sum + memtable.bytes, this.#active.bytes);
+  }
+
+  /** Of it, what `freeze` would freeze. */
+  get activeBytes(): number {
+    return this.#active.bytes;
+  }
+
+  /** The checkpoint last written or opened. */
+  get checkpoint(): Checkpoint | null {
+    return this.#checkpoint;
+  }
+
+  /** What was applied so far will be in the tables of the next `persist`; call it in the turn in which the log is cut. */
+  freeze(): void {
+    if (this.#active.entries === 0) return;
+    this.#active.freeze();
+    this.#frozen = [this.#active, ...this.#frozen];
+    this.#active = new Memtable();
+  }
+
+  /** From now on this node writes the branch: `persist` may be called, and runs are merged in the background. */
+  lead(writer: CheckpointWriter): void {
+    assert(this.#writer === null || this.#writer.epoch < writer.epoch, "a leadership begins once");
+    this.#writer = writer;
+    this.#mergeSoon();
+  }
+
+  /**
+   * Writes what was frozen and lies below the point as tables, then a checkpoint. One at a time. When it fails nothing is lost: call it
+   * again with the same or a later point. Throws `leadershipLost` when deposed.
+   */
+  async persist(point: CheckpointPoint<CheckpointPosition>): Promise<Checkpoint> {
+    const writer = this.#writer;
+    assert(writer !== null, "only a leader persists");
+    assert(!this.#persisting, "one persist at a time");
+    this.#persisting = true;
+    try {
+      // Bounded by what a merge takes; writers are held back by memtableBytes meanwhile.
+      while (this.#runs.length >= this.#options.settings.runsHardMax && this.#merging !== null) await this.#merging;
+      await this.#flush(this.#writeContext(writer, point.compactRevision), coveredBy(point, this.#frozen));
+      const runs = this.#runs.map((run) => run.tables.map((table) => table.ref));
+      // Dying before this leaves tables that nothing lists; the log still has what they hold.
+      this.#checkpoint = await writer.write(point, runs, this.#closing.signal);
+      this.#mergeSoon();
+      return this.#checkpoint;
+    } finally {
+      this.#persisting = false;
+    }
+  }
+
+  /** Stops merging and frees cached blocks. Reads under way fail or go on. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#merging;
+    for (const run of this.#runs) for (const table of run.tables) table.release();
+    this.#runs = [];
+  }
+
+  /** Resolves when there is nothing to merge just now. */
+  async settled(): Promise<void> {
+    while (this.#merging !== null) await this.#merging;
+  }
+
+  stats(): TreeStats {
+    const all: KeyRange = { from: "", to: null };
+    let keys = this.#active.count(KEYS, all, AT_HEAD);
+    let entries = this.#active.entries;
+    for (const memtable of this.#frozen) {
+      keys += memtable.count(KEYS, all, AT_HEAD);
+      entries += memtable.entries;
+    }
+    let tableBytes = 0;
+    let tables = 0;
+    for (const run of this.#runs) {
+      const sums = run.sums(KEYS);
+      keys += sums.effectSum;
+      entries += sums.entries;
+      tableBytes += run.bytes;
+      tables += run.tables.length;
+    }
+    return {
+      keys,
+      entries,
+      tableBytes,
+      tables,
+      runs: this.#runs.length,
+      memtableBytes: this.memtableBytes,
+      frozenMemtables: this.#frozen.length,
+      merging: this.#merging !== null,
+      merges: this.#merges,
+      mergeError: this.#mergeError?.message ?? null,
+    };
+  }
+
+  #writeContext(writer: CheckpointWriter, compactRevision: number): WriteContext {
+    const { store, runtime, branch, settings } = this.#options;
+    const { tableBytes, putTimeoutMs } = settings;
+    const { signal } = this.#closing;
+    return { store, runtime, branch, epoch: writer.epoch, compactRevision, tableBytes, putTimeoutMs, signal };
+  }
+
+  async #flush(context: WriteContext, memtables: readonly Memtable[]): Promise<void> {
+    if (memtables.length === 0) return;
+    const refs = await flushMemtables(context, memtables, this.#runs.length === 0);
+    if (this.#closing.signal.aborted) throw new DbError("canceled", "the branch is closing");
+    this.#frozen = this.#frozen.filter((memtable) => !memtables.includes(memtable));
+    if (refs.length > 0) this.#runs = [new Run(refs.map((ref) => new Table(ref, this.#context))), ...this.#runs];
+  }
+
+  /** Begins a merge if one is due and none is under way. */
+  #mergeSoon(): void {
+    const writer = this.#writer;
+    if (this.#merging !== null || writer === null || this.#closing.signal.aborted) return;
+    const { runsMax, mergeInputsMax } = this.#options.settings;
+    const picked = pickMerge(
+      this.#runs.map((run) => run.bytes),
+      { runsMax, inputsMax: mergeInputsMax },
+    );
+    if (picked === null) return;
+    const inputs = this.#runs.slice(picked.first, picked.end);
+    const bottom = picked.end === this.#runs.length;
+    const context = this.#writeContext(writer, this.#checkpoint?.point.compactRevision ?? -1);
+    this.#merging = this.#merge(context, inputs, bottom).then(
+      () => {
+        this.#merging = null;
+        this.#mergeError = null;
+        this.#merges++;
+        this.#mergeSoon();
+      },
+      (error: unknown) => {
+        this.#merging = null;
+        if (error instanceof AssertionError || !isDbError(error)) this.onBug(error);
+        // Tried again after the next checkpoint; until then reads only have more runs to look into.
+        else this.#mergeError = error;
+      },
+    );
+  }
+
+  async #merge(context: WriteContext, inputs: readonly Run[], bottom: boolean): Promise<void> {
+    const refs = await mergeRuns(context, inputs, bottom);
+    if (this.#closing.signal.aborted) throw new DbError("canceled", "the branch is closing");
+    const first = this.#runs.indexOf(inputs[0]!);
+    assert(first >= 0 && this.#runs[first + inputs.length - 1] === inputs.at(-1), "merged runs are still neighbours");
+    const output = refs.length === 0 ? [] : [new Run(refs.map((ref) => new Table(ref, this.#context)))];
+    this.#runs = [...this.#runs.slice(0, first), ...output, ...this.#runs.slice(first + inputs.length)];
+    for (const run of inputs) for (const table of run.tables) table.release();
+  }
+}
+
+export interface TreeStats {
+  /** Live keys of space 0 at the head. */
+  readonly keys: number;
+  /** Versions and tombstones held. */
+  readonly entries: number;
+  readonly tableBytes: number;
+  readonly tables: number;
+  readonly runs: number;
+  readonly memtableBytes: number;
+  readonly frozenMemtables: number;
+  readonly merging: boolean;
+  readonly merges: number;
+  /** Why the last merge failed; null when it did not. */
+  readonly mergeError: string | null;
+}
+
+/** The frozen memtables that lie below a point: a memtable is covered as a whole or not at all, because the log is cut where it is frozen. */
+function coveredBy(point: CheckpointPoint<CheckpointPosition>, frozen: readonly Memtable[]): Memtable[] {
+  const { revision, lastRecord } = point.position;
+  const covered = frozen.filter((memtable) => memtable.revisionMax <= revision && memtable.recordMax <= lastRecord);
+  const rest = frozen.slice(0, frozen.length - covered.length);
+  const apart = rest.every(
+    (each) => !covered.includes(each) && (each.revisionMin === 0 || each.revisionMin > revision),
+  );
+  assert(apart, "a memtable is frozen in the turn in which the log is cut");
+  return covered;
+}
+
+interface Lookup {
+  readonly space: Space;
+  readonly key: string;
+  readonly at: number;
+  hash: KeyHash | null;
+}
+
+function getFromRuns(runs: readonly Run[], lookup: Lookup, from: number): MaybePromise<Version | null> {
+  const { space, key, at } = lookup;
+  const hash = (lookup.hash ??= new KeyHash().of(space, key));
+  for (let i = from; i < runs.length; i++) {
+    const found = runs[i]!.get(space, key, at, hash);
+    if (isPromise(found)) {
+      return found.then((version) => (version === undefined ? getFromRuns(runs, lookup, i + 1) : alive(version)));
+    }
+    if (found !== undefined) return alive(found);
+  }
+  return null;
+}
+
+const alive = (version: Version): Version | null => (version.tombstone ? null : version);
+
+/** The rest of a cursor's versions, as of now: in spaces beside the keys a newer version replaces the one before it. */
+function gather(cursor: MemtableCursor): LayerCursor {
+  const versions: Version[] = [];
+  for (; cursor.version !== null; cursor.advance()) versions.push(cursor.version);
+  let at = 0;
+  return {
+    get version(): Version | null {
+      return versions[at] ?? null;
+    },
+    advance(): void {
+      at++;
+    },
+  };
+}
