@@ -62,18 +62,18 @@ export class MemoryBucket {
 export class MemoryStore implements ObjectStore {
   readonly name = "memory:";
   readonly local = true;
-  readonly #bucket: MemoryBucket;
+  readonly bucket: MemoryBucket;
   readonly #runtime: Pick<Runtime, "clock">;
   #closed = false;
 
   constructor(runtime: Pick<Runtime, "clock">, bucket: MemoryBucket = new MemoryBucket()) {
     this.#runtime = runtime;
-    this.#bucket = bucket;
+    this.bucket = bucket;
   }
 
   async get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
     this.#check(options);
-    const entry = this.#bucket.entries.get(key);
+    const entry = this.bucket.entries.get(key);
     if (!entry) return null;
     const { start, end } = rangeOf(options.range, entry.body.length);
     return { body: Buffer.from(entry.body.subarray(start, end)), etag: entry.etag, bytes: entry.body.length };
@@ -82,21 +82,21 @@ export class MemoryStore implements ObjectStore {
   async put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     assert(!this.#closed, "the store is open");
     if (options.signal?.aborted) return { kind: "refused", cause: canceled(), retryable: true };
-    const present = this.#bucket.entries.get(key);
+    const present = this.bucket.entries.get(key);
     const condition = options.condition;
     if (condition.kind === "absent" && present) return { kind: "preconditionFailed" };
     if (condition.kind === "match" && present?.etag !== condition.etag) return { kind: "preconditionFailed" };
     const etag = `"${hash("sha256", body).slice(0, 32)}"`;
-    this.#bucket.set(key, { body: Buffer.from(body), etag, modifiedMs: this.#runtime.clock.wallMs() });
+    this.bucket.set(key, { body: Buffer.from(body), etag, modifiedMs: this.#runtime.clock.wallMs() });
     return { kind: "written", etag };
   }
 
   async list(prefix: string, options: ListOptions): Promise<ListPage> {
     this.#check(options);
     assert(options.limit >= 1 && options.limit <= LIST_LIMIT_MAX, "a page has 1 to 1000 objects");
-    const { sorted, entries } = this.#bucket;
+    const { sorted, entries } = this.bucket;
     const objects: ListPage["objects"] = [];
-    let at = this.#bucket.first(prefix, options.startAfter);
+    let at = this.bucket.first(prefix, options.startAfter);
     for (; at < sorted.length && objects.length < options.limit; at++) {
       const key = sorted[at]!;
       if (!key.startsWith(prefix)) break;
@@ -108,7 +108,7 @@ export class MemoryStore implements ObjectStore {
 
   async delete(key: ObjectKey, options: RequestOptions): Promise<void> {
     this.#check(options);
-    this.#bucket.delete(key);
+    this.bucket.delete(key);
   }
 
   async close(): Promise<void> {

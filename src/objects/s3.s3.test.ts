@@ -5,6 +5,7 @@ import { noS3Server, type S3Server, startS3Server } from "../../test/contract/s3
 import { createNodeRuntime } from "../runtime/node.ts";
 import { nameKey, repositoryKey } from "./keys.ts";
 import { openStore } from "./open-store.ts";
+import { ensureStoreHolds } from "./probe.ts";
 import { parseStoreUrl } from "./store-url.ts";
 
 const runtime = createNodeRuntime();
@@ -47,6 +48,13 @@ describe("a real S3 server", { skip: noS3Server }, () => {
     });
     await rejects(stranger.get(repositoryKey, soon), { kind: "storeRefused", message: /SignatureDoesNotMatch/ });
     await Promise.all([nowhere.close(), stranger.close()]);
+  });
+
+  test("it passes the start-up test of stores", async () => {
+    const store = await open("probed");
+    equal(await ensureStoreHolds(store, runtime, soon), "tested");
+    equal(await ensureStoreHolds(store, runtime, soon), "known");
+    await store.close();
   });
 
   test("the server's clock is noticed", async () => {

@@ -1,0 +1,172 @@
+import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import type { ObjectKey } from "../base/ids.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { prefixes, probeKey, probePassedKey } from "./keys.ts";
+import type { ObjectStore, PutCondition, PutOutcome, RequestOptions } from "./objects.ts";
+import { Register } from "./register.ts";
+import { RetryBudget } from "./retry.ts";
+
+export type ProbeRuntime = Pick<Runtime, "clock" | "timers" | "random">;
+
+/** Rounds run beside each other, each on a key of its own. */
+const ROUNDS = 3;
+const RACERS = 4;
+/** Grows when the test asks for more than before: stores are then tested again. */
+const PROBE_VERSION = 1;
+/** The server behind a name may be replaced or set up anew. */
+const PASSED_FOR_MS = 7 * 24 * 3_600_000;
+/** Objects of a probe that did not come to its end. */
+const LEFT_OVER_MS = 3_600_000;
+
+interface Passed {
+  version: number;
+  /** The store's name: a bucket that was copied elsewhere is tested anew. */
+  store: string;
+  wallMs: number;
+}
+
+/**
+ * The start-up test of a store. Every promise that t4 makes rests on "of racing conditional writes one wins", and there
+ * are servers that ignore the conditions, or check them and then write. Throws `storeRefused` saying what the store did
+ * wrong, `storeUnavailable` when it could not be told.
+ *
+ * A pass is recorded in the repository (`probe/passed`) and holds for 7 days for the store of that name, so a start
+ * costs one GET; the test itself is about 40 requests, in seven steps one after another.
+ */
+export async function ensureStoreHolds(
+  store: ObjectStore,
+  runtime: ProbeRuntime,
+  options: RequestOptions,
+): Promise<"tested" | "known"> {
+  const budget = new RetryBudget(runtime, options);
+  const register = new Register<Passed>(store, probePassedKey, { runtime, decode: decodePassed });
+  const passed = await register.read(budget.request());
+  const nowMs = runtime.clock.wallMs();
+  if (passed) {
+    const { version, store: name, wallMs } = passed.body;
+    const ageMs = nowMs - wallMs;
+    if (version >= PROBE_VERSION && name === store.name && ageMs >= 0 && ageMs < PASSED_FOR_MS) return "known";
+  }
+  await probeStore(store, runtime, budget.request());
+  // Whoever else has recorded a pass meanwhile did so for the same reason.
+  await register.swap(passed, { version: PROBE_VERSION, store: store.name, wallMs: nowMs }, budget.request());
+  return "tested";
+}
+
+/** The test alone, recorded nowhere. */
+export async function probeStore(store: ObjectStore, runtime: ProbeRuntime, options: RequestOptions): Promise<void> {
+  const budget = new RetryBudget(runtime, options);
+  const run = runtime.random.bytes(8).toString("hex");
+  const keys = Array.from({ length: ROUNDS }, (_, n) => probeKey(run, n));
+  try {
+    // All of them to their end, so that nothing is written behind the deletes; a refusal says more than a lost answer.
+    const rounds = await Promise.allSettled(keys.map((key) => new Round(store, key, budget).run()));
+    const failures = rounds.flatMap((round) => (round.status === "rejected" ? [round.reason as unknown] : []));
+    const worst = failures.find((failure) => isDbError(failure, "storeRefused")) ?? failures[0];
+    if (worst !== undefined) throw worst;
+    await checkList(store, keys, budget);
+  } finally {
+    // What is left is removed by a later probe.
+    await Promise.allSettled(keys.map((key) => store.delete(key, budget.request())));
+  }
+  for (const key of keys) {
+    if (await store.get(key, budget.request()))
+      throw refused(store, `an object can be read after it was deleted (${key})`);
+  }
+}
+
+const refused = (store: ObjectStore, what: string): DbError =>
+  new DbError("storeRefused", `${store.name} cannot hold a database: ${what}`);
+
+class Round {
+  readonly #store: ObjectStore;
+  readonly #key: ObjectKey;
+  readonly #budget: RetryBudget;
+  #bodies = 0;
+
+  constructor(store: ObjectStore, key: ObjectKey, budget: RetryBudget) {
+    this.#store = store;
+    this.#key = key;
+    this.#budget = budget;
+  }
+
+  async run(): Promise<void> {
+    const created = await this.#race({ kind: "absent" }, "create", "If-None-Match");
+    await this.#mustFail({ kind: "absent" }, "a create of an object that exists", "If-None-Match");
+    const replaced = await this.#race({ kind: "match", etag: created }, "replace", "If-Match");
+    await this.#mustFail({ kind: "match", etag: created }, "a replace of a version that is no more", "If-Match");
+    await this.#race({ kind: "match", etag: replaced }, "replace", "If-Match");
+  }
+
+  /** Several writes at once, of which one must win; gives the winner's etag. */
+  async #race(condition: PutCondition, action: string, header: string): Promise<string> {
+    const bodies = Array.from({ length: RACERS }, () => this.#body());
+    const outcomes = await Promise.all(bodies.map((body) => this.#put(body, condition)));
+    const winners = outcomes.flatMap((outcome, n) => (outcome.kind === "written" ? [{ n, etag: outcome.etag }] : []));
+    if (winners.length > 1) {
+      const what = `${winners.length} of ${RACERS} racing writers were told that they alone did ${action} an object`;
+      throw refused(this.#store, `${what}; it does not honour ${header}`);
+    }
+    const found = await this.#store.get(this.#key, this.#budget.request());
+    const undecided = outcomes.find((outcome) => outcome.kind === "unknown" || outcome.kind === "refused");
+    if (undecided) throw undecidedBy(undecided);
+    const winner = winners[0];
+    if (!winner) throw refused(this.#store, `none of ${RACERS} racing writers could ${action} an object`);
+    if (!found) throw refused(this.#store, "an object cannot be read after it was written");
+    if (!found.body.equals(bodies[winner.n]!))
+      throw refused(this.#store, `a writer that lost the race to ${action} wrote`);
+    if (found.etag !== winner.etag) throw refused(this.#store, "a write and a read after it give different ETags");
+    return winner.etag;
+  }
+
+  async #mustFail(condition: PutCondition, what: string, header: string): Promise<void> {
+    const outcome = await this.#put(this.#body(), condition);
+    if (outcome.kind === "preconditionFailed") return;
+    if (outcome.kind === "written") throw refused(this.#store, `it carried out ${what}; it ignores ${header}`);
+    throw undecidedBy(outcome);
+  }
+
+  /** Never the same twice: an etag that is a hash of the content would repeat, and its old holder be right again. */
+  #body(): Buffer {
+    return Buffer.from(`${this.#key} ${this.#bodies++}`);
+  }
+
+  /** Throttled writes are tried again; one that is refused for good is the store's last word. */
+  async #put(body: Buffer, condition: PutCondition): Promise<PutOutcome> {
+    for (;;) {
+      const outcome = await this.#store.put(this.#key, body, { ...this.#budget.request(), condition });
+      if (outcome.kind !== "refused") return outcome;
+      if (!outcome.retryable) {
+        throw refused(this.#store, `a conditional write was refused: ${messageOf(outcome.cause)}`);
+      }
+      if (!(await this.#budget.wait())) return outcome;
+    }
+  }
+}
+
+async function checkList(store: ObjectStore, keys: readonly ObjectKey[], budget: RetryBudget): Promise<void> {
+  const page = await store.list(prefixes.probes, { ...budget.request(), limit: 1000 });
+  const listed = new Map(page.objects.map((object) => [object.key, object]));
+  const newestMs = Math.max(...keys.map((key) => listed.get(key)?.modifiedMs ?? 0));
+  // With over a thousand leftovers the keys may lie on a later page: then this says nothing.
+  if (!page.more && keys.some((key) => !listed.has(key))) {
+    throw refused(store, "a list does not show an object that was written before it");
+  }
+  const old = page.objects.filter(
+    ({ key, modifiedMs }) => key !== probePassedKey && newestMs - modifiedMs > LEFT_OVER_MS,
+  );
+  await Promise.allSettled(old.slice(0, 20).map(({ key }) => store.delete(key, budget.request())));
+}
+
+function undecidedBy(outcome: PutOutcome): Error {
+  const cause = outcome.kind === "unknown" || outcome.kind === "refused" ? outcome.cause : undefined;
+  return new DbError("storeUnavailable", `testing the store: ${messageOf(cause)}`, { cause });
+}
+
+function decodePassed(json: unknown): Passed {
+  const { version, store, wallMs } = (json ?? {}) as Partial<Passed>;
+  if (!Number.isSafeInteger(version) || typeof store !== "string" || !Number.isSafeInteger(wallMs)) {
+    throw new Error("version, store or wallMs is missing");
+  }
+  return { version: version!, store, wallMs: wallMs! };
+}
