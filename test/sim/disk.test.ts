@@ -192,32 +192,3 @@ test("a lock has one holder, is released by kill and crash, and belongs to the f
     ok((await machine.start().runtime.disk.lock("/lock")) !== null);
   });
 });
-
-test("files and names behave as on a real disk", async () => {
-  const simulation = createSimulation(5);
-  await simulation.run(async () => {
-    const { disk } = simulation.machine("a").start().runtime;
-    equal(await disk.open("/missing", { create: false }), null);
-    equal(await disk.readFile("/missing", 10), null);
-    equal(await disk.stat("/missing"), null);
-    equal(await disk.remove("/missing"), false);
-    deepEqual(await disk.list("/missing"), []);
-    await rejects(disk.writeFile("/no/file", Buffer.from("x")), { code: "ENOENT" });
-    await disk.writeFile("/file", Buffer.from("0123456789"));
-    equal(String(await disk.readRange("/file", 8, 100)), "89");
-    await rejects(disk.readFile("/file", 9), { code: "EFBIG" });
-    const file = await opened(disk, "/file");
-    await file.truncate(4);
-    await file.write(Buffer.from("x"), 6);
-    equal(String(await disk.readFile("/file", 10)), "0123\0\0x");
-    const into = Buffer.alloc(5);
-    equal(await file.read(into, 5), 2);
-    equal(await file.size(), 7);
-    for (const name of ["/b", "/a", "/B"]) await disk.writeFile(name, Buffer.from("x"));
-    deepEqual(await disk.list("/"), ["B", "a", "b", "file"]);
-    equal(await disk.link("/a", "/b"), false);
-    await disk.remove("/file");
-    equal(await file.size(), 7, "an open file outlives its name");
-    equal(await disk.fileSystem("/"), "ext");
-  });
-});
