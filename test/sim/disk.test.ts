@@ -40,7 +40,7 @@ async function after(machine: SimMachine, path: string): Promise<string> {
   return [...bytes.toString("latin1").replaceAll("\0", "0")].filter((letter, n, all) => letter !== all[n - 1]).join("");
 }
 
-test("what was not synced is kept, lost or torn by a power failure, and kept when only the process is killed", async () => {
+test("what was not synced is kept, lost or torn when the power fails, and kept when a process is killed", async () => {
   const write = async (disk: Disk): Promise<void> => {
     const file = await opened(disk, "/file");
     await file.write(Buffer.alloc(3 * SECTOR_BYTES, "a"), 0);
