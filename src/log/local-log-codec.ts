@@ -22,7 +22,6 @@ const VERSION = 1;
 const CODEC_PLAIN = 0;
 const KEY_NONE = 0;
 const FILE_CHECKSUM_AT = 52;
-const FILE_HEADER_USED = 56;
 /** A sector of its own: no frame's write touches it. */
 export const FILE_HEADER_BYTES = 512;
 const FRAME_PATTERN_BYTES = 12;
@@ -79,20 +78,20 @@ export function encodeFileHeader(header: FileHeader): { bytes: Buffer; checksum:
 
 function readFileHeader(path: string, bytes: Buffer): { header: FileHeader; checksum: number } {
   if (bytes.length < FILE_HEADER_BYTES) throw corrupt(path, `${bytes.length} bytes are too few for its header`);
-  const reader = new ByteReader(bytes, 0, FILE_HEADER_USED);
+  const reader = new ByteReader(bytes, 0, FILE_CHECKSUM_AT);
   const magic = reader.u32();
   if (magic !== FILE_MAGIC) throw corrupt(path, `begins with ${hex(magic)}, expected ${hex(FILE_MAGIC)} (T4WL)`);
   const version = reader.u8();
   if (version !== VERSION) throw refused(path, `format version ${version}`);
+  const checksum = new ByteReader(bytes, FILE_CHECKSUM_AT).u32();
+  const expected = crc32c(bytes, 0, FILE_CHECKSUM_AT);
+  if (checksum !== expected) throw corrupt(path, `header checksum ${hex(checksum)}, expected ${hex(expected)}`);
   const codec = reader.u8();
   const reserved = reader.u8() + reader.u8();
   const keyId = reader.u32();
   const branch = Buffer.from(reader.take(16)).toString("hex") as BranchId;
   const sequence = reader.u64();
   const generation = Buffer.from(reader.take(8)).toString("hex");
-  const checksum = reader.skip(FILE_CHECKSUM_AT - reader.at) && reader.u32();
-  const expected = crc32c(bytes, 0, FILE_CHECKSUM_AT);
-  if (checksum !== expected) throw corrupt(path, `header checksum ${hex(checksum)}, expected ${hex(expected)}`);
   if (codec !== CODEC_PLAIN) throw refused(path, `codec ${codec}`);
   if (keyId !== KEY_NONE) throw refused(path, `encryption key ${keyId}`);
   if (reserved !== 0) throw refused(path, "a reserved byte that is set");
@@ -125,7 +124,22 @@ export function sealFrame(
 }
 
 /** All frames of one file. Throws `corrupt` naming the file and the place, `storeRefused` for what a newer t4 has written. */
-export function scanFile(path: string, bytes: Buffer, expected: { branch: BranchId; sequence: number }): ScannedFile {
+export function scanFile(path: string, bytes: Buffer, expected: ExpectedFile): ScannedFile {
+  try {
+    return scan(path, bytes, expected);
+  } catch (error) {
+    // A number that is too large, under a good checksum.
+    if (error instanceof RangeError) throw corrupt(path, error.message);
+    throw error;
+  }
+}
+
+interface ExpectedFile {
+  readonly branch: BranchId;
+  readonly sequence: number;
+}
+
+function scan(path: string, bytes: Buffer, expected: ExpectedFile): ScannedFile {
   const { header, checksum: headerChecksum } = readFileHeader(path, bytes);
   if (header.branch !== expected.branch) {
     throw corrupt(path, `is of branch ${header.branch}, expected ${expected.branch}`);

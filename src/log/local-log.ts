@@ -66,6 +66,8 @@ export class LocalLog {
   private preparing = false;
   private trimming = false;
   private prepareAt: number;
+  /** The size that the newest file was made with. */
+  private fileBytes: number;
   private writing = false;
   private closed = false;
 
@@ -81,7 +83,8 @@ export class LocalLog {
     this.sequence = started.sequence;
     this.uploadedRecord = options.uploaded;
     this.notes = started.notes;
-    this.prepareAt = this.current.bytes / 2;
+    this.fileBytes = this.current.bytes;
+    this.prepareAt = this.fileBytes / 2;
     this.trimSoon();
   }
 
@@ -185,10 +188,11 @@ export class LocalLog {
     this.background(async () => {
       try {
         const sequence = ++this.sequence;
-        const bytes = Math.min(this.settings.fileBytesMax, this.current.bytes * GROWTH);
+        const bytes = Math.min(this.settings.fileBytesMax, this.fileBytes * GROWTH);
         const { spare } = this;
         this.spare = null;
         this.next = await createFile(this.options, { sequence, bytes, spare });
+        this.fileBytes = bytes;
       } finally {
         this.preparing = false;
       }

@@ -1,5 +1,7 @@
 import type { DbError } from "../../src/base/errors.ts";
 import type { Epoch, RecordNumber, Revision } from "../../src/base/ids.ts";
+import { LocalLog } from "../../src/log/local-log.ts";
+import { readLocalLog } from "../../src/log/local-log-reader.ts";
 import {
   defaultLogSettings,
   type LogPosition,
@@ -8,9 +10,11 @@ import {
   type LogWriter,
 } from "../../src/log/log.ts";
 import { readLog } from "../../src/log/reader.ts";
+import { markOfPosition } from "../../src/log/record-codec.ts";
 import { createLogWriter, type LogWriterOptions } from "../../src/log/writer.ts";
 import type { ObjectStore } from "../../src/objects/objects.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
+import type { MachineOptions, SimMachine } from "../sim/machine.ts";
 import { createSimulation, type Simulation } from "../sim/simulation.ts";
 import { branch, nonce, slotAt, start } from "./samples.ts";
 import { ScriptedStore } from "./scripted-store.ts";
@@ -22,6 +26,38 @@ export function withWriter(
 ): Promise<void> {
   const simulation = createSimulation(options.seed ?? 1);
   return simulation.run(() => story(new World(simulation, options)));
+}
+
+/** Like withWriter, with a local log in /data/log. `disk` changes what the writer sees of it. */
+export function withLocalWriter(
+  options: {
+    settings?: Partial<LogSettings>;
+    seed?: number;
+    disk?: (runtime: Runtime) => Runtime;
+    machine?: MachineOptions;
+  } & Partial<Omit<LogWriterOptions, "settings">>,
+  story: (world: World, machine: SimMachine) => Promise<void>,
+): Promise<void> {
+  const simulation = createSimulation(options.seed ?? 1);
+  const machine = simulation.machine("a", options.machine);
+  return simulation.run(async () => {
+    const { runtime: seen } = machine.start();
+    const runtime = options.disk?.(seen) ?? seen;
+    await runtime.disk.makeDirectory("/data");
+    const content = await readLocalLog({ disk: runtime.disk, directory: "/data/log", branch });
+    const position = options.position ?? start;
+    const log = await LocalLog.start({
+      runtime,
+      directory: "/data/log",
+      branch,
+      epoch: options.epoch ?? (1 as Epoch),
+      content,
+      after: markOfPosition(position),
+      uploaded: position.lastRecord,
+      discard: false,
+    });
+    await story(new World(simulation, { ...options, runtime, log }), machine);
+  });
 }
 
 /** What a writer has said, in order. */
@@ -45,19 +81,19 @@ export class World {
 
   constructor(
     simulation: Simulation,
-    options: { settings?: Partial<LogSettings> } & Partial<Omit<LogWriterOptions, "settings">>,
+    options: { settings?: Partial<LogSettings>; log?: LocalLog } & Partial<Omit<LogWriterOptions, "settings">>,
   ) {
     this.simulation = simulation;
-    this.runtime = simulation.machine("a").start().runtime;
+    this.runtime = options.runtime ?? simulation.machine("a").start().runtime;
     const position = options.position ?? start;
     this.#revision = options.reappend?.at(-1)?.revision ?? position.revision;
     this.writer = createLogWriter({
-      runtime: this.runtime,
       store: this.store,
       branch,
       epoch: 1 as Epoch,
       nonce,
       ...options,
+      runtime: this.runtime,
       position,
       settings: { ...defaultLogSettings, requestTimeoutMs: 1000, ...options.settings },
     });
