@@ -3,8 +3,8 @@
  * enough not to hold anything up, in the thread pool otherwise. It learns from the times of the writes themselves:
  *
  *   pooled ── a run of writes, each < limit ──► blocking ── average of writes ≥ limit ──► pooled
- *   pooled ── nothing learnt for an interval ──► one blocking write as a probe: a pooled write's time includes the wait
- *             for the pool and the loop, so it can look slow on a quick disk; the interval doubles while probes are slow
+ *   pooled ── nothing learnt for an interval ──► one blocking write as a probe, as a pooled write's time holds the wait
+ *             for the pool and the loop, and can look slow on a quick disk; the interval doubles while probes are slow
  *
  * Measured (4 KiB, O_DSYNC, a sync of 80 µs): blocking 78 µs and 28 µs of CPU, pooled 111 and 58.
  */
