@@ -16,7 +16,6 @@ export class Reads {
   readonly tree: Tree;
   /** Versions with a greater main are not seen. */
   at: number;
-  readonly suspension = new Suspension();
   #answers: unknown[] | null = null;
   #next = 0;
   #lastKey = "";
@@ -43,6 +42,12 @@ export class Reads {
     this.#lastKey = key;
     this.#lastVersion = version;
     return version;
+  }
+
+  /** The newest version in a space beside the user's keys. */
+  getOther(space: Space, key: string): Version | null {
+    if (this.#isAnswered()) return this.#answered() as Version | null;
+    return this.resolve(this.tree.get(space, key, this.at));
   }
 
   /** Live versions of a range in key order, without a limit. */
@@ -82,8 +87,8 @@ export class Reads {
   /** Any other read, which must follow from the evaluation's input and state alone. */
   resolve<T>(answer: MaybePromise<T>): T {
     if (answer instanceof Promise) {
-      this.suspension.promise = answer;
-      throw this.suspension;
+      suspension.promise = answer;
+      throw suspension;
     }
     if (this.#answers !== null) {
       this.#answers.push(answer);
@@ -108,7 +113,7 @@ export class Reads {
 
 const READS_AT_ONCE = 256;
 
-/** Thrown by a read that has to wait; caught by the owner of the evaluation alone. One object a Reads, made once. */
+/** Thrown by a read that has to wait; caught at once by the owner of the evaluation, who takes the promise away. */
 export class Suspension extends Error {
   override readonly name = "Suspension";
   promise: Promise<unknown> = NOTHING;
@@ -125,3 +130,6 @@ export class Suspension extends Error {
 }
 
 const NOTHING: Promise<unknown> = Promise.resolve();
+
+/** The only one: nothing runs between its throw and its catch. */
+export const suspension = new Suspension();

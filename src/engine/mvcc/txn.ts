@@ -27,7 +27,7 @@ import { type Found, find, type RangePoint, rangeResult } from "./range.ts";
  *   2. all checks of the operations on the path, and everything that they read, against the state before it
  *   3. the operations, one after the other, each seeing what the earlier ones wrote
  *
- * Reads end with step 2, so it may be suspended and run again until then; step 3 cannot fail.
+ * Reads end with step 2, so it may be suspended and run again until then.
  */
 export function txn(draft: Draft, leases: LeaseLookup, request: TxnRequest): TxnResult {
   const { reads } = draft;
@@ -194,6 +194,8 @@ function execute(steps: readonly Step[], context: Executing): ResponseOp[] {
 
 function executePut(op: PutRequest, version: Version | null, { draft, own }: Executing): Version | null {
   const prev = own === null ? version : (own.current(op.key, version) as Version | null);
+  // Deleted by this transaction itself, in a way that T5 lets pass: etcd 3.6.16 aborts here, after its checks (Q10). The draft is dropped.
+  checkPrevious(op, prev);
   const row = applyPut(draft, op, prev);
   own?.set(op.key, { current: row, before: own.before(op.key, version) });
   return op.prevKv ? prev : null;

@@ -1,0 +1,441 @@
+import { DbError } from "../base/errors.ts";
+import { type Epoch, type LeaseId, leaseId, type Revision } from "../base/ids.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { Leadership } from "../leadership/leadership.ts";
+import type { LogWriter } from "../log/log.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { KEYS, spaces, type Tree } from "../storage/storage.ts";
+import type { CommitListener } from "./changes.ts";
+import { compact } from "./compaction.ts";
+import type { Draft } from "./draft.ts";
+import type {
+  CompactRequest,
+  Database,
+  DatabaseStatus,
+  DeleteRangeRequest,
+  DeleteRangeResult,
+  Identity,
+  LeaseTimeToLiveResult,
+  PutRequest,
+  PutResult,
+  RangeRequest,
+  RangeResult,
+  TxnRequest,
+  TxnResult,
+  WatchSink,
+  WatchStream,
+} from "./engine.ts";
+import { expireLease, type Granting, grantLease, logRemaining, revokeLease } from "./lease/lease-changes.ts";
+import type { Lease, Lessor } from "./lease/lessor.ts";
+import { LeaseExpiry } from "./lease-expiry.ts";
+import { LEASE_KEY_BYTES } from "./lease-key.ts";
+import { encodeReleased, metaKeys } from "./meta.ts";
+import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./mvcc/check-request.ts";
+import { deleteRange } from "./mvcc/delete-range.ts";
+import { put } from "./mvcc/put.ts";
+import { range } from "./mvcc/range.ts";
+import { isReadOnly, isSerializable, txn } from "./mvcc/txn.ts";
+import { readOnlyTxnAt } from "./read-only-txn.ts";
+import { recordKinds } from "./record.ts";
+import { type Committed, type Evaluate, notCarriedOut, Sequencer } from "./sequencer.ts";
+import type { EngineSettings } from "./settings.ts";
+
+/** The watch half (watch/hub.ts). */
+export interface WatchPort extends CommitListener {
+  open(sink: WatchSink): WatchStream;
+  fail(error: DbError): void;
+  readonly stats: { readonly streams: number; readonly watchers: number };
+}
+
+/** What the storage beside the tree tells and does. */
+export interface StoragePort {
+  stats(): Pick<
+    DatabaseStatus,
+    "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot"
+  >;
+  /** Done once what a compaction at this revision makes superfluous is gone (C3), as far as the storage promises that at all. */
+  compacted(revision: Revision): MaybePromise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly tree: Tree;
+  readonly log: LogWriter;
+  readonly leadership: Leadership;
+  readonly runtime: Pick<Runtime, "clock" | "timers" | "random">;
+  readonly identity: Identity;
+  readonly settings: EngineSettings;
+  readonly storage: StoragePort;
+  readonly lessor: Lessor;
+  readonly committed: Committed;
+  readonly watch: WatchPort;
+  /** Called once: the instance answers nothing any more, and must be opened anew. */
+  readonly onEnd: (error: DbError) => void;
+}
+
+/**
+ * A branch under one leadership: etcd's semantics put together from mvcc, leases and watches, around one sequencer. Made by `openDatabase`
+ * (open-database.ts).
+ *
+ *   reads:  check ─► proof ─► tree at `committed`           no promise where proof and tree have the answer at hand
+ *   writes: check ─► sequencer.run(evaluate, request)       answered when durable
+ */
+export class BranchDatabase implements Database {
+  readonly identity: Identity;
+  readonly #options: DatabaseOptions;
+  readonly #tree: Tree;
+  readonly #leadership: Leadership;
+  readonly #lessor: Lessor;
+  readonly #committed: Committed;
+  readonly #sequencer: Sequencer;
+  readonly #expiry: LeaseExpiry;
+  readonly #nowMs: () => number;
+  #readsWaiting = 0;
+  #closing = false;
+  #keys = 0;
+
+  constructor(options: DatabaseOptions) {
+    this.#options = options;
+    this.identity = options.identity;
+    this.#tree = options.tree;
+    this.#leadership = options.leadership;
+    this.#lessor = options.lessor;
+    this.#committed = options.committed;
+    const { clock, timers } = options.runtime;
+    this.#nowMs = () => clock.monotonicMs();
+    this.#sequencer = this.#makeSequencer();
+    this.#expiry = new LeaseExpiry(this.#lessor, {
+      clock,
+      timers,
+      perSecond: options.settings.expiriesPerSecond,
+      mayExpire: () => this.unprovenBecause() === null,
+      expire: (lease) => this.#sequencer.run(this.#expireEvaluation, lease),
+    });
+    options.leadership.onLost = (error) => this.#sequencer.fail(error);
+    options.leadership.onRegained = () => this.#lessor.renewAll(this.#nowMs());
+    this.#expiry.schedule();
+  }
+
+  #makeSequencer(): Sequencer {
+    const { tree, log, settings, watch, onEnd } = this.#options;
+    const { clock, timers } = this.#options.runtime;
+    return new Sequencer(tree, log, {
+      ...this.#committed,
+      committed: this.#committed,
+      clock,
+      timers,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      callsMax: settings.callsMax,
+      bytesMax: settings.bytesMax,
+      proof: () => this.#leadership.proof(),
+      onCommitted: (commits) => watch.committed(commits),
+      onCompacted: (compactRevision) => watch.compacted(compactRevision),
+      onEnd: (error) => {
+        this.#expiry.stop();
+        watch.fail(notCarriedOut(error));
+        onEnd(error);
+      },
+    });
+  }
+
+  get epoch(): Epoch {
+    return this.#leadership.epoch;
+  }
+
+  get committed(): Revision {
+    return this.#committed.revision;
+  }
+
+  /** As readers see it; −1 before the first compaction. */
+  get compactRevision(): number {
+    return this.#committed.compactRevision;
+  }
+
+  /** Newest sequenced, for the one who cuts the log: everything appended so far is covered by it. Not to be shown. */
+  get head(): Sequencer["head"] {
+    return this.#sequencer.head;
+  }
+
+  // --- keys ---
+
+  range(request: RangeRequest): MaybePromise<RangeResult> {
+    checkRange(request);
+    this.#checkOpen();
+    if (!request.serializable) {
+      const why = this.#leadership.proof();
+      if (why instanceof Promise) return this.#afterProof(why, () => range(this.#tree, this.#committed, request));
+      if (why !== null) throw why;
+    }
+    return range(this.#tree, this.#committed, request);
+  }
+
+  put(request: PutRequest): MaybePromise<PutResult> {
+    checkPut(request);
+    return this.run(this.#putEvaluation, request);
+  }
+
+  deleteRange(request: DeleteRangeRequest): MaybePromise<DeleteRangeResult> {
+    checkDeleteRange(request);
+    return this.run(deleteRange, request);
+  }
+
+  txn(request: TxnRequest): MaybePromise<TxnResult> {
+    checkTxn(request, this.#options.settings.txnOpsMax);
+    if (!isReadOnly(request)) return this.run(this.#txnEvaluation, request);
+    this.#checkOpen();
+    if (isSerializable(request)) return readOnlyTxnAt(this.#tree, this.#committed, request);
+    const why = this.#leadership.proof();
+    if (why instanceof Promise) return this.#afterProof(why, () => readOnlyTxnAt(this.#tree, this.#committed, request));
+    if (why !== null) throw why;
+    return readOnlyTxnAt(this.#tree, this.#committed, request);
+  }
+
+  compact(request: CompactRequest): MaybePromise<{ revision: Revision }> {
+    const done = this.run(compact, request);
+    return request.physical ? this.#compactPhysically(done, request.revision as Revision) : done;
+  }
+
+  async #compactPhysically(
+    done: MaybePromise<{ revision: Revision }>,
+    revision: Revision,
+  ): Promise<{ revision: Revision }> {
+    const result = await done;
+    await this.#options.storage.compacted(revision);
+    return result;
+  }
+
+  watch(sink: WatchSink): WatchStream {
+    return this.#options.watch.open(sink);
+  }
+
+  // --- leases ---
+
+  leaseGrant(request: Granting): MaybePromise<{ id: LeaseId; ttlSeconds: number; revision: Revision }> {
+    const id = request.id === 0n ? this.#freeLeaseId() : request.id;
+    return this.run(this.#grantEvaluation, { id, ttlSeconds: request.ttlSeconds });
+  }
+
+  leaseRevoke(id: LeaseId): MaybePromise<{ revision: Revision }> {
+    return this.run(this.#revokeEvaluation, id);
+  }
+
+  leaseKeepAlive(id: LeaseId): MaybePromise<{ ttlSeconds: number; revision: Revision }> {
+    this.#checkServing();
+    const why = this.#leadership.proof();
+    if (why instanceof Promise) return this.#afterProof(why, () => this.#keepAlive(id));
+    if (why !== null) throw why;
+    return this.#keepAlive(id);
+  }
+
+  /** The time counts from here on, which is when the answer leaves. */
+  #keepAlive(id: LeaseId): MaybePromise<{ ttlSeconds: number; revision: Revision }> {
+    this.#checkServing();
+    const nowMs = this.#nowMs();
+    const found = this.#lessor.look(id, nowMs);
+    if (found === null) return { ttlSeconds: 0, revision: this.committed };
+    if (found.isEnding) return this.#keepAliveEnding(id, found.lease);
+    this.#lessor.renew(found.lease, nowMs);
+    return { ttlSeconds: found.lease.ttlSeconds, revision: this.committed };
+  }
+
+  /** Once due it cannot be saved: it is revoked first, so that an answer of 0 means that its keys are gone (L4). */
+  async #keepAliveEnding(id: LeaseId, lease: Lease): Promise<{ ttlSeconds: number; revision: Revision }> {
+    await this.#sequencer.run(this.#expireEvaluation, lease);
+    const found = this.#lessor.look(id, this.#nowMs());
+    // Proof was regained in between, which gave it its full time again: the client's next keep-alive is answered as usual.
+    if (found !== null && !found.isEnding && found.lease === lease) {
+      this.#lessor.renew(lease, this.#nowMs());
+      return { ttlSeconds: lease.ttlSeconds, revision: this.committed };
+    }
+    return { ttlSeconds: 0, revision: this.committed };
+  }
+
+  leaseTimeToLive(request: { id: LeaseId; keys: boolean }): MaybePromise<LeaseTimeToLiveResult> {
+    // Which keys are attached is known of the head alone, so that answer waits for it.
+    if (request.keys) return this.run(this.#attachedEvaluation, request.id);
+    this.#checkOpen();
+    const why = this.#leadership.proof();
+    if (why instanceof Promise) return this.#afterProof(why, () => this.#timeToLive(request.id));
+    if (why !== null) throw why;
+    return this.#timeToLive(request.id);
+  }
+
+  #timeToLive(id: LeaseId): LeaseTimeToLiveResult {
+    const found = this.#lessor.look(id, this.#nowMs());
+    return this.#timeToLiveResult(id, found?.lease ?? null, { revision: this.committed, keys: [] });
+  }
+
+  #timeToLiveResult(
+    id: LeaseId,
+    lease: Lease | null,
+    { revision, keys }: { revision: Revision; keys: string[] },
+  ): LeaseTimeToLiveResult {
+    if (lease === null) return { revision, id, ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] };
+    const ttlSeconds = this.#lessor.remainingSeconds(lease, this.#nowMs());
+    return { revision, id, ttlSeconds, grantedTtlSeconds: lease.ttlSeconds, keys };
+  }
+
+  leaseLeases(): MaybePromise<{ ids: LeaseId[]; revision: Revision }> {
+    this.#checkOpen();
+    const list = () => ({ ids: this.#lessor.list().map(({ id }) => id), revision: this.committed });
+    const why = this.#leadership.proof();
+    if (why instanceof Promise) return this.#afterProof(why, list);
+    if (why !== null) throw why;
+    return list();
+  }
+
+  /** A random positive int64 that no lease has (L1). */
+  #freeLeaseId(): LeaseId {
+    for (;;) {
+      const id = BigInt.asUintN(63, this.#options.runtime.random.bytes(8).readBigUInt64BE(0));
+      if (id !== 0n && !this.#lessor.exists(id)) return leaseId(id);
+    }
+  }
+
+  // --- the rest ---
+
+  /** Any change of the branch that is evaluated against the head: for what is composed with this database (auth, alarms, settings). */
+  run<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request): MaybePromise<Result> {
+    this.#checkServing();
+    return this.#sequencer.run(evaluate, request);
+  }
+
+  /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */
+  writeSetting(name: string, value: string): MaybePromise<void> {
+    return this.run(this.#settingEvaluation, { name, value });
+  }
+
+  unprovenBecause(): DbError | null {
+    const { end } = this.#sequencer;
+    return end === null ? this.#leadership.unprovenBecause() : notCarriedOut(end);
+  }
+
+  status(): DatabaseStatus {
+    const { log, storage, watch, leadership, identity } = this.#options;
+    const logStats = log.stats();
+    const keys = this.#tree.count(KEYS, { from: "", to: null }, this.committed);
+    // A count that must be read for is not waited for: the last one known is shown. The read warms the way for the next.
+    if (keys instanceof Promise) keys.then(this.#setKeys, () => {});
+    else this.#keys = keys;
+    const { streams, watchers } = watch.stats;
+    const why = this.unprovenBecause();
+    return {
+      branch: identity.branchName,
+      durability: leadership.durability,
+      epoch: leadership.epoch,
+      revision: this.committed,
+      compactRevision: this.compactRevision,
+      record: log.head,
+      committedRecord: log.durable,
+      nextSlot: logStats.nextSlot,
+      slotsInFlight: logStats.slotsInFlight,
+      uploadedRecord: logStats.uploadedRecord,
+      uploadPendingBytes: logStats.pendingBytes,
+      uploadDelayMs: logStats.pendingAgeMs,
+      ...storage.stats(),
+      keys: this.#keys,
+      watchers,
+      watchStreams: streams,
+      leases: this.#lessor.size,
+      errors: why === null ? [] : [why.message],
+    };
+  }
+
+  readonly #setKeys = (keys: number): void => {
+    this.#keys = keys;
+  };
+
+  /** Calls that have no answer yet: a branch with one is not idle. */
+  get callsPending(): number {
+    return this.#sequencer.callsPending + this.#readsWaiting;
+  }
+
+  /**
+   * The end of a leadership that gives its branch up: takes no more writes and keep-alives, and logs how long leases have left. The caller
+   * then drains the log and releases; if this rejects the next leadership gives every lease its full TTL.
+   */
+  async release(): Promise<void> {
+    this.#closing = true;
+    this.#expiry.stop();
+    const nowMs = this.#nowMs();
+    const leases = this.#lessor.list();
+    for (let at = 0; at < leases.length; at += RELEASE_CHUNK)
+      await this.#sequencer.run(this.#remainingEvaluation, { leases: leases.slice(at, at + RELEASE_CHUNK), nowMs });
+    await this.#sequencer.run(this.#releasedEvaluation, null);
+  }
+
+  /** Answers nothing any more; what is pending is told that its outcome is unknown. */
+  close(error: DbError = new DbError("stopped")): void {
+    this.#closing = true;
+    this.#sequencer.fail(error);
+  }
+
+  #checkOpen(): void {
+    const { end } = this.#sequencer;
+    if (end !== null) throw notCarriedOut(end);
+  }
+
+  #checkServing(): void {
+    if (this.#closing) throw new DbError("stopped");
+    this.#checkOpen();
+  }
+
+  /** A read that waits for the proof of leading; bounded like all that waits. */
+  async #afterProof<T>(proof: Promise<DbError | null>, answer: () => MaybePromise<T>): Promise<T> {
+    if (this.#readsWaiting >= this.#options.settings.callsMax) throw new DbError("tooManyRequests");
+    this.#readsWaiting++;
+    try {
+      const why = await proof;
+      this.#checkOpen();
+      if (why !== null) throw why;
+      return await answer();
+    } finally {
+      this.#readsWaiting--;
+    }
+  }
+
+  // --- evaluations, bound once ---
+
+  readonly #putEvaluation = (draft: Draft, request: PutRequest): PutResult => put(draft, this.#lessor, request);
+  readonly #txnEvaluation = (draft: Draft, request: TxnRequest): TxnResult => txn(draft, this.#lessor, request);
+
+  readonly #grantEvaluation = (draft: Draft, request: Granting) => {
+    const granted = grantLease(draft, this.#lessor, { request, nowMs: this.#nowMs });
+    const start = draft.afterCommit;
+    draft.afterCommit = () => {
+      start?.();
+      this.#expiry.schedule();
+    };
+    return granted;
+  };
+
+  readonly #revokeEvaluation = (draft: Draft, id: LeaseId) => revokeLease(draft, this.#lessor, id);
+
+  readonly #expireEvaluation = (draft: Draft, lease: Lease) =>
+    expireLease(draft, this.#lessor, { lease, nowMs: this.#nowMs });
+
+  readonly #attachedEvaluation = (draft: Draft, id: LeaseId): LeaseTimeToLiveResult => {
+    const lease = this.#lessor.revocable(id);
+    const keys = lease === null ? [] : draft.attachedKeys(id).map((key) => key.slice(LEASE_KEY_BYTES));
+    return this.#timeToLiveResult(id, lease, { revision: draft.revision, keys });
+  };
+
+  readonly #remainingEvaluation = (draft: Draft, request: { leases: readonly Lease[]; nowMs: number }) =>
+    logRemaining(draft, this.#lessor, request);
+
+  readonly #releasedEvaluation = (draft: Draft) => {
+    draft.kind = recordKinds.leaseRelease;
+    const value = encodeReleased({ epoch: this.epoch, clusterId: this.identity.clusterId });
+    const effect = draft.reads.getOther(spaces.meta, metaKeys.released) === null ? 1 : 0;
+    draft.entry(spaces.meta, metaKeys.released, value, effect);
+  };
+
+  readonly #settingEvaluation = (draft: Draft, { name, value }: { name: string; value: string }) => {
+    draft.kind = recordKinds.setting;
+    const key = metaKeys.setting(name);
+    const effect = draft.reads.getOther(spaces.meta, key) === null ? 1 : 0;
+    draft.entry(spaces.meta, key, Buffer.from(value, "utf8"), effect);
+  };
+}
+
+/** Leases whose remaining time goes into one record. */
+const RELEASE_CHUNK = 1000;

@@ -1,0 +1,83 @@
+import { isDbError } from "../base/errors.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { Clock, Timer, Timers } from "../runtime/runtime.ts";
+import type { Lease, Lessor } from "./lease/lessor.ts";
+
+export interface LeaseExpiryOptions {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly perSecond: number;
+  /** Whether keep-alives can be answered: while they cannot, no lease ends (L8). */
+  mayExpire(): boolean;
+  /** Revokes one that is due; tells if it was not due any more. Rejects where it cannot be done now. */
+  expire(lease: Lease): MaybePromise<{ revoked: boolean }>;
+}
+
+/** After leases were revoked, or could not be, it looks again no sooner than this: the pace of etcd's loop (L6). */
+const STEP_MS = 500;
+/** Timers are not asked for more; a lease may live for centuries. */
+const SLEEP_MS_MAX = 3_600_000;
+
+/** Ends leases when they are due, at a bounded pace. Sleeps until the next one is. */
+export class LeaseExpiry {
+  readonly #lessor: Lessor;
+  readonly #options: LeaseExpiryOptions;
+  #timer: Timer | null = null;
+  #timerMs = 0;
+  #notBeforeMs = 0;
+  #revoking = 0;
+  #stopped = false;
+
+  constructor(lessor: Lessor, options: LeaseExpiryOptions) {
+    this.#lessor = lessor;
+    this.#options = options;
+  }
+
+  /** To be called when a lease has come, or is due sooner. */
+  schedule(): void {
+    const nextMs = this.#stopped ? null : this.#lessor.nextExpiryMs();
+    if (nextMs === null) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    const atMs = Math.min(Math.max(nextMs, this.#notBeforeMs), nowMs + SLEEP_MS_MAX);
+    if (this.#timer !== null) {
+      if (this.#timerMs <= atMs) return;
+      this.#timer.cancel();
+    }
+    this.#timerMs = atMs;
+    this.#timer = this.#options.timers.set(Math.max(0, atMs - nowMs), () => this.#wake(), { background: true });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  #wake(): void {
+    this.#timer = null;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (!this.#options.mayExpire()) {
+      this.#notBeforeMs = nowMs + STEP_MS;
+    } else {
+      const atOnce = Math.max(1, Math.floor((this.#options.perSecond * STEP_MS) / 1000)) - this.#revoking;
+      const due = this.#lessor.expired(nowMs, atOnce);
+      if (due.length > 0 || atOnce <= 0) this.#notBeforeMs = nowMs + STEP_MS;
+      for (const lease of due) void this.#expire(lease);
+    }
+    this.schedule();
+  }
+
+  async #expire(lease: Lease): Promise<void> {
+    this.#revoking++;
+    try {
+      await this.#options.expire(lease);
+    } catch (error) {
+      // Not now (no proof, no room, out of time): it is still due, and comes up again. A bug has ended the branch already.
+      if (!isDbError(error)) this.stop();
+    } finally {
+      this.#revoking--;
+      this.#lessor.putBack(lease);
+      this.schedule();
+    }
+  }
+}

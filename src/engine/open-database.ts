@@ -1,0 +1,68 @@
+import type { Revision } from "../base/ids.ts";
+import { AT_HEAD, spaces, type Tree } from "../storage/storage.ts";
+import { BranchDatabase, type DatabaseOptions, type WatchPort } from "./database.ts";
+import { decodeLease } from "./lease/lease-record.ts";
+import { Lessor } from "./lease/lessor.ts";
+import { leaseIdOfKey } from "./lease-key.ts";
+import { readCompactRevision, readReleased } from "./meta.ts";
+import type { Committed } from "./sequencer.ts";
+
+export type OpenOptions = Omit<DatabaseOptions, "lessor" | "committed" | "watch"> & {
+  /** After the last record replayed. */
+  readonly revision: Revision;
+  /** Makes the watch half; `told` is the revision that it starts at. */
+  watch(source: WatchedState): WatchPort;
+};
+
+/** What watches read of the branch. */
+export interface WatchedState {
+  readonly tree: Tree;
+  readonly told: Revision;
+  /** As readers see it, at each moment. */
+  readonly compactRevision: number;
+}
+
+/**
+ * A database over a tree that the log has been replayed into (`applyRecord`), by the leader of its branch, with all of the log durable. Reads
+ * what the engine keeps in memory: the compact revision and the leases, not the keys.
+ */
+export async function openDatabase(options: OpenOptions): Promise<BranchDatabase> {
+  const { tree, revision, runtime, leadership, identity } = options;
+  const committed: Committed = { revision, compactRevision: await readCompactRevision(tree) };
+  const lessor = new Lessor(options.settings.lease);
+  const released = await readReleased(tree);
+  const wasReleased =
+    released !== null && released.epoch + 1 === leadership.epoch && released.clusterId === identity.clusterId;
+  await restoreLeases(lessor, tree, { nowMs: () => runtime.clock.monotonicMs(), wasReleased });
+  const watch = options.watch({
+    tree,
+    told: revision,
+    get compactRevision() {
+      return committed.compactRevision;
+    },
+  });
+  return new BranchDatabase({ ...options, lessor, committed, watch });
+}
+
+/** Leases read at once. */
+const PAGE = 10_000;
+
+/**
+ * Every lease has its full TTL again, but what remained where the leadership just before this one logged that as its last act. Epochs without
+ * a gap prove that nobody led in between, and a cut branch has another cluster id.
+ */
+async function restoreLeases(
+  lessor: Lessor,
+  tree: Tree,
+  { nowMs, wasReleased }: { nowMs: () => number; wasReleased: boolean },
+): Promise<void> {
+  for (let from: string | null = ""; from !== null; ) {
+    const page = await tree.scan(spaces.leases, { from, to: null }, AT_HEAD, { limit: PAGE });
+    for (const version of page) {
+      const { ttlSeconds, remainingSeconds } = decodeLease(version);
+      const left = wasReleased && remainingSeconds !== null ? remainingSeconds : ttlSeconds;
+      lessor.restore(leaseIdOfKey(version.key), { ttlSeconds, remainingSeconds: left }, nowMs());
+    }
+    from = page.length < PAGE ? null : page[page.length - 1]!.key + "\0";
+  }
+}

@@ -1,0 +1,420 @@
+import { assert } from "../base/assert.ts";
+import { DbError, type ErrorKind, isDbError } from "../base/errors.ts";
+import type { RecordNumber, Revision } from "../base/ids.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { LogWriter } from "../log/log.ts";
+import type { Clock, Timer, Timers } from "../runtime/runtime.ts";
+import type { Tree } from "../storage/storage.ts";
+import type { CommittedRevision } from "./changes.ts";
+import { Draft } from "./draft.ts";
+import { Pending, PendingQueue } from "./pending.ts";
+import { suspension } from "./reads.ts";
+
+/**
+ * The one place where a branch is written: requests are evaluated one after the other against the head, and answered when that is
+ * durable.
+ *
+ *   run ─► evaluate against head ─► append to the log, apply to the tree ─► head moves
+ *   log durable ─► committed moves ─► answers leave ─► watchers are told
+ *
+ * Invariants:
+ *   1. Each record that changes keys takes the next revision (DESIGN invariant 1); a record is in the tree only with its payload in
+ *      the log.
+ *   2. No answer, an error or a refusal that an evaluation made included, leaves before everything that it was evaluated against is
+ *      durable. One that wrote nothing also needs the proof of leading, asked for after that.
+ *   3. An evaluation is synchronous. One that must wait for a read has changed nothing, and is run again from its start; after
+ *      OPEN_RUNS_MAX runs it holds the sequencer, so that the state stands still and each run gets further.
+ *   4. When durability fails for good nothing is undone or sent again: every call gets an error that says its outcome is unknown, and
+ *      the sequencer never answers anything else again.
+ *   5. Calls not yet answered, and the bytes of records not yet durable, are bounded.
+ */
+export class Sequencer {
+  readonly #draft: Draft;
+  readonly #tree: Tree;
+  readonly #log: LogWriter;
+  readonly #options: SequencerOptions;
+  readonly #pending = new PendingQueue();
+  /** Requests that wait for a read or for the holder, in order of arrival. */
+  readonly #waiting = new Set<Waiting>();
+  readonly #queue: Waiting[] = [];
+  #holder: Waiting | null = null;
+  #head: { revision: Revision; compactRevision: number; record: number };
+  #durable: RecordNumber;
+  #pendingBytes = 0;
+  #timer: Timer | null = null;
+  #end: DbError | null = null;
+
+  constructor(tree: Tree, log: LogWriter, options: SequencerOptions) {
+    assert(log.head === log.durable, "a sequencer starts where everything is durable");
+    this.#tree = tree;
+    this.#log = log;
+    this.#options = options;
+    this.#draft = new Draft(tree);
+    this.#head = { revision: options.revision, compactRevision: options.compactRevision, record: log.head };
+    this.#durable = log.durable;
+    log.onDurable = (durable) => this.#onDurable(durable);
+    log.onFailed = (error) => this.fail(error);
+  }
+
+  /** Newest sequenced: not to be shown. */
+  get head(): { readonly revision: Revision; readonly compactRevision: number; readonly record: number } {
+    return this.#head;
+  }
+
+  /** Calls that have no answer yet. */
+  get callsPending(): number {
+    return this.#pending.length + this.#waiting.size;
+  }
+
+  get end(): DbError | null {
+    return this.#end;
+  }
+
+  /**
+   * Evaluates a request and answers it. `evaluate` may be run more than once, must read all that it needs before it changes
+   * anything outside the draft, and must not keep the draft.
+   */
+  run<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request): MaybePromise<Result> {
+    const refusal = this.#refusal();
+    if (refusal !== null) throw refusal;
+    const deadlineMs = this.#options.clock.monotonicMs() + this.#options.requestTimeoutMs;
+    if (this.#holder === null) {
+      const outcome = this.#evaluate(evaluate, request, null);
+      if (outcome !== SUSPENDED) return this.#accept(outcome as Outcome<Result>, deadlineMs);
+    }
+    return this.#wait(evaluate, request, deadlineMs);
+  }
+
+  #refusal(): DbError | null {
+    if (this.#end !== null) return notCarriedOut(this.#end);
+    const { callsMax, bytesMax } = this.#options;
+    if (this.callsPending >= callsMax || this.#pendingBytes >= bytesMax) return new DbError("tooManyRequests");
+    return this.#log.refusal();
+  }
+
+  /** A result, an error that the evaluation made, or SUSPENDED; anything else that is thrown is a bug, and the end. */
+  #evaluate<Request, Result>(
+    evaluate: Evaluate<Request, Result>,
+    request: Request,
+    answers: unknown[] | null,
+  ): Outcome<Result> | typeof SUSPENDED {
+    const draft = this.#draft;
+    draft.begin(this.#head, answers);
+    try {
+      return evaluate(draft, request);
+    } catch (error) {
+      if (error === suspension) return SUSPENDED;
+      if (!isDbError(error)) throw this.#bug(error);
+      draft.begin(this.#head, null);
+      return new Refused(error);
+    }
+  }
+
+  /** What the draft holds becomes part of the branch; the answer waits for it. */
+  #accept<Result>(outcome: Outcome<Result>, deadlineMs: number): MaybePromise<Result> {
+    const draft = this.#draft;
+    if (draft.isEmpty) {
+      if (this.#head.record <= this.#durable) return this.#proven(outcome);
+      return this.#push(new Pending(this.#head.record, deadlineMs), outcome);
+    }
+    assert(!(outcome instanceof Refused), "what is refused writes nothing");
+    const pending = new Pending(draft.record, deadlineMs);
+    try {
+      this.#append(draft, pending);
+    } catch (error) {
+      throw this.#bug(error);
+    }
+    return this.#push(pending, outcome);
+  }
+
+  #append(draft: Draft, pending: Pending): void {
+    const { changes, entries } = draft;
+    const revision = changes.length === 0 ? this.#head.revision : draft.nextRevision;
+    const payload = draft.finish();
+    const number = this.#log.append({ payload, revision });
+    assert(number === draft.record, "the log numbers records densely");
+    for (const entry of entries) this.#tree.apply(entry);
+    pending.bytes = payload.length;
+    this.#pendingBytes += payload.length;
+    if (changes.length !== 0) pending.committed = { revision, changes };
+    pending.afterCommit = draft.afterCommit;
+    pending.compactRevision = draft.compactRevision;
+    this.#head = { revision, compactRevision: draft.compactRevision, record: number };
+  }
+
+  #push<Result>(pending: Pending, outcome: Outcome<Result>): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    pending.outcome = outcome;
+    pending.resolve = resolve as (result: unknown) => void;
+    pending.reject = reject;
+    this.#pending.push(pending);
+    this.#watchTime(pending.deadlineMs);
+    return promise;
+  }
+
+  /** Answers what wrote nothing and was evaluated against what is durable by now: once leading is proven. */
+  #proven<Result>(outcome: Outcome<Result>): MaybePromise<Result> {
+    const why = this.#options.proof();
+    if (why instanceof Promise) return why.then((error) => this.#answer(outcome, error));
+    return this.#answer(outcome, why);
+  }
+
+  #answer<Result>(outcome: Outcome<Result>, unproven: DbError | null): Result {
+    if (this.#end !== null) throw unknownOutcome(this.#end);
+    if (unproven !== null) throw unproven;
+    if (outcome instanceof Refused) throw outcome.error;
+    return outcome;
+  }
+
+  // --- durability ---
+
+  #onDurable(durable: RecordNumber): void {
+    if (this.#end !== null) return;
+    assert(durable >= this.#durable && durable <= this.#head.record, "durability grows up to the head");
+    this.#durable = durable;
+    const commits: CommittedRevision[] = [];
+    const compactBefore = this.#options.committed.compactRevision;
+    for (let first = this.#pending.first(); first !== null && first.record <= durable; first = this.#pending.first()) {
+      this.#pending.shift();
+      this.#commit(first, commits);
+    }
+    const { committed } = this.#options;
+    if (commits.length > 0) this.#options.onCommitted(commits);
+    if (committed.compactRevision !== compactBefore) this.#options.onCompacted(committed.compactRevision as Revision);
+  }
+
+  #commit(pending: Pending, commits: CommittedRevision[]): void {
+    const { committed } = this.#options;
+    if (pending.bytes > 0) {
+      this.#pendingBytes -= pending.bytes;
+      committed.compactRevision = pending.compactRevision;
+    }
+    if (pending.committed !== null) {
+      assert(pending.committed.revision === committed.revision + 1, "revisions are committed one after the other");
+      committed.revision = pending.committed.revision;
+      commits.push(pending.committed);
+    }
+    pending.afterCommit?.();
+    if (pending.isSettled) return;
+    if (pending.bytes > 0) pending.resolve(pending.outcome);
+    else this.#settleProven(pending);
+  }
+
+  #settleProven(pending: Pending): void {
+    try {
+      pending.resolve(this.#proven(pending.outcome as Outcome<unknown>));
+    } catch (error) {
+      pending.reject(error);
+    }
+  }
+
+  /** Nothing more becomes durable. Every call is told that its outcome is unknown (or, if it was never sequenced, was not carried out). */
+  fail(error: DbError): void {
+    if (this.#end !== null) return;
+    this.#end = error;
+    this.#timer?.cancel();
+    this.#timer = null;
+    const unknown = unknownOutcome(error);
+    for (let first = this.#pending.first(); first !== null; first = this.#pending.first()) {
+      this.#pending.shift();
+      if (!first.isSettled) first.reject(unknown);
+    }
+    for (const waiting of this.#waiting) waiting.reject(unknown);
+    this.#waiting.clear();
+    this.#queue.length = 0;
+    this.#holder = null;
+    this.#options.onEnd(error);
+  }
+
+  /** A broken promise of the program: the branch ends with it. Gives the error back, for the caller to throw. */
+  #bug(error: unknown): unknown {
+    const message = error instanceof Error ? error.message : String(error);
+    this.fail(new DbError("leadershipLost", `closed by a bug: ${message}`, { cause: error }));
+    return error;
+  }
+
+  // --- waiting for reads ---
+
+  #wait<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request, deadlineMs: number): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    const waiting = new Waiting(evaluate as Evaluate<unknown, unknown>, request, deadlineMs);
+    waiting.resolve = resolve as (result: unknown) => void;
+    waiting.reject = reject;
+    this.#waiting.add(waiting);
+    this.#watchTime(deadlineMs);
+    if (this.#holder !== null) this.#queue.push(waiting);
+    else void this.#evaluateAfter(waiting, suspension.take());
+    return promise;
+  }
+
+  /** Runs a request again whenever its read is done. Others are sequenced meanwhile; whoever is settled meanwhile (time, the end) stops here. */
+  async #evaluateAfter(waiting: Waiting, read: Promise<unknown>): Promise<void> {
+    while (await this.#readDone(waiting, read)) {
+      if (this.#holder !== null) {
+        this.#queue.push(waiting);
+        return;
+      }
+      if (++waiting.runs >= OPEN_RUNS_MAX) {
+        this.#hold(waiting);
+        return;
+      }
+      if (!this.#runWaiting(waiting)) return;
+      read = suspension.take();
+    }
+  }
+
+  /** True if the read is done and the request still wants it. */
+  async #readDone(waiting: Waiting, read: Promise<unknown>): Promise<boolean> {
+    try {
+      const answer = await read;
+      waiting.answers?.push(answer);
+    } catch (error) {
+      this.#settleWaiting(waiting, () => waiting.reject(isDbError(error) ? error : this.#bug(error)));
+    }
+    return this.#waiting.has(waiting);
+  }
+
+  /** One run; true if it has to wait for another read. */
+  #runWaiting(waiting: Waiting): boolean {
+    let outcome: Outcome<unknown> | typeof SUSPENDED;
+    try {
+      const refusal = this.#log.refusal();
+      if (refusal !== null) throw refusal;
+      outcome = this.#evaluate(waiting.evaluate, waiting.request, waiting.answers);
+      if (outcome === SUSPENDED) return true;
+      const answer = this.#accept(outcome, waiting.deadlineMs);
+      this.#settleWaiting(waiting, () => waiting.resolve(answer));
+    } catch (error) {
+      this.#settleWaiting(waiting, () => waiting.reject(error));
+    }
+    return false;
+  }
+
+  #settleWaiting(waiting: Waiting, settle: () => void): void {
+    if (this.#waiting.delete(waiting)) settle();
+  }
+
+  /** From here on nothing else is sequenced until this request is, or gives up: so the answers to its reads stay true. */
+  #hold(waiting: Waiting): void {
+    assert(this.#holder === null, "one request holds the sequencer");
+    this.#holder = waiting;
+    waiting.answers = [];
+    void this.#runHeld(waiting);
+  }
+
+  async #runHeld(waiting: Waiting): Promise<void> {
+    while (this.#waiting.has(waiting) && this.#runWaiting(waiting))
+      if (!(await this.#readDone(waiting, suspension.take()))) break;
+    this.#release(waiting);
+  }
+
+  #release(waiting: Waiting): void {
+    if (this.#holder !== waiting) return;
+    this.#holder = null;
+    while (this.#holder === null) {
+      const queued = this.#queue.shift();
+      if (queued === undefined) return;
+      if (this.#waiting.has(queued)) this.#resume(queued);
+    }
+  }
+
+  #resume(queued: Waiting): void {
+    if (queued.runs >= OPEN_RUNS_MAX - 1) this.#hold(queued);
+    else if (this.#runWaiting(queued)) void this.#evaluateAfter(queued, suspension.take());
+  }
+
+  // --- time ---
+
+  #watchTime(deadlineMs: number): void {
+    if (this.#timer !== null) return;
+    const delayMs = Math.max(TIME_STEP_MS, deadlineMs - this.#options.clock.monotonicMs());
+    this.#timer = this.#options.timers.set(delayMs, () => this.#timeOut(), { background: true });
+  }
+
+  /** Calls past their time are told that their outcome is unknown; what they wrote stays pending, and is committed if it becomes durable. */
+  #timeOut(): void {
+    this.#timer = null;
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const waiting of [...this.#waiting]) {
+      if (waiting.deadlineMs > nowMs) continue;
+      this.#settleWaiting(waiting, () => waiting.reject(new DbError("timeout")));
+      this.#release(waiting);
+    }
+    let nextMs = this.#pending.timeOut(nowMs);
+    for (const waiting of this.#waiting) nextMs = Math.min(nextMs, waiting.deadlineMs);
+    if (nextMs !== Number.POSITIVE_INFINITY) this.#watchTime(nextMs);
+  }
+}
+
+/** Evaluates a request: returns its answer, its writes in the draft, or throws a DbError and has written nothing. */
+export type Evaluate<Request, Result> = (draft: Draft, request: Request) => Result;
+
+/** What readers may see; moved by the sequencer alone. */
+export interface Committed {
+  revision: Revision;
+  compactRevision: number;
+}
+
+export interface SequencerOptions {
+  readonly revision: Revision;
+  readonly compactRevision: number;
+  readonly committed: Committed;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly requestTimeoutMs: number;
+  readonly callsMax: number;
+  readonly bytesMax: number;
+  proof(): MaybePromise<DbError | null>;
+  onCommitted(commits: readonly CommittedRevision[]): void;
+  onCompacted(compactRevision: Revision): void;
+  /** Called once: nothing is sequenced or answered after it. */
+  onEnd(error: DbError): void;
+}
+
+type Outcome<Result> = Result | Refused;
+
+/** An error that an evaluation made: an answer like any other. */
+class Refused {
+  readonly error: DbError;
+
+  constructor(error: DbError) {
+    this.error = error;
+  }
+}
+
+const SUSPENDED = Symbol("suspended");
+
+/** Runs of a request that has to wait for reads before it holds the sequencer. */
+const OPEN_RUNS_MAX = 3;
+
+/** Calls are told that they are out of time at most this much late. */
+const TIME_STEP_MS = 10;
+
+class Waiting {
+  readonly evaluate: Evaluate<unknown, unknown>;
+  readonly request: unknown;
+  readonly deadlineMs: number;
+  resolve: (result: unknown) => void = neverCalled;
+  reject: (error: unknown) => void = neverCalled;
+  runs = 0;
+  /** What its reads were answered since it holds the sequencer. */
+  answers: unknown[] | null = null;
+
+  constructor(evaluate: Evaluate<unknown, unknown>, request: unknown, deadlineMs: number) {
+    this.evaluate = evaluate;
+    this.request = request;
+    this.deadlineMs = deadlineMs;
+  }
+}
+
+const neverCalled = (): void => assert(false, "a call is settled after it was made");
+
+const UNKNOWN_KINDS: ReadonlySet<ErrorKind> = new Set(["leadershipLost", "timeout", "stopped", "connectionLost"]);
+
+/** The error for a call that was under way when the sequencer came to its end: never one that promises it was not carried out. */
+const unknownOutcome = (error: DbError): DbError =>
+  UNKNOWN_KINDS.has(error.kind) ? error : new DbError("leadershipLost", error.message, { cause: error });
+
+/** The error for a call that comes after the end. */
+export const notCarriedOut = (error: DbError): DbError =>
+  error.kind === "stopped" ? error : new DbError("noLeader", error.message, { cause: error });
