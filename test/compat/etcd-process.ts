@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PROGRESS_INTERVAL_MS, sleep } from "./story.ts";
+
+/** Where the programs that t4 is measured against lie (test/peers/build.sh puts them there). */
+const peers = process.env["PEERS"] ?? "/opt/peers";
+export const etcdProgram = join(peers, "bin", "etcd");
+export const etcdIsMissing = (): string | false =>
+  existsSync(etcdProgram) ? false : `no etcd at ${etcdProgram}: test/peers/build.sh etcd builds it`;
+
+export interface ServerProcess {
+  /** host:port for gRPC. */
+  readonly address: string;
+  stop(): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 20_000;
+
+/** A real etcd of one member with an empty store. Short election timings make it start in 0.1 s, and allow leases of 1 s. */
+export async function startEtcd(options: { defaultTimings?: boolean } = {}): Promise<ServerProcess> {
+  const directory = await mkdtemp(join(tmpdir(), "t4-etcd-"));
+  const [port, peerPort] = await freePorts(2);
+  const client = `http://127.0.0.1:${port}`;
+  const peer = `http://127.0.0.1:${peerPort}`;
+  const timings = options.defaultTimings ? [] : ["--heartbeat-interval", "10", "--election-timeout", "100"];
+  const flags = [
+    ...["--data-dir", join(directory, "data"), "--unsafe-no-fsync", "--log-level", "error"],
+    ...["--listen-client-urls", client, "--advertise-client-urls", client],
+    ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
+    ...["--watch-progress-notify-interval", `${PROGRESS_INTERVAL_MS}ms`],
+  ];
+  const child = spawn(etcdProgram, [...flags, ...timings], { stdio: ["ignore", "ignore", "pipe"] });
+  return started(child, `127.0.0.1:${port}`, directory);
+}
+
+/** Waits until the server answers /health; stopping ends the process and removes its directory. */
+export async function started(child: ChildProcess, address: string, directory: string): Promise<ServerProcess> {
+  let errors = "";
+  child.stderr?.on("data", (chunk: Buffer) => {
+    errors = (errors + chunk.toString()).slice(-4000);
+  });
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await ended;
+    await rm(directory, { recursive: true, force: true });
+  };
+  const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
+  while (!(await answers(address))) {
+    if (deadline.aborted || child.exitCode !== null) {
+      await stop();
+      throw new Error(`the server at ${address} did not start: ${errors}`);
+    }
+    await sleep(20);
+  }
+  return { address, stop };
+}
+
+async function answers(address: string): Promise<boolean> {
+  try {
+    return (await fetch(`http://${address}/health`, { signal: AbortSignal.timeout(1000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}

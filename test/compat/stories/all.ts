@@ -1,0 +1,19 @@
+import type { Story } from "../story.ts";
+import { compactStories } from "./compact.ts";
+import { leaseStories } from "./lease.ts";
+import { otherStories } from "./other.ts";
+import { putDeleteStories } from "./put-delete.ts";
+import { rangeStories } from "./range.ts";
+import { txnStories } from "./txn.ts";
+import { watchStories } from "./watch.ts";
+
+/** Every compatibility story, by the name of the file in test/recorded that holds real etcd's answers to it. */
+export const allStories: Readonly<Record<string, readonly Story[]>> = {
+  range: rangeStories,
+  "put-delete": putDeleteStories,
+  txn: txnStories,
+  compact: compactStories,
+  watch: watchStories,
+  lease: leaseStories,
+  other: otherStories,
+};

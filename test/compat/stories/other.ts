@@ -1,0 +1,63 @@
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { Cluster, Maintenance } from "../../../src/gen/etcdserverpb/rpc_pb.ts";
+import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../src/gen/grpc/health/v1/health_pb.ts";
+import { fails, type Story } from "../story.ts";
+
+export const otherStories: Story[] = [
+  {
+    name: "M1 Status",
+    async body(client) {
+      await client.put("a", "1");
+      await client.transcript.silently(async () => {
+        const status = await client.call(Maintenance.method.status, {});
+        match(status.version, /^3\.6\.\d+$/);
+        match(status.storageVersion, /^3\.\d+\.0$/);
+        equal(status.header!.revision, 2n);
+        ok(status.header!.clusterId !== 0n && status.header!.memberId !== 0n && status.header!.raftTerm !== 0n);
+        equal(status.leader, status.header!.memberId);
+        equal(status.raftTerm, status.header!.raftTerm);
+        ok(status.raftIndex >= status.raftAppliedIndex && status.raftAppliedIndex > 0n);
+        ok(status.dbSize >= status.dbSizeInUse && status.dbSizeInUse > 0n);
+        deepEqual(status.errors, []);
+        equal(status.isLearner, false);
+        ok(status.downgradeInfo !== undefined && !status.downgradeInfo.enabled);
+      });
+    },
+  },
+  {
+    name: "M8 MemberList of a single node",
+    async body(client) {
+      await client.transcript.silently(async () => {
+        for (const linearizable of [false, true]) {
+          const list = await client.call(Cluster.method.memberList, { linearizable });
+          equal(list.header!.revision, 0n);
+          equal(list.members.length, 1);
+          const [member] = list.members;
+          equal(member!.ID, list.header!.memberId);
+          ok(member!.name !== "");
+          ok(member!.clientURLs.every((url) => /^https?:\/\//.test(url)) && member!.clientURLs.length > 0);
+          ok(member!.peerURLs.length > 0);
+          equal(member!.isLearner, false);
+        }
+      });
+    },
+  },
+  {
+    name: "the gRPC health service",
+    async body(client) {
+      equal((await client.call(Health.method.check, {})).status, Status.SERVING);
+      await fails(client.call(Health.method.check, { service: "no such" }), 5, "unknown service");
+      await client.call(Health.method.list, {});
+    },
+  },
+  {
+    name: "B1.16 a method that does not exist",
+    async body(client) {
+      await fails(
+        client.raw("/etcdserverpb.KV/Nothing", Buffer.alloc(0)),
+        12,
+        "unknown method Nothing for service etcdserverpb.KV",
+      );
+    },
+  },
+];
