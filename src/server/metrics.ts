@@ -1,23 +1,17 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { CallCounts } from "../api/call-counts.ts";
 import { etcdVersion, version } from "../base/version.ts";
-import type { Database } from "../engine/engine.ts";
+import type { Database, DatabaseStatus } from "../engine/engine.ts";
 import type { RequestSeries } from "../objects/metered.ts";
 import { timeBoundsMs } from "../objects/metered.ts";
 import type { TransportStats } from "../transport/transport.ts";
 
 /** What is read at each scrape: nothing is counted twice on the hot path. */
 export interface MetricSources {
-  database: Database;
+  /** Null while there is no leadership. */
+  database: () => Database | null;
   transport: () => TransportStats;
-  /** Calls ended, by method and status. */
-  calls: () => Iterable<{
-    service: string;
-    method: string;
-    type: string;
-    code: string;
-    started: number;
-    handled: number;
-  }>;
+  calls: CallCounts;
   storeRequests: () => Iterable<Readonly<RequestSeries>>;
 }
 
@@ -26,27 +20,10 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const add = { registers: [registry] };
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      ...add,
-      name,
-      help,
-      collect: function (this: Gauge) {
-        this.set(read());
-      },
-    });
-  const counter = (name: string, help: string, read: () => number) =>
-    new Counter({
-      ...add,
-      name,
-      help,
-      collect: function (this: Counter) {
-        this.reset();
-        this.inc(read());
-      },
-    });
-  const { database } = sources;
-  addEtcd(sources, gauge, counter);
+  addStatus(sources, add);
+  addTransport(sources, add);
+  addCalls(sources, add);
+  addStore(sources, add);
   new Gauge({
     ...add,
     name: "etcd_server_version",
@@ -54,65 +31,79 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
     labelNames: ["server_version"],
   }).set({ server_version: etcdVersion }, 1);
   new Gauge({ ...add, name: "t4_version", help: "Which t4 is running", labelNames: ["version"] }).set({ version }, 1);
-  gauge("t4_epoch", "Number of the leadership", () => database.epoch);
-  gauge("t4_log_next_slot", "The first slot never written", () => database.status().nextSlot);
-  gauge("t4_log_slots_in_flight", "Segments being uploaded", () => database.status().slotsInFlight);
-  gauge(
-    "t4_log_upload_pending_bytes",
-    "Bytes of records not in the bucket",
-    () => database.status().uploadPendingBytes,
-  );
-  gauge(
-    "t4_log_upload_delay_seconds",
-    "Age of the oldest record not in the bucket",
-    () => database.status().uploadDelayMs / 1000,
-  );
-  gauge(
-    "t4_checkpoint_age_seconds",
-    "Since the newest checkpoint; NaN before any",
-    () => (database.status().checkpointAgeMs ?? Number.NaN) / 1000,
-  );
-  gauge("t4_memtable_bytes", "State in memory that no table has", () => database.status().memtableBytes);
-  gauge("t4_tables", "Tables of the branch", () => database.status().tables);
-  gauge("t4_connections", "Client connections", () => sources.transport().connections);
-  gauge("t4_streams", "Calls and streams under way", () => sources.transport().streams);
-  addRefused(sources, add);
-  addCalls(sources, add);
-  addStore(sources, add);
   return () => registry.metrics();
 }
 
-type Add = (name: string, help: string, read: () => number) => unknown;
+type Add = { registers: Registry[] };
 
-/** Names of etcd's where they have a meaning here. */
-function addEtcd({ database, transport }: MetricSources, gauge: Add, counter: Add): void {
-  const leads = () => (database.unprovenBecause() === null ? 1 : 0);
-  gauge("etcd_server_has_leader", "Whether leadership is proven", leads);
-  gauge("etcd_server_is_leader", "Whether this node leads", leads);
-  gauge("etcd_server_is_learner", "Always 0", () => 0);
-  gauge("etcd_server_proposals_committed_total", "Newest durable record", () => database.status().committedRecord);
-  gauge("etcd_server_proposals_applied_total", "Newest applied record", () => database.status().committedRecord);
-  gauge(
-    "etcd_server_proposals_pending",
-    "Records not yet durable",
-    () => database.status().record - database.status().committedRecord,
-  );
-  gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of tables and log", () => database.status().bytes);
-  gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of live versions", () => database.status().bytesInUse);
-  gauge("etcd_debugging_mvcc_keys_total", "Live keys", () => database.status().keys);
-  gauge("etcd_debugging_mvcc_current_revision", "Newest durable revision", () => database.committed);
-  gauge(
-    "etcd_debugging_mvcc_compact_revision",
-    "Compacted below this revision",
-    () => database.status().compactRevision,
-  );
-  gauge("etcd_debugging_mvcc_watcher_total", "Watchers", () => database.status().watchers);
-  gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams", () => database.status().watchStreams);
-  counter("etcd_network_client_grpc_received_bytes_total", "Bytes from clients", () => transport().bytesReceived);
-  counter("etcd_network_client_grpc_sent_bytes_total", "Bytes to clients", () => transport().bytesSent);
+/** Name, help, value. Names of etcd's where they have a meaning here. */
+const statusGauges: readonly [string, string, (status: DatabaseStatus) => number][] = [
+  ["etcd_server_proposals_committed_total", "Newest durable record", (s) => s.committedRecord],
+  ["etcd_server_proposals_applied_total", "Newest record applied for readers", (s) => s.committedRecord],
+  ["etcd_server_proposals_pending", "Records not yet durable", (s) => s.record - s.committedRecord],
+  ["etcd_mvcc_db_total_size_in_bytes", "Bytes of tables and log", (s) => s.bytes],
+  ["etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of live versions", (s) => s.bytesInUse],
+  ["etcd_debugging_mvcc_keys_total", "Live keys", (s) => s.keys],
+  ["etcd_debugging_mvcc_current_revision", "Newest durable revision", (s) => s.revision],
+  ["etcd_debugging_mvcc_compact_revision", "Compacted below this revision", (s) => s.compactRevision],
+  ["etcd_debugging_mvcc_watcher_total", "Watchers", (s) => s.watchers],
+  ["etcd_debugging_mvcc_watch_stream_total", "Watch streams", (s) => s.watchStreams],
+  ["t4_epoch", "Number of the leadership", (s) => s.epoch],
+  ["t4_leases", "Leases", (s) => s.leases],
+  ["t4_log_next_slot", "The first slot never written", (s) => s.nextSlot],
+  ["t4_log_slots_in_flight", "Segments being uploaded", (s) => s.slotsInFlight],
+  ["t4_log_upload_pending_bytes", "Bytes of records not in the bucket", (s) => s.uploadPendingBytes],
+  ["t4_log_upload_delay_seconds", "Age of the oldest record not in the bucket", (s) => s.uploadDelayMs / 1000],
+  ["t4_checkpoint_age_seconds", "Age of the newest checkpoint", (s) => (s.checkpointAgeMs ?? Number.NaN) / 1000],
+  ["t4_memtable_bytes", "State in memory that no table has", (s) => s.memtableBytes],
+  ["t4_tables", "Tables of the branch", (s) => s.tables],
+];
+
+/** While there is no leadership, what it would tell is absent, and etcd_server_has_leader is 0. */
+function addStatus({ database }: MetricSources, add: Add): void {
+  const gauges = statusGauges.map(([name, help, value]) => ({ gauge: new Gauge({ ...add, name, help }), value }));
+  const isLeader = new Gauge({ ...add, name: "etcd_server_is_leader", help: "Whether leadership is proven" });
+  new Gauge({ ...add, name: "etcd_server_is_learner", help: "Always 0" }).set(0);
+  new Gauge({
+    ...add,
+    name: "etcd_server_has_leader",
+    help: "Whether leadership is proven",
+    collect() {
+      const present = database();
+      const leads = present !== null && present.unprovenBecause() === null ? 1 : 0;
+      this.set(leads);
+      isLeader.set(leads);
+      const status = present?.status();
+      for (const { gauge, value } of gauges) {
+        if (status === undefined) gauge.reset();
+        else gauge.set(value(status));
+      }
+    },
+  });
 }
 
-function addRefused({ transport }: MetricSources, add: { registers: Registry[] }): void {
+function addTransport({ transport }: MetricSources, add: Add): void {
+  const sent = new Counter({ ...add, name: "etcd_network_client_grpc_sent_bytes_total", help: "Bytes to clients" });
+  const connections = new Gauge({ ...add, name: "t4_connections", help: "Client connections" });
+  const streams = new Gauge({ ...add, name: "t4_streams", help: "Calls and streams under way" });
+  new Counter({
+    ...add,
+    name: "etcd_network_client_grpc_received_bytes_total",
+    help: "Bytes from clients",
+    collect() {
+      const stats = transport();
+      this.reset();
+      sent.reset();
+      this.inc(stats.bytesReceived);
+      sent.inc(stats.bytesSent);
+      connections.set(stats.connections);
+      streams.set(stats.streams);
+    },
+  });
+  addRefused(transport, add);
+}
+
+function addRefused(transport: MetricSources["transport"], add: Add): void {
   new Counter({
     ...add,
     name: "t4_connections_refused_total",
@@ -125,27 +116,37 @@ function addRefused({ transport }: MetricSources, add: { registers: Registry[] }
   });
 }
 
-function addCalls({ calls }: MetricSources, add: { registers: Registry[] }): void {
-  const labels = ["grpc_service", "grpc_method", "grpc_type"] as const;
-  const started = new Counter({ ...add, name: "grpc_server_started_total", help: "Calls begun", labelNames: labels });
+/** As grpc's own metrics name them. */
+const codeNames = [
+  ...["OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists"],
+  ...["PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented"],
+  ...["Internal", "Unavailable", "DataLoss", "Unauthenticated"],
+];
+
+function addCalls({ calls }: MetricSources, add: Add): void {
+  const labelNames = ["grpc_type", "grpc_service", "grpc_method"] as const;
+  const started = new Counter({ ...add, name: "grpc_server_started_total", help: "Calls begun", labelNames });
   new Counter({
     ...add,
     name: "grpc_server_handled_total",
     help: "Calls ended",
-    labelNames: [...labels, "grpc_code"],
+    labelNames: [...labelNames, "grpc_code"],
     collect() {
       this.reset();
       started.reset();
-      for (const { service, method, type, code, started: begun, handled } of calls()) {
-        const names = { grpc_service: service, grpc_method: method, grpc_type: type };
-        this.inc({ ...names, grpc_code: code }, handled);
+      for (const { path, type, started: begun, handled } of calls.methods.values()) {
+        const [, service = "", method = ""] = path.split("/");
+        const names = { grpc_type: type, grpc_service: service, grpc_method: method };
         started.inc(names, begun);
+        handled.forEach((count, code) => {
+          if (count > 0) this.inc({ ...names, grpc_code: codeNames[code] ?? "Unknown" }, count);
+        });
       }
     },
   });
 }
 
-function addStore({ storeRequests }: MetricSources, add: { registers: Registry[] }): void {
+function addStore({ storeRequests }: MetricSources, add: Add): void {
   const labels = ["operation", "object", "outcome"] as const;
   const bytes = new Counter({
     ...add,

@@ -1,0 +1,145 @@
+import { isDbError, messageOf } from "../../base/errors.ts";
+import type { Revision } from "../../base/ids.ts";
+import type { LogPosition, LogWriter } from "../../log/log.ts";
+import type { Runtime, Timer } from "../../runtime/runtime.ts";
+import type { Checkpoint } from "../../storage/checkpoint.ts";
+import type { CheckpointPoint } from "../../storage/storage.ts";
+import type { Notices } from "./notices.ts";
+
+/** What checkpointing needs of the tree. */
+export interface CheckpointedTree {
+  /** What was applied since the last `freeze`. */
+  readonly activeBytes: number;
+  /** What was applied before goes no further; what comes goes into a new memtable. */
+  freeze(): void;
+  /** Writes all that is frozen, and a checkpoint. May be called again after it rejected. */
+  persist(point: CheckpointPoint<LogPosition>): Promise<Checkpoint>;
+}
+
+export interface CheckpointerSettings {
+  readonly memtableBytes: number;
+  /** Bytes of log behind the newest checkpoint at which a new one is made. */
+  readonly logBytes: number;
+  readonly intervalMs: number;
+}
+
+export const defaultCheckpointerSettings: CheckpointerSettings = {
+  memtableBytes: 64 << 20,
+  logBytes: 64 << 20,
+  intervalMs: 15 * 60_000,
+};
+
+/** How often it is looked at whether one is due. */
+const LOOK_MS = 500;
+const RETRY_MS = 5000;
+
+export interface CheckpointerOptions {
+  readonly tree: CheckpointedTree;
+  readonly log: LogWriter;
+  readonly runtime: Pick<Runtime, "clock" | "timers">;
+  readonly settings: CheckpointerSettings;
+  readonly notices: Notices;
+  /** The newest sequenced compact revision: it is below any cut made in the same turn. */
+  readonly compactRevision: () => number;
+  /** The newest checkpoint that there is, and its position; what is newer is counted from it. */
+  readonly start: { readonly checkpoint: Checkpoint | null; readonly position: LogPosition };
+  readonly onFailed: (error: unknown) => void;
+}
+
+/**
+ * Writes checkpoints of a branch, one at a time, when the memtable or the log behind the newest one is large or old.
+ *
+ *   cut the log and freeze the memtable in one turn ─► all slots below the cut are in the bucket ─► tables ─► checkpoint
+ *
+ * A crash in between leaves tables that nothing names. A store that is away is tried again, with what came meanwhile.
+ */
+export class Checkpointer {
+  readonly #options: CheckpointerOptions;
+  #timer: Timer | null = null;
+  #running: Promise<void> | null = null;
+  #closed = false;
+  #newest: Checkpoint | null;
+  #newestAtMs: number;
+  #recordsAt: number;
+  #bytesAt = 0;
+  #retryAtMs = 0;
+  /** A cut that was not persisted yet: later than any before it, and what is frozen belongs to it. */
+  #point: CheckpointPoint<LogPosition> | null = null;
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options;
+    this.#newest = options.start.checkpoint;
+    this.#recordsAt = options.start.position.lastRecord;
+    this.#newestAtMs = options.runtime.clock.monotonicMs();
+    this.#look();
+  }
+
+  get newest(): Checkpoint | null {
+    return this.#newest;
+  }
+
+  /** Since the newest one was written, by this process or, as its wall time tells, before; null where there is none. */
+  ageMs(wallMs: number): number | null {
+    return this.#newest === null ? null : Math.max(0, wallMs - this.#newest.point.wallMs);
+  }
+
+  #look(): void {
+    if (this.#closed) return;
+    this.#timer = this.#options.runtime.timers.set(LOOK_MS, () => this.#look(), { background: true });
+    if (this.#running === null && this.#isDue()) void this.checkpoint();
+  }
+
+  #isDue(): boolean {
+    const { tree, log, settings, runtime } = this.#options;
+    const nowMs = runtime.clock.monotonicMs();
+    if (nowMs < this.#retryAtMs) return false;
+    if (this.#point !== null || tree.activeBytes >= settings.memtableBytes) return true;
+    if (log.stats().bytesUploaded - this.#bytesAt >= settings.logBytes) return true;
+    return log.durable > this.#recordsAt && nowMs - this.#newestAtMs >= settings.intervalMs;
+  }
+
+  /** Makes one now, or waits for the one being made. Never rejects: what is wrong is told to `onFailed` or the notices. */
+  checkpoint(): Promise<void> {
+    this.#running ??= this.#make().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #make(): Promise<void> {
+    const { tree, runtime, notices, onFailed } = this.#options;
+    try {
+      this.#point ??= await this.#cut();
+      const checkpoint = await tree.persist(this.#point);
+      this.#recordsAt = this.#point.position.lastRecord;
+      this.#point = null;
+      this.#newest = checkpoint;
+      this.#newestAtMs = runtime.clock.monotonicMs();
+      const { nextSlot, revision } = checkpoint.point.position;
+      notices.info("checkpoint written", { nextSlot, revision, id: checkpoint.id });
+    } catch (error) {
+      if (this.#closed) return;
+      if (!isDbError(error, "storeUnavailable")) return onFailed(error);
+      this.#retryAtMs = runtime.clock.monotonicMs() + RETRY_MS;
+      notices.warn("a checkpoint could not be written, it will be tried again", { why: messageOf(error) });
+    }
+  }
+
+  async #cut(): Promise<CheckpointPoint<LogPosition>> {
+    const { tree, log, compactRevision } = this.#options;
+    // One turn: what is applied so far is what the slots below the cut hold.
+    const cut = log.cut();
+    tree.freeze();
+    const compacted = compactRevision() as Revision | -1;
+    this.#bytesAt = log.stats().bytesUploaded;
+    const position = await cut;
+    return { position, compactRevision: compacted, wallMs: position.wallMs };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    // Bounded by the log's and the store's own time limits, once the log is closed.
+    await this.#running;
+  }
+}

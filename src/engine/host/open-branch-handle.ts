@@ -1,0 +1,69 @@
+import { DbError } from "../../base/errors.ts";
+import type { Leadership } from "../../leadership/leadership.ts";
+import type { LocalLog } from "../../log/local-log.ts";
+import type { LogWriter } from "../../log/log.ts";
+import type { BranchTree } from "../../storage/tree.ts";
+import type { BranchDatabase } from "../database.ts";
+import type { Checkpointer } from "./checkpointer.ts";
+
+export interface OpenBranchParts {
+  readonly database: BranchDatabase;
+  readonly tree: BranchTree;
+  readonly log: LogWriter;
+  readonly localLog: LocalLog | null;
+  readonly leadership: Leadership;
+  readonly checkpointer: Checkpointer;
+}
+
+/** A branch that is being led, with all that must be ended when it is given up. */
+export class OpenBranch {
+  readonly #parts: OpenBranchParts;
+  #ended = false;
+
+  constructor(parts: OpenBranchParts) {
+    this.#parts = parts;
+  }
+
+  get database(): BranchDatabase {
+    return this.#parts.database;
+  }
+
+  /** Writes a checkpoint now. */
+  checkpoint(): Promise<void> {
+    return this.#parts.checkpointer.checkpoint();
+  }
+
+  /**
+   * Gives the branch up cleanly: no more writes, everything uploaded, the leadership released, so that the next leader waits for nothing.
+   * Rejects with DbError when the store does not take it in time: then it is as after a crash, and nothing acknowledged is lost.
+   */
+  async release(signal: AbortSignal): Promise<void> {
+    const { database, log, leadership } = this.#parts;
+    try {
+      await database.release();
+      await log.drain(signal);
+      await this.#stop(new DbError("stopped"));
+      await leadership.release();
+    } catch (error) {
+      await this.abandon(new DbError("stopped"));
+      throw error;
+    }
+  }
+
+  /** Ends everything as a crash would: what is pending is told `error`. Safe at any time, also after `release`. */
+  async abandon(error: DbError): Promise<void> {
+    await this.#stop(error);
+    await this.#parts.leadership.abandon();
+  }
+
+  async #stop(error: DbError): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { database, log, localLog, checkpointer, tree } = this.#parts;
+    database.close(error);
+    await log.close();
+    await checkpointer.close();
+    await localLog?.close();
+    await tree.close();
+  }
+}

@@ -1,0 +1,292 @@
+import { DbError } from "../../base/errors.ts";
+import type { BranchId, Revision, Slot } from "../../base/ids.ts";
+import { acquireLeadership, type LocalDisk } from "../../leadership/acquire.ts";
+import type { DataDirectory } from "../../leadership/data-directory.ts";
+import { BranchDisk } from "../../leadership/disk-identity.ts";
+import { clusterId, memberId } from "../../leadership/identity.ts";
+import type { Leadership } from "../../leadership/leadership.ts";
+import type { Repository } from "../../leadership/repository.ts";
+import type { NodeSession } from "../../leadership/session.ts";
+import type { LeadershipSettings } from "../../leadership/settings.ts";
+import { createTakeoverLog, type FencingLog } from "../../log/fence.ts";
+import type { LocalLog } from "../../log/local-log.ts";
+import type { LogRecord, LogSettings, LogWriter } from "../../log/log.ts";
+import { readLog } from "../../log/reader.ts";
+import { createLogWriter } from "../../log/writer.ts";
+import type { ObjectStore } from "../../objects/objects.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { BlockCache } from "../../storage/block-cache.ts";
+import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
+import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
+import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
+import type { BranchDatabase } from "../database.ts";
+import { openDatabase } from "../open-database.ts";
+import { applyRecord } from "../record.ts";
+import type { EngineSettings } from "../settings.ts";
+import { WatchHub, type WatchSettings } from "../watch/hub.ts";
+import { type BranchStart, BranchStarts } from "./branch-start.ts";
+import { Checkpointer, type CheckpointerSettings } from "./checkpointer.ts";
+import { createLocalLog, openLocalLog } from "./local-disk.ts";
+import type { Notices } from "./notices.ts";
+import { OpenBranch } from "./open-branch-handle.ts";
+
+export interface BranchSettings {
+  readonly leadership: LeadershipSettings;
+  readonly log: Omit<LogSettings, "window">;
+  readonly tree: TreeSettings;
+  readonly retention: RetentionPolicy;
+  readonly checkpointer: CheckpointerSettings;
+  readonly engine: EngineSettings;
+  readonly watch: WatchSettings;
+  /** Bound of one object request while opening. */
+  readonly requestTimeoutMs: number;
+}
+
+/** What all branches of a process share. */
+export interface BranchSurroundings {
+  readonly runtime: Runtime;
+  readonly store: ObjectStore;
+  readonly repository: Repository;
+  readonly session: NodeSession;
+  /** Null: this node has no disk of its own, so `local` is refused. */
+  readonly directory: DataDirectory | null;
+  readonly cache: BlockCache;
+  readonly settings: BranchSettings;
+  readonly notices: Notices;
+}
+
+/**
+ * Opens a branch as its leader: wins it, takes its log over, builds its state from the newest checkpoint and the log behind it (and, in
+ * `local`, from what only this disk has), and serves.
+ *
+ * Every await may be the last: nothing is answered before the end, and what the steps leave behind is what any next attempt begins from
+ * (leadership/acquire.ts). Rejects with DbError; `onEnd` is called once, later, when the branch that was opened has ended.
+ */
+export async function openBranch(
+  surroundings: BranchSurroundings,
+  branch: { id: BranchId; name: string },
+  options: { signal: AbortSignal; onEnd: (error: DbError) => void },
+): Promise<OpenBranch> {
+  const opening = new Opening(surroundings, branch, options);
+  try {
+    return await opening.run();
+  } catch (error) {
+    await opening.undo();
+    throw error;
+  }
+}
+
+class Opening {
+  readonly #s: BranchSurroundings;
+  readonly #branch: { id: BranchId; name: string };
+  readonly #options: { signal: AbortSignal; onEnd: (error: DbError) => void };
+  readonly #nonce: string;
+  readonly #starts: BranchStarts;
+  readonly #takeover: FencingLog<BranchStart>;
+  #leadership: Leadership | null = null;
+  #log: LogWriter | null = null;
+  #localLog: LocalLog | null = null;
+  #tree: BranchTree | null = null;
+
+  constructor(
+    surroundings: BranchSurroundings,
+    branch: { id: BranchId; name: string },
+    options: { signal: AbortSignal; onEnd: (error: DbError) => void },
+  ) {
+    const { store, runtime, settings } = surroundings;
+    this.#s = surroundings;
+    this.#branch = branch;
+    this.#options = options;
+    this.#nonce = runtime.random.bytes(8).toString("hex");
+    const request = { timeoutMs: settings.requestTimeoutMs, signal: options.signal };
+    this.#starts = new BranchStarts(store, branch.id, request);
+    this.#takeover = createTakeoverLog({
+      runtime,
+      store,
+      branch: branch.id,
+      nonce: this.#nonce,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      signal: options.signal,
+      newestStart: () => this.#starts.newest(),
+    });
+  }
+
+  async run(): Promise<OpenBranch> {
+    const { runtime, store, repository, settings, notices } = this.#s;
+    const acquired = await acquireLeadership({
+      store,
+      repository,
+      branch: this.#branch.id,
+      branchName: this.#branch.name,
+      runtime,
+      session: this.#s.session,
+      local: await this.#localDisk(),
+      settings: settings.leadership,
+      takeoverLog: this.#takeover,
+      onWaiting: (waiting) => notices.info("waiting for another node's session to end", { ...waiting }),
+      signal: this.#options.signal,
+    });
+    const { leadership, start } = acquired;
+    this.#leadership = leadership;
+    if (acquired.warning !== null) notices.warn(acquired.warning);
+
+    const tree = this.#openTree(start);
+    const revision = await this.#replay(tree, start);
+    const { log, tail } = await this.#openLog(leadership, acquired.localLog?.path ?? null);
+    const head = tail.reduce((before, record) => applyTo(tree, record, before), revision as number) as Revision;
+    // What only this disk had is uploaded before anything is answered: then all that is replayed is durable wherever one looks.
+    if (tail.length > 0) {
+      notices.info("uploading what only the local log has", { records: tail.length });
+      await log.drain(this.#options.signal);
+    }
+    return this.#serve(leadership, { tree, log, start, revision: head });
+  }
+
+  async #localDisk(): Promise<LocalDisk | { refusal: string }> {
+    const { directory, runtime, notices } = this.#s;
+    if (directory === null) return { refusal: "durability local needs a data directory, and this node has none" };
+    if (directory.localRefusal !== null) return { refusal: directory.localRefusal };
+    const disk = await BranchDisk.open({ runtime, directory: directory.path, branch: this.#branch.id });
+    const options = { runtime, branch: this.#branch.id, takeover: this.#takeover, notices };
+    return { disk, createLog: ({ path, epoch }) => createLocalLog(options, path, epoch) };
+  }
+
+  #openTree(start: BranchStart): BranchTree {
+    const { store, runtime, cache, settings } = this.#s;
+    const { checkpoint } = start;
+    const tree = openTree({ store, runtime, branch: this.#branch.id, cache, checkpoint, settings: settings.tree });
+    this.#tree = tree;
+    return tree;
+  }
+
+  /** The log from the start to the end that the takeover found. Returns the revision there. */
+  async #replay(tree: BranchTree, start: BranchStart): Promise<Revision> {
+    const { store, settings } = this.#s;
+    const { end } = this.#takeover;
+    let before: number = start.position.revision;
+    const result = await readLog({
+      store,
+      branch: this.#branch.id,
+      from: start.position,
+      until: end.nextSlot,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      signal: this.#options.signal,
+      newestCheckpointSlot: async () => (await this.#starts.newest()).position.nextSlot as Slot,
+      onSegment: ({ records }) => {
+        for (const record of records) before = applyTo(tree, record, before);
+      },
+    });
+    if (result.kind === "broken") throw result.error;
+    // The takeover read the newest start after its fence was in place: a later one is another leader's.
+    if (result.kind === "passed") throw new DbError("leadershipLost", "another leader has checkpointed meanwhile");
+    return result.position.revision;
+  }
+
+  async #openLog(
+    leadership: Leadership,
+    localPath: string | null,
+  ): Promise<{ log: LogWriter; tail: readonly LogRecord[] }> {
+    const { runtime, store, repository, settings, notices } = this.#s;
+    const branch = this.#branch.id;
+    let tail: readonly LogRecord[] = [];
+    if (localPath !== null) {
+      const options = { runtime, branch, takeover: this.#takeover, notices };
+      const opened = await openLocalLog(options, localPath, leadership.epoch);
+      this.#localLog = opened.log;
+      tail = opened.tail;
+    }
+    this.#log = createLogWriter({
+      runtime,
+      store,
+      branch,
+      epoch: leadership.epoch,
+      nonce: this.#nonce,
+      position: this.#takeover.end,
+      settings: { ...settings.log, window: repository.window },
+      ...(this.#localLog === null ? {} : { log: this.#localLog, reappend: tail }),
+    });
+    return { log: this.#log, tail };
+  }
+
+  async #serve(
+    leadership: Leadership,
+    { tree, log, start, revision }: { tree: BranchTree; log: LogWriter; start: BranchStart; revision: Revision },
+  ): Promise<OpenBranch> {
+    const { runtime, store, repository, session, settings, notices } = this.#s;
+    const { id, name } = this.#branch;
+    tree.lead(
+      new CheckpointWriter({
+        store,
+        runtime,
+        branch: id,
+        epoch: leadership.epoch,
+        newest: start.checkpoint,
+        firstSlot: start.checkpoint?.firstLogSlot ?? start.position.nextSlot,
+        retention: settings.retention,
+        timeoutMs: settings.requestTimeoutMs,
+      }),
+    );
+    let checkpointer: Checkpointer | null = null;
+    const database: BranchDatabase = await openDatabase({
+      tree,
+      log,
+      leadership,
+      runtime,
+      identity: {
+        clusterId: clusterId(repository.id, id),
+        memberId: memberId(repository.id, session.node),
+        name: session.node,
+        branchName: name,
+      },
+      settings: settings.engine,
+      storage: {
+        stats: () => storageStats(tree, log, checkpointer, runtime.clock.wallMs()),
+        compacted: () => {},
+      },
+      revision,
+      watch: (source) => new WatchHub(source, runtime, settings.watch),
+      onEnd: this.#options.onEnd,
+    });
+    checkpointer = new Checkpointer({
+      tree,
+      log,
+      runtime,
+      settings: settings.checkpointer,
+      notices,
+      compactRevision: () => database.head.compactRevision,
+      start,
+      onFailed: (error) => database.close(error instanceof DbError ? error : bug(error)),
+    });
+    tree.onBug = (error) => database.close(bug(error));
+    return new OpenBranch({ database, tree, log, localLog: this.#localLog, leadership, checkpointer });
+  }
+
+  /** After a failure: as a crash would leave it, but for what this process holds. */
+  async undo(): Promise<void> {
+    await this.#log?.close();
+    await this.#localLog?.close();
+    await this.#tree?.close();
+    await this.#leadership?.abandon();
+  }
+}
+
+const bug = (cause: unknown): DbError => new DbError("leadershipLost", "closed for a bug", { cause });
+
+function applyTo(tree: BranchTree, record: LogRecord, revisionBefore: number): number {
+  applyRecord(tree, record, revisionBefore);
+  return record.revision;
+}
+
+function storageStats(tree: BranchTree, log: LogWriter, checkpointer: Checkpointer | null, wallMs: number) {
+  const stats = tree.stats();
+  const bytes = stats.tableBytes + stats.memtableBytes + log.stats().pendingBytes;
+  return {
+    bytes,
+    // Until versions are accounted one by one, what the live ones take is estimated by their share of all entries.
+    bytesInUse: stats.entries === 0 ? 0 : Math.min(bytes, Math.round((bytes * stats.keys) / stats.entries)),
+    memtableBytes: stats.memtableBytes,
+    tables: stats.tables,
+    checkpointAgeMs: checkpointer?.ageMs(wallMs) ?? null,
+    checkpointSlot: checkpointer?.newest?.point.position.nextSlot ?? null,
+  };
+}

@@ -1,0 +1,159 @@
+import { assert } from "../../base/assert.ts";
+import { DbError, isDbError, messageOf } from "../../base/errors.ts";
+import type { BranchId } from "../../base/ids.ts";
+import type { Timer } from "../../runtime/runtime.ts";
+import type { Database } from "../engine.ts";
+import { type BranchSurroundings, openBranch } from "./open-branch.ts";
+import type { OpenBranch } from "./open-branch-handle.ts";
+
+/** What an attempt to open that failed is answered with, until the next one succeeds. */
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 5000;
+
+type State = { kind: "opening"; failure: DbError | null } | { kind: "open"; branch: OpenBranch } | { kind: "closed" };
+
+/**
+ * A branch that this process serves: whoever asks gets the database of the present leadership, or a clear `noLeader`. When that has ended
+ * (deposed, disk or log failed) the instance is discarded whole and the branch opened anew; nothing is undone in place.
+ *
+ *   opening ⇄ open ─► closed
+ */
+export class ServedBranch {
+  readonly name: string;
+  readonly #surroundings: BranchSurroundings;
+  readonly #branch: { id: BranchId; name: string };
+  readonly #closing = new AbortController();
+  #state: State = { kind: "opening", failure: null };
+  #work: Promise<void>;
+  #retryMs = RETRY_MS_MIN;
+  #timer: Timer | null = null;
+  #firstTry: { resolve: () => void; promise: Promise<void> };
+
+  constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }) {
+    this.name = branch.name;
+    this.#surroundings = surroundings;
+    this.#branch = branch;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#firstTry = { promise, resolve };
+    this.#work = this.#open();
+  }
+
+  /** The database of the present leadership; throws `noLeader` (saying why) while there is none, `stopped` once closed. */
+  get database(): Database {
+    if (this.#state.kind === "open") return this.#state.branch.database;
+    const { failure } = this;
+    throw failure?.kind === "stopped" ? failure : new DbError("noLeader", failure?.message);
+  }
+
+  /** Null while it is open, else why not. */
+  get failure(): DbError | null {
+    const state = this.#state;
+    if (state.kind === "open") return null;
+    return state.kind === "closed"
+      ? new DbError("stopped")
+      : (state.failure ?? new DbError("noLeader", "being opened"));
+  }
+
+  /**
+   * Resolves when it has been opened for the first time. Rejects when what stands against it does not go away by itself (another node's
+   * disk in `local`, a durability that was asked for and is not the branch's, corruption): the process should say so and end.
+   */
+  async opened(): Promise<void> {
+    await this.#firstTry.promise;
+    const { failure } = this;
+    if (failure !== null) throw failure;
+  }
+
+  /** Writes a checkpoint now; for tools and tests. */
+  async checkpoint(): Promise<void> {
+    if (this.#state.kind === "open") await this.#state.branch.checkpoint();
+  }
+
+  async #open(): Promise<void> {
+    const { notices } = this.#surroundings;
+    try {
+      let ended: DbError | null = null;
+      let branch: OpenBranch | null = null;
+      const onEnd = (error: DbError) => {
+        ended = error;
+        if (branch !== null) this.#ended(branch, error);
+      };
+      branch = await openBranch(this.#surroundings, this.#branch, { signal: this.#closing.signal, onEnd });
+      this.#retryMs = RETRY_MS_MIN;
+      this.#state = { kind: "open", branch };
+      const { epoch, committed, identity } = branch.database;
+      notices.info("leading", { branch: identity.branchName, epoch, revision: committed, node: identity.name });
+      this.#firstTry.resolve();
+      if (ended !== null) this.#ended(branch, ended);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (this.#closing.signal.aborted) return;
+    if (!isDbError(error)) {
+      // A bug while opening: its owner is the process, which must not go on half open.
+      this.#state = { kind: "opening", failure: new DbError("noLeader", messageOf(error), { cause: error }) };
+      this.#firstTry.resolve();
+      throw error;
+    }
+    this.#state = { kind: "opening", failure: error };
+    if (isLasting(error)) this.#firstTry.resolve();
+    this.#surroundings.notices.warn("the branch could not be opened, it will be tried again", {
+      branch: this.name,
+      why: error.message,
+      retryMs: this.#retryMs,
+    });
+    this.#again();
+  }
+
+  #ended(branch: OpenBranch, error: DbError): void {
+    assert(this.#state.kind !== "opening", "only what was opened ends");
+    if (this.#state.kind === "closed" || this.#closing.signal.aborted) return;
+    const { notices } = this.#surroundings;
+    notices.error("the branch's leadership has ended, it is opened anew", { branch: this.name, why: error.message });
+    this.#state = { kind: "opening", failure: error };
+    this.#work = branch.abandon(error).then(
+      () => this.#again(),
+      (failure: unknown) => this.#failed(failure),
+    );
+  }
+
+  #again(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#timer = this.#surroundings.runtime.timers.set(this.#retryMs, () => {
+      this.#work = this.#open();
+    });
+    this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
+  }
+
+  /** Gives it up, cleanly if it is open. Rejects when the store did not take everything before `signal` fired. */
+  async close(signal: AbortSignal): Promise<void> {
+    if (this.#state.kind === "closed") return;
+    const state = this.#state;
+    if (state.kind === "opening") this.#closing.abort();
+    this.#timer?.cancel();
+    await this.#work;
+    const now = this.#state;
+    this.#closing.abort();
+    this.#state = { kind: "closed" };
+    this.#firstTry.resolve();
+    if (now.kind === "open") await now.branch.release(signal);
+  }
+}
+
+/** What does not go away by waiting. */
+function isLasting(error: DbError): boolean {
+  switch (error.kind) {
+    case "corrupt":
+    case "storeRefused":
+    case "invalidArgument":
+    case "diskFailed":
+    case "notFound":
+    case "unimplemented":
+      return true;
+    default:
+      return false;
+  }
+}
