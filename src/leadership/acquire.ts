@@ -55,7 +55,7 @@ export interface LocalDisk {
    * Makes a local log in an empty directory, synced, where this disk joins the set anew: after the branch's log was taken
    * over, before anything is appended. Called again after a crash.
    */
-  readonly createLog: (path: string) => Promise<void>;
+  readonly createLog: (log: { path: string; epoch: Epoch }) => Promise<void>;
 }
 
 export interface Acquired<Start> {
@@ -200,7 +200,7 @@ class Acquisition<Start extends { readonly id: string }> {
     if (claim.disk !== "none") await this.#localDisk().disk.finish();
     try {
       const start = await this.#takeOverLog(record.epoch, claim.fence, hold);
-      const localLog = await this.#openLocalLog(claim.disk);
+      const localLog = await this.#openLocalLog(claim.disk, record.epoch);
       const leadership = this.#leadership(record, hold);
       this.#hold = null;
       return { leadership, start, localLog, warning: claim.warning };
@@ -244,12 +244,12 @@ class Acquisition<Start extends { readonly id: string }> {
     });
   }
 
-  async #openLocalLog(how: Take["disk"]): Promise<Acquired<Start>["localLog"]> {
+  async #openLocalLog(how: Take["disk"], won: Epoch): Promise<Acquired<Start>["localLog"]> {
     if (how === "none") return null;
     const { disk, createLog } = this.#localDisk();
     if (how === "keep") return { path: disk.logPath, tail: "recover" };
     await disk.emptyLog();
-    await createLog(disk.logPath);
+    await createLog({ path: disk.logPath, epoch: won });
     await disk.establish();
     return { path: disk.logPath, tail: "empty" };
   }
