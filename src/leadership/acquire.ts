@@ -26,8 +26,8 @@ import { takeOver } from "./takeover.ts";
  *     └──────────────────────────────────────────────────────┘                        ─ take over the log ─ lead
  *
  * 1. The swap is on the very version that was judged: whatever changed since makes it fail, and is judged anew.
- * 2. A swap whose outcome is not known is never assumed. If it turns out to be applied, the record shows a session of this
- *    process, which outlives itself: the branch is taken again, in one epoch more.
+ * 2. A swap whose outcome is not known is never assumed. If it turns out to be applied, the record shows a session of
+ *    this process, which outlives itself: the branch is taken again, in one epoch more.
  * 3. Any await may be the last: nothing is served before the end, and what the steps leave behind (a session, a
  *    generation, an epoch, fences) is what the next attempt of anybody begins from.
  */
@@ -52,8 +52,8 @@ export interface LocalDisk {
   /** Of this branch, in a data directory whose lock is held. */
   readonly disk: BranchDisk;
   /**
-   * Makes a local log in an empty directory, synced, where this disk joins the set anew: after the branch's log was taken
-   * over, before anything is appended. Called again after a crash.
+   * Makes a local log in an empty directory, synced, where this disk joins the set anew: after the branch's log was
+   * taken over, before anything is appended. Called again after a crash.
    */
   readonly createLog: (log: { path: string; epoch: Epoch }) => Promise<void>;
 }

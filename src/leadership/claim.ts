@@ -12,7 +12,7 @@ import type { Durability } from "./leadership.ts";
  *   released                                  take, no fence: nothing is unresolved
  *   set empty, held by a session              that session must be dead first, then take
  *   `local`, the set is this disk             take: who holds the disk's lock has outlived the leader
- *   `local`, the set is another disk          refused; by force: that session must be dead first, and what is lost is said
+ *   `local`, the set is another disk          refused; by force: that session must be dead, and what is lost is said
  */
 export type Claim =
   | { kind: "refused"; error: DbError }
@@ -113,11 +113,12 @@ function strangerText(record: LeaderRecord, membership: "stranger" | "rolledBack
   const member = record.inSync[0]!;
   const why =
     membership === "rolledBack"
-      ? `this is an old copy of disk ${member.disk}: the leader record shows generation ${member.generation}, which it does not know`
+      ? `this is an old copy of disk ${member.disk}: the leader record shows generation ${member.generation}, ` +
+        "which it does not know"
       : `only disk ${member.disk} of node ${record.node} (${record.addresses.join(", ")}) may lead it`;
   return (
-    `branch ${claimant.branchName} has durability local, and ${why}. Start t4 there, with that data directory; or take ` +
-    "over with --force-takeover, which loses what was acknowledged there and not yet uploaded"
+    `branch ${claimant.branchName} has durability local, and ${why}. Start t4 there, with that data directory; or ` +
+    "take over with --force-takeover, which loses what was acknowledged there and not yet uploaded"
   );
 }
 

@@ -78,8 +78,8 @@ export class BranchDisk {
   }
 
   /**
-   * Begins an opening of an identity that has acknowledged nothing: the one on the disk if it was never established (the
-   * swap of an opening that was cut short may still be applied late, and must find what it names), else a new one.
+   * Begins an opening of an identity that has acknowledged nothing: the one on the disk if it was never established
+   * (the swap of an opening that was cut short may still be applied late, and must find what it names), else a new one.
    */
   async join(): Promise<MemberState> {
     const state = this.#state;

@@ -29,7 +29,9 @@ export interface HeartbeatOptions {
 
 /** Renewals in a row that a challenger's writing made fail; one such write is possible for each renewal. */
 const CONFLICTS_MAX = 4;
-/** The announcement is taken off this early, so that one who still waits makes a new one before the terms grow longer. */
+/**
+ * The announcement is taken off this early, so that one who still waits makes a new one before the terms grow longer.
+ */
 const CHALLENGE_SHOWN = 0.75;
 
 export class Heartbeat {

@@ -13,7 +13,7 @@ import type { SessionHold } from "./session.ts";
 /**
  * A leadership that was won. Three ways to prove it to a read:
  *
- *   disk    `local`: the lock of the set's only disk is held; nothing else is asked, so an outage of the store ends nothing
+ *   disk    `local`: the lock of the set's only disk is held; an outage of the store ends nothing
  *   term    the session was renewed within its term (no request)
  *   bucket  the leader record, read after the read had arrived, still shows this epoch (no clock)
  *

@@ -22,7 +22,9 @@ export const memberId = (repositoryId: string, name: string): bigint =>
 
 const positive = (hex: string): bigint => BigInt(`0x${hex.slice(0, 16)}`) || 1n;
 
-/** The n-th session of the node named `name`, from 1: `n` in 10 digits, so that a node's sessions are listed in order. */
+/**
+ * The n-th session of the node named `name`, from 1: `n` in 10 digits, so that a node's sessions are listed in order.
+ */
 export function sessionId(repositoryId: string, name: string, n: number): string {
   assert(Number.isSafeInteger(n) && n >= 1 && n <= SESSION_NUMBER_MAX, "a session's number has 10 digits, from 1");
   return sessionIdPrefix(repositoryId, name) + String(n).padStart(10, "0");

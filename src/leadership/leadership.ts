@@ -3,11 +3,12 @@ import type { BranchId, Epoch } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 
 /**
- * Who may write a branch: the leader record (epochs), sessions (terms), disk identities (the in-sync set). Safety of writes rests
- * on epochs and fences alone, never on a clock; terms only prove reads (DESIGN: leadership and fencing).
+ * Who may write a branch: the leader record (epochs), sessions (terms), disk identities (the in-sync set). Safety of
+ * writes rests on epochs and fences alone, never on a clock; terms only prove reads (DESIGN: leadership and fencing).
  *
  * Taking over, step by step (each may be the last before a crash):
- *   hold ─ swap the record to epoch+1 ─ find the first free slot ─ fence ─ read the newest checkpoint again ─ P−1 more fences ─ serve
+ *   hold ─ swap the record to epoch+1 ─ find the first free slot ─ fence ─ read the newest checkpoint again
+ *        ─ P−1 more fences ─ serve
  */
 export interface Leadership {
   readonly branch: BranchId;
@@ -36,13 +37,13 @@ export type Durability = "object" | "local";
 export interface TakeoverLog<Start extends { readonly id: string }> {
   newestStart(): Promise<Start>;
   /**
-   * Reads slots in order from `start`, judging each by the rules (void below the highest epoch seen, hash chain), to the first free one. Throws
-   * `leadershipLost` on meeting an epoch above `epoch`.
+   * Reads slots in order from `start`, judging each by the rules (void below the highest epoch seen, hash chain), to
+   * the first free one. Throws `leadershipLost` on meeting an epoch above `epoch`.
    */
   firstFreeSlot(start: Start, epoch: Epoch): Promise<void>;
   /**
-   * Creates this epoch's fence in the slot that `firstFreeSlot` found. `taken`: another's segment got there first, and has been read and judged;
-   * the free slot is now the next one. Throws `leadershipLost` if it was of a higher epoch.
+   * Creates this epoch's fence in the slot that `firstFreeSlot` found. `taken`: another's segment got there first, and
+   * has been read and judged; the free slot is now the next one. Throws `leadershipLost` if it was of a higher epoch.
    */
   fence(epoch: Epoch): Promise<"fenced" | "taken">;
   /** Creates fences in the next `count` slots; a slot that a lower epoch's segment holds is void and just as good. */

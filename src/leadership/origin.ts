@@ -18,8 +18,9 @@ import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import { Fields, patterns } from "./fields.ts";
 
 /**
- * Where a branch begins (docs/formats/control-objects.md): created once, never changed, the same bytes by whoever founds
- * the repository. A root branch begins with nothing; a cut one with a checkpoint and the log behind it, up to a point.
+ * Where a branch begins (docs/formats/control-objects.md): created once, never changed, the same bytes by whoever
+ * founds the repository. A root branch begins with nothing; a cut one with a checkpoint and the log behind it, up to a
+ * point.
  */
 export interface Origin {
   readonly branch: BranchId;

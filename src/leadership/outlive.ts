@@ -73,7 +73,9 @@ type Step =
   | { kind: "wait"; watched: Watched; pauseMs: number }
   | { kind: "again"; watched: Watched | null; pauseMs: number };
 
-/** Nothing that was seen is lost by an answer that does not come: the wait goes on from what was seen, or begins anew. */
+/**
+ * Nothing that was seen is lost by an answer that does not come: the wait goes on from what was seen, or begins anew.
+ */
 async function look(options: OutliveOptions, state: RegisterState<SessionBody>, before: Watched | null): Promise<Step> {
   const { register, settings } = options;
   const request = { timeoutMs: settings.requestTimeoutMs, ...(options.signal && { signal: options.signal }) };

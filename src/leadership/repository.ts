@@ -16,8 +16,8 @@ import { decodeOrigin, encodeOrigin, rootOrigin } from "./origin.ts";
  *   repository.json ─► branch/<main>/origin ─► name/main
  *
  * 1. repository.json is created first and once; who loses that race adopts what the winner wrote.
- * 2. All that follows is a function of it: the same bytes by anyone. So a crash between two steps is repaired by whoever
- *    opens next, and a founder that stalls for a year does no harm when it goes on.
+ * 2. All that follows is a function of it: the same bytes by anyone. So a crash between two steps is repaired by
+ *    whoever opens next, and a founder that stalls for a year does no harm when it goes on.
  * 3. A prefix that holds anything and no repository.json is not founded anew: it is another program's, or a repository
  *    that has lost its root.
  */
@@ -68,8 +68,8 @@ async function found(options: RepositoryOptions): Promise<Repository> {
     if (repository !== null) return repository;
     throw new DbError(
       "storeRefused",
-      `${store.name} is not empty (it holds ${JSON.stringify(foreign)}) and has no ${repositoryKey}: no repository is ` +
-        "founded there. Use an empty prefix, or bring back the object that is missing",
+      `${store.name} is not empty (it holds ${JSON.stringify(foreign)}) and has no ${repositoryKey}: no ` +
+        "repository is founded there. Use an empty prefix, or bring back the object that is missing",
     );
   }
   const repository = { id: runtime.random.bytes(16).toString("hex"), window };

@@ -176,9 +176,9 @@ export class NodeSession {
     const ids = sessionIdPrefix(repositoryId, node);
     const prefix = prefixes.sessions + ids;
     const numbers: number[] = [];
-    // Everything below the last one seen is dead; the last one itself may be deleted, never while a later one is missing.
-    let startAfter: ObjectKey | undefined =
-      this.#lastNumber > 1 ? sessionKey(sessionId(repositoryId, node, this.#lastNumber - 1)) : undefined;
+    // Everything below the last one seen is dead, and all but the one before it was deleted when that was made.
+    const seen = this.#lastNumber - 2;
+    let startAfter: ObjectKey | undefined = seen >= 1 ? sessionKey(sessionId(repositoryId, node, seen)) : undefined;
     for (let page = 0; page < PAGES_MAX; page++) {
       const request = { ...this.#request(signal), limit: LIST_LIMIT_MAX };
       const { objects, more } = await store.list(
@@ -221,7 +221,9 @@ export class NodeSession {
   }
 }
 
-/** Old sessions deleted at a start: one is left by each start, so more than a few come from crashes in between alone. */
+/**
+ * Old sessions deleted at a start: one is left by each start, so more than a few come from crashes in between alone.
+ */
 const REMOVED_MAX = 8;
 
 class Hold implements SessionHold {

@@ -15,7 +15,10 @@ export interface SessionSettings {
   readonly alone: Pace;
   /** While somebody waits; a renewal a second costs about $13 a month. */
   readonly challenged: Pace;
-  /** What a challenger waits beyond the term: the bound on a pause that both clocks miss, and on their difference in rate. */
+  /**
+   * What a challenger waits beyond the term: the bound on a pause that both clocks miss, and on their difference in
+   * rate.
+   */
   readonly marginMs: number;
   /** How long a challenger's announcement keeps the terms short; one that still waits announces itself again. */
   readonly challengeMs: number;

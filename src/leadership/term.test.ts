@@ -37,7 +37,8 @@ test("from the sending of a renewal on, no version that anybody may see grants l
       for (const { afterMs, termMs, written } of steps) {
         now += afterMs;
         term = termAfter(term, { kind: "sent", now: at(now), termMs });
-        // Whether or not it is known, this version may be the one that is seen; those before it no more once it is written.
+        // Whether or not it is known, this version may be the one that is seen; those before it no more once it is
+        // written.
         granted.push(now + termMs);
         if (written) {
           term = termAfter(term, { kind: "written", sentAt: at(now), termMs });

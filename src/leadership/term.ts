@@ -3,16 +3,16 @@ import type { Clock } from "../runtime/runtime.ts";
 /**
  * The term of a session: until when its node may prove reads without asking anybody.
  *
- * 1. A term is counted from before the renewal was sent, by the monotonic and by the wall clock, and is over when either
- *    says so. A challenger counts from after it has read that renewal, and waits a margin longer: so the term is over
- *    before the session can be killed, unless a pause longer than the margin was missed by both clocks.
+ * 1. A term is counted from before the renewal was sent, by the monotonic and by the wall clock, and is over when
+ *    either says so. A challenger counts from after it has read that renewal, and waits a margin longer: so the term
+ *    is over before the session can be killed, unless a pause longer than the margin was missed by both clocks.
  *
  *      node        sent ├──────────── term ───────────┤ stops
  *      bucket           └──► written
  *      challenger                └──► read ├──────────── term ───────────┼ margin ┤ kills
  *
- * 2. The challenger goes by the term that is written in the version it sees. So from the moment a renewal with a shorter
- *    term is sent, seen or not, the shorter one holds as well: `sent` never lengthens, it may shorten.
+ * 2. The challenger goes by the term that is written in the version it sees. So from the moment a renewal with a
+ *    shorter term is sent, seen or not, the shorter one holds as well: `sent` never lengthens, it may shorten.
  */
 export interface Instant {
   readonly monotonicMs: number;
