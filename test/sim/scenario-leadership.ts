@@ -9,12 +9,16 @@ import { BranchDisk } from "../../src/leadership/disk-identity.ts";
 import type { Durability, Leadership, TakeoverLog } from "../../src/leadership/leadership.ts";
 import { openRepository, type Repository } from "../../src/leadership/repository.ts";
 import { NodeSession } from "../../src/leadership/session.ts";
-import { defaultLeadershipSettings, defaultSessionSettings } from "../../src/leadership/settings.ts";
+import {
+  defaultLeadershipSettings,
+  defaultSessionSettings,
+  type SessionSettings,
+} from "../../src/leadership/settings.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { chaos } from "./chaos.ts";
 import type { SimMachine } from "./machine.ts";
 import type { SimNode } from "./node.ts";
-import { SimStorage, someStoreFaults } from "./object-store.ts";
+import { SimStorage, STORE_HOST, someStoreFaults } from "./object-store.ts";
 import { createSimulation, type SimulationOptions } from "./simulation.ts";
 
 /** What the world knows of one branch, which no process does. */
@@ -30,6 +34,7 @@ interface Story {
   readonly truth: Truth;
   readonly durability: Durability;
   readonly readProof: "term" | "bucket";
+  readonly settings: SessionSettings;
   /** Held by somebody who serves, by the world's own eyes. */
   readonly leaders: Map<SimNode, Epoch>;
   /** Nothing is to be seen any more but what comes late. */
@@ -37,7 +42,16 @@ interface Story {
 }
 
 const DIRECTORY = "/data";
-const REQUEST_TIMEOUT_MS = 3000;
+const REQUEST_TIMEOUT_MS = 1000;
+
+/** Short terms make for many take-overs in a run; the margin stays above twice what the clocks differ over a term. */
+const tight: SessionSettings = {
+  alone: { termMs: 2000, renewalMs: 700 },
+  challenged: { termMs: 800, renewalMs: 250 },
+  marginMs: 60,
+  challengeMs: 1500,
+  requestTimeoutMs: REQUEST_TIMEOUT_MS,
+};
 
 /**
  * Processes on three machines compete for one branch of one bucket, through kills, power failures, stalls, cuts, outages, wrong clocks and
@@ -48,16 +62,17 @@ const compete =
   (durability: Durability, readProof: "term" | "bucket") =>
   async (seed: number, options: SimulationOptions): Promise<string> => {
     const simulation = createSimulation(seed, options);
-    const storage = new SimStorage(simulation, someStoreFaults);
+    const storage = new SimStorage(simulation, { ...someStoreFaults, silence: 0.05, late: 0.05, slowMsMax: 600 });
     const machines = ["a", "b", "c"].map((name) => {
       const random = simulation.random.fork(`clock of ${name}`);
       return simulation.machine(name, {
-        clockRate: random.between(0.99, 1.01),
+        clockRate: random.pick([0.99, 1, 1.01]),
         wallAheadMs: random.between(-60_000, 60_000),
       });
     });
     const truth: Truth = { served: 0, serves: 0, epochs: new Set() };
-    const story: Story = { storage, truth, durability, readProof, leaders: new Map(), quiet: false };
+    const settings = simulation.random.fork("settings").chance(0.8) ? tight : defaultSessionSettings;
+    const story: Story = { storage, truth, durability, readProof, settings, leaders: new Map(), quiet: false };
     const start = (machine: SimMachine): void => {
       const node = machine.start();
       node.onKilled.push(() => story.leaders.delete(node));
@@ -65,7 +80,11 @@ const compete =
     };
     await simulation.run(async () => {
       for (const machine of machines) start(machine);
-      await chaos(simulation, { machines, storage, durationMs: 120_000, everyMs: 3000, start });
+      const durationMs = 120_000;
+      await Promise.all([
+        chaos(simulation, { machines, storage, durationMs, everyMs: 10_000, start }),
+        harass(story, machines, durationMs - 10_000),
+      ]);
       Object.assign(storage.faults, { errorBefore: 0, errorAfter: 0, silence: 0, late: 0, throttled: 0, slow: 0 });
       // All is well from here on: within a term, its margin and some requests there must be a leader that serves.
       await simulation.sleep(60_000);
@@ -74,12 +93,32 @@ const compete =
       ok(truth.serves > before, "with everything healed somebody leads and proves reads");
       // What is late may still come.
       story.quiet = true;
-      await simulation.sleep(3_600_000);
+      await simulation.sleep(600_000);
     });
-    if (process.env["SIM_STATS"]) console.log({ epochs: truth.epochs.size, serves: truth.serves, last: truth.served });
     ok(truth.epochs.size >= 1);
     return simulation.trace.digest();
   };
+
+/** Mishaps as long as a term, most of them to who leads: it stalls, the way to the bucket fails, somebody sets its clock back. */
+async function harass(story: Story, machines: readonly SimMachine[], durationMs: number): Promise<void> {
+  const { simulation } = story.storage;
+  const random = simulation.random.fork("harass");
+  const endMs = simulation.nowMs + durationMs;
+  while (simulation.nowMs < endMs) {
+    await simulation.sleep(random.between(0, random.pick([500, 6000])));
+    const leaders = machines.filter((machine) => machine.nodes.some((node) => story.leaders.has(node)));
+    const machine = random.pick(leaders.length > 0 && random.chance(0.8) ? leaders : machines);
+    const lastsMs = random.between(0, 4000);
+    const kind = random.integer(0, 3);
+    if (kind === 0) for (const node of machine.nodes) if (!node.stalled) node.stallFor(lastsMs);
+    if (kind === 1) machine.jumpWallClock(-random.integer(0, 4000));
+    if (kind === 0 || simulation.network.isCut(machine.name, STORE_HOST)) continue;
+    simulation.network.cut(machine.name, STORE_HOST);
+    simulation.schedule(lastsMs, null, `the cut of ${machine.name} ends`, () =>
+      simulation.network.heal(machine.name, STORE_HOST),
+    );
+  }
+}
 
 export const leadershipTerm = compete("object", "term");
 export const leadershipBucket = compete("object", "bucket");
@@ -100,7 +139,7 @@ async function program(story: Story, node: SimNode): Promise<void> {
     runtime,
     node: data.nodeName,
     directory: data.identity,
-    settings: { ...defaultSessionSettings, requestTimeoutMs: REQUEST_TIMEOUT_MS },
+    settings: story.settings,
   });
   const disk = await retried(runtime, () => BranchDisk.open({ directory: DIRECTORY, branch, runtime }));
   for (;;) await lead(story, node, { repository, branch, session, disk });
@@ -118,7 +157,7 @@ async function lead(story: Story, node: SimNode, opened: Opened): Promise<void> 
   const { runtime } = node;
   const local: LocalDisk = {
     disk: opened.disk,
-    createLog: async (path) => {
+    createLog: async ({ path }) => {
       await runtime.disk.writeFile(`${path}/1`, Buffer.from("log"));
       await runtime.disk.syncDirectory(path);
     },
@@ -157,20 +196,26 @@ async function serve(story: Story, node: SimNode, leadership: Leadership): Promi
   const { runtime } = node;
   node.simulation.note(node.name, `leads in epoch ${leadership.epoch}`);
   truth.epochs.add(leadership.epoch);
+  story.leaders.set(node, leadership.epoch);
   let lost: DbError | null = null;
   leadership.onLost = (error) => {
     equal(lost, null, "a loss is told once");
     lost = error;
   };
-  const endMs = node.simulation.nowMs + node.random.between(0, node.random.pick([1000, 20_000, 200_000]));
-  while (lost === null && (story.quiet || node.simulation.nowMs < endMs)) {
-    await read(story, node, leadership);
-    await pause(runtime, story.quiet ? 30_000 : node.random.between(1, 200));
-  }
+  const endMs = node.simulation.nowMs + node.random.between(0, node.random.pick([1000, 10_000, 60_000]));
+  // Several readers, so that one arrives while another's proof is under way.
+  const reader = async (): Promise<void> => {
+    while (lost === null && (story.quiet || node.simulation.nowMs < endMs)) {
+      await read(story, node, leadership);
+      await pause(runtime, story.quiet ? 30_000 : node.random.between(1, 60));
+    }
+  };
+  await Promise.all([reader(), reader(), reader()]);
   if (lost !== null) {
     node.simulation.note(node.name, `lost epoch ${leadership.epoch}: ${(lost as DbError).message}`);
     ok((await leadership.proof()) !== null, "what is lost proves nothing");
   }
+  story.leaders.delete(node);
   const how = lost === null && node.random.chance(0.7) ? "release" : "abandon";
   await leadership[how]().catch((error: unknown) => ok(isDbError(error), String(error)));
   ok((await leadership.proof()) !== null, "what is given up proves nothing");
