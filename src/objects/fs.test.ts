@@ -65,15 +65,15 @@ test("between processes each slot has one winner, and a register loses no swap",
   deepEqual(await readdir(join(root, ".t4/tmp")), [], "no temporary file is left");
 });
 
-/** A disk that is gone after so many operations: every later one fails and does nothing, as if the process had died. */
-function dyingDisk(disk: Disk, operations: number): Disk & { died: boolean } {
+/** A disk that is gone after so many operations: every later one does nothing, as if the process had died, and fails with a code. */
+function dyingDisk(disk: Disk, operations: number, code: string): Disk & { died: boolean } {
   let left = operations;
   return new Proxy(disk, {
     get(target, property) {
       if (property === "died") return left < 0;
       const method = Reflect.get(target, property);
       return (...args: unknown[]) => {
-        if (left-- <= 0) return Promise.reject(new DbError("diskFailed", "the process has died"));
+        if (left-- <= 0) return Promise.reject(Object.assign(new DbError("diskFailed", "gone"), { code }));
         return Reflect.apply(method, target, args);
       };
     },
@@ -81,36 +81,72 @@ function dyingDisk(disk: Disk, operations: number): Disk & { died: boolean } {
 }
 
 test("after a death between any two steps the old object or the new one is there, whole, and life goes on", async () => {
-  const conditions: PutCondition["kind"][] = ["absent", "match", "none"];
-  for (const kind of conditions) {
+  const cases = [
+    ["absent", "EIO"],
+    ["absent", "EACCES"],
+    ["match", "EACCES"],
+    ["none", "EIO"],
+  ] as const;
+  for (const [kind, code] of cases) {
     let steps = 0;
-    for (let survived = false; !survived; steps++) {
-      const root = await makeRoot();
-      const key = nameKey("main");
-      const store = new FileStore(runtime, root);
-      const old = kind === "absent" ? null : await store.put(key, Buffer.from("old"), absent);
-      const condition: PutCondition =
-        old?.kind === "written" && kind === "match"
-          ? { kind, etag: old.etag }
-          : { kind: kind === "absent" ? kind : "none" };
-      const disk = dyingDisk(runtime.disk, steps);
-      const dying = new FileStore({ ...runtime, disk }, root);
-      const told = await dying.put(key, Buffer.from("new"), put(condition));
-      survived = !disk.died;
-      const found = (await store.get(key, soon))?.body.toString() ?? null;
-      const before = kind === "absent" ? null : "old";
-      if (told.kind === "written") equal(found, "new");
-      else if (told.kind === "refused") equal(found, before, `${kind}, step ${steps}: said that nothing was written`);
-      else ok(told.kind === "unknown" && (found === "new" || found === before), `${kind}, step ${steps}: ${told.kind}`);
-      equal(
-        (await store.put(key, Buffer.from("later"), absent)).kind,
-        found === null ? "written" : "preconditionFailed",
-      );
-      equal((await store.put(key, Buffer.from("later"), put({ kind: "none" }))).kind, "written");
-      equal((await store.list("", { ...soon, limit: 10 })).objects.length, 1);
-    }
+    while (!(await dieAfter(steps, kind, code))) steps++;
     ok(steps > 8, `${kind}: a put has ${steps} steps, too few to have been cut`);
   }
+});
+
+/** Dies after so many steps of a put, then looks at what is left. True when the put came to its end. */
+async function dieAfter(steps: number, kind: PutCondition["kind"], code: string): Promise<boolean> {
+  const root = await makeRoot();
+  const key = nameKey("main");
+  const store = new FileStore(runtime, root);
+  const before = kind === "absent" ? null : "old";
+  const old = before === null ? null : await store.put(key, Buffer.from(before), absent);
+  const condition: PutCondition =
+    kind === "match" && old?.kind === "written" ? { kind, etag: old.etag } : { kind: kind === "match" ? "none" : kind };
+  const disk = dyingDisk(runtime.disk, steps, code);
+  const told = await new FileStore({ ...runtime, disk }, root).put(key, Buffer.from("new"), put(condition));
+  const found = (await store.get(key, soon))?.body.toString() ?? null;
+  const where = `${kind}, dead with ${code} after step ${steps}: told ${told.kind}`;
+  if (told.kind === "written") equal(found, "new", where);
+  else if (told.kind === "refused") equal(found, before, where);
+  else ok(told.kind === "unknown" && (found === "new" || found === before), where);
+  equal((await store.put(key, Buffer.from("later"), absent)).kind, found === null ? "written" : "preconditionFailed");
+  equal((await store.put(key, Buffer.from("later"), put({ kind: "none" }))).kind, "written");
+  equal((await store.list("", { ...soon, limit: 10 })).objects.length, 1);
+  return !disk.died;
+}
+
+test("a put syncs the file before it has its name, and the directory before the answer, and no more than that", async () => {
+  const root = await makeRoot();
+  const calls: string[] = [];
+  const disk = new Proxy(runtime.disk, {
+    get(target, property) {
+      const method = Reflect.get(target, property);
+      return async (...args: unknown[]) => {
+        const result = await Reflect.apply(method, target, args);
+        const places = args.filter((arg) => typeof arg === "string").map((path) => path.slice(root.length));
+        calls.push([String(property), ...places].join(" ").replace(/tmp\/[0-9a-f]*|lock-[0-9]*/, "*"));
+        return result;
+      };
+    },
+  });
+  const store = new FileStore({ ...runtime, disk }, root);
+  const first = await store.put(nameKey("a"), Buffer.from("x"), absent);
+  calls.length = 0;
+  await store.put(nameKey("main"), Buffer.from("x"), absent);
+  deepEqual(calls.slice(0, 2), ["writeFile /.t4/*", "link /.t4/* /name/main"]);
+  deepEqual(calls.slice(2).sort(), ["remove /.t4/*", "syncDirectory /name"]);
+  calls.length = 0;
+  ok(first.kind === "written");
+  await store.put(nameKey("a"), Buffer.from("y"), put({ kind: "match", etag: first.etag }));
+  deepEqual(calls, [
+    "writeFile /.t4/*",
+    "lock /.t4/*",
+    "stat /name/a",
+    "readFile /name/a",
+    "rename /.t4/* /name/a",
+    "syncDirectory /name",
+  ]);
 });
 
 test("temporary files left by a crash are removed by a later opening, young ones are not", async () => {

@@ -3,6 +3,7 @@ import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { codeOf, passingCodes, readFailure, refused, refusedBy, unknown, unknownUnless } from "./fs-errors.ts";
 import { walkFiles } from "./fs-list.ts";
 import {
   type GetOptions,
@@ -164,9 +165,14 @@ export class FileStore implements ObjectStore {
     let linked: boolean;
     try {
       linked = await disk.link(temporary, path);
-      await Promise.all([disk.syncDirectory(parentOf(path)), disk.remove(temporary)]);
     } catch (error) {
       return unknownUnless(error);
+    }
+    try {
+      // What stays of the temporary name goes with a later clean-up.
+      await Promise.all([disk.syncDirectory(parentOf(path)), disk.remove(temporary).catch(() => false)]);
+    } catch (error) {
+      return unknown(error);
     }
     return linked ? { kind: "written", etag: etagOf(body) } : { kind: "preconditionFailed" };
   }
@@ -192,9 +198,13 @@ export class FileStore implements ObjectStore {
     if (budget.leftMs() === 0) throw tooLate(path);
     try {
       await disk.rename(temporary, path);
-      await disk.syncDirectory(parentOf(path));
     } catch (error) {
       return unknownUnless(error);
+    }
+    try {
+      await disk.syncDirectory(parentOf(path));
+    } catch (error) {
+      return unknown(error);
     }
     return { kind: "written", etag: etagOf(body) };
   }
@@ -286,44 +296,3 @@ const tooLarge = (path: string, bytes: number): DbError =>
   new DbError("storeRefused", `the file ${path}: ${bytes} bytes are more than an object may have`);
 
 const tooLate = (path: string): DbError => new DbError("storeUnavailable", `the file ${path}: not written in time`);
-
-/** Failures of the system that may pass by themselves. */
-const passingCodes: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EAGAIN", "EBUSY", "EINTR", "ENOMEM"]);
-const refusingCodes: ReadonlySet<string> = new Set([
-  "EACCES",
-  "EPERM",
-  "EROFS",
-  "ENOTDIR",
-  "EISDIR",
-  "EEXIST",
-  "ENAMETOOLONG",
-  "EXDEV",
-  "EFBIG",
-]);
-
-/** Of link and rename: it was not done. */
-const stepRefusedCodes: ReadonlySet<string> = new Set([...refusingCodes, "ENOENT", "ENOSPC", "EDQUOT", "EMLINK"]);
-
-function codeOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return typeof code === "string" ? code : "";
-}
-
-function readFailure(what: string, error: unknown): unknown {
-  if (!(error instanceof DbError) || error.kind !== "diskFailed") return error;
-  const kind = refusingCodes.has(codeOf(error)) ? "storeRefused" : "storeUnavailable";
-  return new DbError(kind, `${what}: ${error.message}`, { cause: error });
-}
-
-const refused = (cause: Error, retryable: boolean): PutOutcome => ({ kind: "refused", cause, retryable });
-
-/** After the step that takes effect was begun: only some failures say that it was not done. */
-function unknownUnless(error: unknown): PutOutcome {
-  if (!(error instanceof DbError) || stepRefusedCodes.has(codeOf(error))) throw error;
-  return { kind: "unknown", cause: error };
-}
-
-function refusedBy(error: unknown): PutOutcome {
-  if (!(error instanceof DbError)) throw error;
-  return refused(error, !refusingCodes.has(codeOf(error)));
-}

@@ -3,7 +3,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { FileStore } from "./fs.ts";
 import { MemoryStore } from "./memory.ts";
 import type { ObjectStore } from "./objects.ts";
-import type { S3RequestReport } from "./s3.ts";
+import type { S3RequestReport } from "./s3-sender.ts";
 import type { CredentialSource } from "./s3-signing.ts";
 import type { StoreSettings } from "./store-url.ts";
 
@@ -35,6 +35,9 @@ export async function openStore(
       // A start without S3 does not pay for loading it.
       const { S3Store } = await import("./s3.ts");
       const { region = "us-east-1", proxy = null, credentials = null, onRequest } = surroundings;
+      if (proxy !== null && !/^https?:$/.test(URL.parse(proxy)?.protocol ?? "")) {
+        throw new DbError("invalidArgument", `proxy ${JSON.stringify(proxy)} of the store is not an http or https URL`);
+      }
       const ca = settings.caFile === null ? null : await readCa(runtime, settings.caFile);
       return new S3Store(settings, { region, proxy, credentials, ca, ...(onRequest ? { onRequest } : {}) }, runtime);
     }

@@ -146,12 +146,13 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   /** False when there is nothing to send any more. */
   begin(): boolean {
-    const { timeoutMs, firstByteMs = timeoutMs, signal } = this.#times;
+    const { timeoutMs, signal } = this.#times;
+    const firstByteMs = Math.min(this.#times.firstByteMs ?? timeoutMs, timeoutMs);
     if (signal?.aborted) this.#giveUp();
     else if (timeoutMs <= 0) this.fail(new Error("no time left"));
     else {
       signal?.addEventListener("abort", this.#giveUp);
-      this.#timer = this.#timers.set(Math.min(firstByteMs, timeoutMs), () => this.#timeUp(timeoutMs - firstByteMs));
+      this.#timer = this.#timers.set(firstByteMs, () => this.#timeUp(timeoutMs - firstByteMs));
     }
     return !this.#settled;
   }

@@ -2,6 +2,18 @@ import type { GetOptions } from "./objects.ts";
 import type { HttpAnswer } from "./s3-http.ts";
 import type { S3StoreSettings } from "./store-url.ts";
 
+/** One request of S3's protocol, not signed yet. */
+export interface S3Call {
+  operation: "get" | "put" | "list" | "delete";
+  method: "GET" | "PUT" | "DELETE";
+  /** Escaped. */
+  path: string;
+  query: Record<string, string>;
+  headers: Record<string, string>;
+  body: Uint8Array | null;
+  answerBytesMax: number;
+}
+
 /** What cannot be asked for, an empty range, is asked for as one byte, and cut. */
 export function rangeHeader(range: NonNullable<GetOptions["range"]>): string {
   if ("suffix" in range) return `bytes=-${Math.max(1, range.suffix)}`;
@@ -15,7 +27,8 @@ export function totalOf(answer: HttpAnswer): number | null {
 }
 
 /** Escapes all but the characters that signatures leave as they are, and slashes. */
-export const pathOf = (path: string): string => path.split("/").map(escaped).join("/");
+export const pathOf = (path: string): string =>
+  /^[A-Za-z0-9/_.~-]*$/.test(path) ? path : path.split("/").map(escaped).join("/");
 
 export function queryOf(query: Record<string, string>): string {
   const fields = Object.entries(query).map(([name, value]) => `${escaped(name)}=${escaped(value)}`);

@@ -118,7 +118,7 @@ test("no answer in time: a put is unknown and not sent again; the deadline is ke
   const startMs = performance.now();
   const outcome = await put("absent", 300);
   const tookMs = performance.now() - startMs;
-  ok(outcome.kind === "unknown" && /300 ms/.test(outcome.cause.message), JSON.stringify(outcome));
+  ok(outcome.kind === "unknown" && /no answer in (29|30)\d ms/.test(outcome.cause.message), JSON.stringify(outcome));
   ok(tookMs >= 295 && tookMs < 900, `took ${tookMs} ms`);
   equal(server.seen.length, 1);
 });

@@ -1,8 +1,6 @@
-import { hash } from "node:crypto";
 import { assert } from "../base/assert.ts";
-import { DbError, messageOf } from "../base/errors.ts";
+import { DbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
-import type { Runtime } from "../runtime/runtime.ts";
 import {
   type GetOptions,
   LIST_LIMIT_MAX,
@@ -15,65 +13,30 @@ import {
   type StoredObject,
 } from "./objects.ts";
 import { rangeOf } from "./range.ts";
-import { LATE, RetryBudget, within } from "./retry.ts";
-import { errorOf, type S3Error } from "./s3-errors.ts";
-import { type HttpAnswer, HttpClient, HttpFailure, type HttpSettings } from "./s3-http.ts";
+import { RetryBudget } from "./retry.ts";
+import { type HttpAnswer, HttpFailure } from "./s3-http.ts";
 import { listQuery, parseList } from "./s3-list.ts";
-import { pathOf, queryOf, rangeHeader, totalOf, writeHeaders } from "./s3-request.ts";
-import { type CredentialSource, Signer } from "./s3-signing.ts";
+import { pathOf, rangeHeader, type S3Call, totalOf, writeHeaders } from "./s3-request.ts";
+import { type Judged, type S3Runtime, S3Sender, type SenderSettings } from "./s3-sender.ts";
 import type { S3StoreSettings } from "./store-url.ts";
 
-export type S3Runtime = Pick<Runtime, "clock" | "timers" | "random" | "offload">;
-
-export interface S3Options {
+export interface S3Options extends Omit<SenderSettings, "origin" | "host" | "profile" | "region"> {
   /** Where the URL names no region. */
   region: string;
-  ca: Buffer | null;
-  proxy: string | null;
-  credentials: CredentialSource | null;
-  connectionsMax?: number;
   objectBytesMax?: number;
-  /** Told of each request that was sent, with its status (0: no answer), for metrics and cost. */
-  onRequest?: (request: S3RequestReport) => void;
 }
 
-export interface S3RequestReport {
-  operation: "get" | "put" | "list" | "delete";
-  status: number;
-  elapsedMs: number;
-}
-
-const EMPTY_SHA256 = hash("sha256", "");
-/** Larger bodies are hashed off the event loop: a mebibyte takes about a millisecond. */
-const HASH_INLINE_BYTES_MAX = 1 << 20;
 const LIST_BYTES_MAX = 8 << 20;
 const ERROR_BYTES_MAX = 64 << 10;
-/** Requests under way or waiting for a connection: at the bound the next one is turned away. */
-const REQUESTS_MAX = 1024;
 const TRIES_MAX = 12;
 /** A read that has not begun to be answered is tried again after a third of its time, but not sooner than this. */
 const FIRST_BYTE_MS_MIN = 1000;
-
-interface Call {
-  operation: S3RequestReport["operation"];
-  method: "GET" | "PUT" | "DELETE";
-  key: string;
-  query: Record<string, string>;
-  headers: Record<string, string>;
-  body: Uint8Array | null;
-  answerBytesMax: number;
-}
-
-interface Judged {
-  answer: HttpAnswer;
-  error: S3Error;
-}
 
 /**
  * A bucket of Amazon S3, or of a server that speaks its protocol.
  *
  * 1. A PUT is sent once. It is sent again only when the server has said that it wrote nothing because of a race (409
- *    ConditionalRequestConflict) or because of how it was signed (clock, expired token), or when no byte of it left.
+ *    ConditionalRequestConflict) or because of how it was signed (clock, expired token).
  * 2. A PUT is `unknown` when it was sent and there is no answer, or one of 5xx that does not exclude a write.
  * 3. Reads, lists and deletes are tried again within their time where that may help, at most 12 times.
  * 4. Nothing that the server says is believed beyond its bounds: length of an answer, order and prefix of a list.
@@ -82,40 +45,33 @@ export class S3Store implements ObjectStore {
   readonly name: string;
   readonly local = false;
   readonly #settings: S3StoreSettings;
-  readonly #options: S3Options;
   readonly #runtime: S3Runtime;
-  readonly #origin: string;
   /** "/bucket/" or "/". */
   readonly #base: string;
   /** "" or "prefix/". */
   readonly #root: string;
-  readonly #signer: Signer;
+  readonly #sender: S3Sender;
   readonly #objectBytesMax: number;
-  #client: Promise<HttpClient> | null = null;
-  #requests = 0;
   #closed = false;
-  #skewMs: number | null = null;
 
   constructor(settings: S3StoreSettings, options: S3Options, runtime: S3Runtime) {
     const region = settings.region ?? options.region;
     const url = new URL(settings.endpoint ?? `https://s3.${region}.amazonaws.com`);
     if (!settings.pathStyle) url.hostname = `${settings.bucket}.${url.hostname}`;
     this.#settings = settings;
-    this.#options = options;
     this.#runtime = runtime;
-    this.#origin = url.origin;
     this.#base = settings.pathStyle ? `/${settings.bucket}/` : "/";
     this.#root = settings.prefix === "" ? "" : `${settings.prefix}/`;
     this.#objectBytesMax = options.objectBytesMax ?? 1 << 30;
     const endpoint = settings.endpoint === null ? "" : `?endpoint=${settings.endpoint}`;
     this.name = `s3://${settings.bucket}/${settings.prefix}${endpoint}`;
     const { profile } = settings;
-    this.#signer = new Signer({ host: url.host, region, profile, credentials: options.credentials }, runtime.clock);
+    this.#sender = new S3Sender({ ...options, region, origin: url.origin, host: url.host, profile }, runtime);
   }
 
   /** The server's clock minus ours in ms, to about a second, as of its newest answer; null before the first. */
   clockSkewMs(): number | null {
-    return this.#skewMs;
+    return this.#sender.skewMs;
   }
 
   async get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
@@ -185,11 +141,11 @@ export class S3Store implements ObjectStore {
     if (options.condition.kind === "match") call.headers["if-match"] = options.condition.etag;
     const budget = new RetryBudget(this.#runtime, options);
     const failed = (what: string) => new DbError("storeUnavailable", `${this.name}: put ${key}: ${what}`);
-    let nothingWritten: Error = failed("no time left");
+    let nothingWritten = "no time left";
     for (let tries = 1; tries <= TRIES_MAX && budget.leftMs() > 0; tries++) {
       let judged: Judged;
       try {
-        judged = await this.#send(call, budget, budget.leftMs());
+        judged = await this.#sender.send(call, budget, budget.leftMs());
       } catch (error) {
         if (error instanceof HttpFailure && error.sent) return { kind: "unknown", cause: failed(error.message) };
         // Given up, or the answer too long: it may have been written.
@@ -199,16 +155,15 @@ export class S3Store implements ObjectStore {
       }
       const outcome = this.#putOutcome(judged, options, failed);
       if (outcome) return outcome;
-      nothingWritten = failed(judged.error.text);
+      nothingWritten = judged.error.text;
       if (!(await budget.wait())) break;
     }
-    return { kind: "refused", cause: nothingWritten, retryable: true };
+    return { kind: "refused", cause: failed(nothingWritten), retryable: true };
   }
 
   /** Null: nothing was written, and the same request may be sent again. */
   #putOutcome(judged: Judged, options: PutOptions, failed: (what: string) => DbError): PutOutcome | null {
     const { answer, error } = judged;
-    const cause = failed(error.text);
     switch (error.verdict) {
       case "done": {
         const etag = answer.header("etag");
@@ -220,34 +175,34 @@ export class S3Store implements ObjectStore {
         // If-Match on a missing object.
         return options.condition.kind === "match"
           ? { kind: "preconditionFailed" }
-          : { kind: "refused", cause, retryable: false };
+          : { kind: "refused", cause: failed(error.text), retryable: false };
       case "conflict":
       case "skewed":
       case "expired":
         return null;
       case "throttled":
-        return { kind: "refused", cause, retryable: true };
+        return { kind: "refused", cause: failed(error.text), retryable: true };
       case "outOfRange":
       case "refused":
-        return { kind: "refused", cause, retryable: false };
+        return { kind: "refused", cause: failed(error.text), retryable: false };
       case "broken":
-        return { kind: "unknown", cause };
+        return { kind: "unknown", cause: failed(error.text) };
     }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await (await this.#client)?.close();
+    await this.#sender.close();
   }
 
   /** Sends what may be repeated until it is answered; gives `done`, `missing` or `outOfRange`. */
-  async #retry(what: string, call: Call, options: RequestOptions): Promise<Judged> {
+  async #retry(what: string, call: S3Call, options: RequestOptions): Promise<Judged> {
     assert(!this.#closed, "the store is open");
     const budget = new RetryBudget(this.#runtime, options);
     let last: Error | undefined;
     for (let tries = 1; tries <= TRIES_MAX && budget.leftMs() > 0; tries++) {
       try {
-        const judged = await this.#send(call, budget, Math.max(FIRST_BYTE_MS_MIN, budget.leftMs() / 3));
+        const judged = await this.#sender.send(call, budget, Math.max(FIRST_BYTE_MS_MIN, budget.leftMs() / 3));
         const { verdict, text } = judged.error;
         if (verdict === "done" || verdict === "missing" || verdict === "outOfRange") return judged;
         if (verdict === "refused" || verdict === "preconditionFailed") {
@@ -263,90 +218,20 @@ export class S3Store implements ObjectStore {
     throw budget.failure(`${this.name}: ${what}`, last);
   }
 
-  /** Signs and sends once. Rejects with HttpFailure, or DbError where nothing can mend it. */
-  async #send(call: Call, budget: RetryBudget, firstByteMs: number): Promise<Judged> {
-    if (this.#requests >= REQUESTS_MAX) throw new HttpFailure(false, `${REQUESTS_MAX} requests are under way`);
-    this.#requests++;
-    try {
-      const headers = await this.#sign(call, budget);
-      this.#client ??= HttpClient.create(this.#httpSettings(), this.#runtime);
-      const client = await this.#client;
-      const request = {
-        method: call.method,
-        path: pathOf(this.#base + call.key) + queryOf(call.query),
-        headers,
-        body: call.body,
-        answerBytesMax: call.answerBytesMax,
-      };
-      const sentMs = this.#runtime.clock.monotonicMs();
-      let status = 0;
-      try {
-        const answer = await client.send(request, { ...budget.request(), firstByteMs });
-        status = answer.status;
-        this.#noteClock(answer);
-        const error = await errorOf(answer);
-        if (error.verdict === "expired") this.#signer.forget();
-        if (error.verdict === "skewed" && this.#skewMs !== null) this.#signer.correct(this.#skewMs);
-        return { answer, error };
-      } finally {
-        const elapsedMs = this.#runtime.clock.monotonicMs() - sentMs;
-        this.#options.onRequest?.({ operation: call.operation, status, elapsedMs });
-      }
-    } finally {
-      this.#requests--;
-    }
-  }
-
-  /** Credentials may have to be fetched from elsewhere: bounded like the request, and nothing has been sent yet. */
-  async #sign(call: Call, budget: RetryBudget): Promise<Record<string, string>> {
-    const work = async () =>
-      this.#signer.sign({
-        method: call.method,
-        path: pathOf(this.#base + call.key),
-        query: call.query,
-        headers: call.headers,
-        bodyHash: await this.#hash(call.body),
-      });
-    try {
-      const headers = await within(this.#runtime, budget.request(), work());
-      if (headers !== LATE) return headers;
-    } catch (error) {
-      throw new HttpFailure(false, messageOf(error), error);
-    }
-    throw new HttpFailure(false, budget.canceled ? "given up by the caller" : "no credentials in time");
-  }
-
-  async #hash(body: Uint8Array | null): Promise<string> {
-    if (body === null) return EMPTY_SHA256;
-    if (body.length <= HASH_INLINE_BYTES_MAX) return hash("sha256", body);
-    return (await this.#runtime.offload.sha256(body)).toString("hex");
-  }
-
-  #noteClock(answer: HttpAnswer): void {
-    const theirsMs = Date.parse(answer.header("date"));
-    // The header is cut to whole seconds: half of one is the best guess of the rest.
-    if (Number.isFinite(theirsMs)) this.#skewMs = theirsMs + 500 - this.#runtime.clock.wallMs();
-  }
-
   #call(
-    operation: Call["operation"],
-    method: Call["method"],
+    operation: S3Call["operation"],
+    method: S3Call["method"],
     key: ObjectKey | null,
     parts: { body?: Uint8Array; answerBytesMax?: number } = {},
-  ): Call {
+  ): S3Call {
     return {
       operation,
       method,
-      key: key === null ? "" : this.#root + key,
+      path: key === null ? this.#base : pathOf(this.#base + this.#root + key),
       query: {},
       headers: {},
       body: parts.body ?? null,
       answerBytesMax: parts.answerBytesMax ?? ERROR_BYTES_MAX,
     };
-  }
-
-  #httpSettings(): HttpSettings {
-    const { ca, proxy, connectionsMax = 64 } = this.#options;
-    return { origin: this.#origin, ca, proxy, connectionsMax };
   }
 }
