@@ -59,6 +59,8 @@ export class NodeSession {
   readonly #nonce: string;
   readonly #holds = new Map<BranchId, Hold>();
   #heartbeat: Heartbeat | null = null;
+  /** Of old sessions: nobody's start waits for it; the end of this session does. */
+  #removal: Promise<void> = Promise.resolve();
   /** Making and ending go one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   /** Where to begin listing this node's sessions. */
@@ -136,7 +138,7 @@ export class NodeSession {
         throw new DbError("storeUnavailable", `creating session ${id}: ${outcome.cause.message}`);
       if (outcome.kind === "swapped") {
         this.#lastNumber = last + 1;
-        await this.#removeOld(numbers);
+        this.#removal = this.#removeOld(numbers);
         const term = termAfter(noTerm, { kind: "written", sentAt, termMs });
         return this.#beat({ id, register, runtime, settings, state: outcome.state, term });
       }
@@ -166,6 +168,7 @@ export class NodeSession {
       const heartbeat = this.#heartbeat;
       if (this.#holds.size > 0 || heartbeat === null) return;
       this.#heartbeat = null;
+      await this.#removal;
       await (how === "end" ? heartbeat.end() : heartbeat.abandon());
     });
   }
