@@ -16,8 +16,10 @@ import { keepsVersions } from "./table-block.ts";
 import { TableBuilder } from "./table-builder.ts";
 import { SALT_BYTES } from "./table-format.ts";
 
-/** Work between two pauses: a few milliseconds. */
+/** Between two pauses lies so much work, or so much time: looked at every few entries. */
 const SLICE_BYTES = 192 << 10;
+const SLICE_MS = 3;
+const ENTRIES_PER_LOOK = 32;
 /** What an entry costs beside its bytes, in the same measure. */
 const ENTRY_COST_BYTES = 64;
 const HASH_SLICE_BYTES = 2 << 20;
@@ -35,8 +37,9 @@ export interface MergeOptions {
   readonly compactRevision: number;
   /** Nothing older lies below: tombstones have done their work. */
   readonly bottom: boolean;
-  /** A table is ended when it has this many bytes. */
+  /** A table is ended when it has this many bytes, a block when it has these. */
   readonly tableBytes: number;
+  readonly blockBytes: number;
   readonly putTimeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -77,9 +80,12 @@ export class Merge {
   /** The newest version at or below C of the present key, with the effects it has taken over. */
   #survivor: { space: number; version: Version; effect: number } | null = null;
   #work = 0;
+  #seen = 0;
+  #sliceBeganMs: number;
 
   constructor(options: MergeOptions) {
     this.#options = options;
+    this.#sliceBeganMs = options.runtime.clock.monotonicMs();
   }
 
   /** Tables that are written when this fails are listed nowhere: they are left to the collector. */
@@ -99,7 +105,7 @@ export class Merge {
       if (isPromise(moved)) await moved;
       heap.moved();
       this.#work += ENTRY_COST_BYTES + version.key.length + version.end - version.start;
-      if (this.#work >= SLICE_BYTES) await this.#pause();
+      if (++this.#seen % ENTRIES_PER_LOOK === 0 && this.#sliceIsOver()) await this.#pause();
     }
     const flushed = this.#writeSurvivor();
     if (isPromise(flushed)) await flushed;
@@ -165,11 +171,12 @@ export class Merge {
   }
 
   #newBuilder(): TableBuilder {
-    const { runtime, bytesHint, tableBytes } = this.#options;
+    const { runtime, bytesHint, tableBytes, blockBytes } = this.#options;
     this.#builder = new TableBuilder({
       runtime,
       salt: runtime.random.bytes(SALT_BYTES),
       bytesHint: Math.min(bytesHint, tableBytes + (tableBytes >> 3)),
+      blockBytes,
       previous: this.#last,
     });
     return this.#builder;
@@ -200,10 +207,15 @@ export class Merge {
     return hash.digest("hex");
   }
 
+  #sliceIsOver(): boolean {
+    return this.#work >= SLICE_BYTES || this.#options.runtime.clock.monotonicMs() - this.#sliceBeganMs >= SLICE_MS;
+  }
+
   /** Lets the event loop have its turn. */
   async #pause(): Promise<void> {
-    this.#work = 0;
     await new Promise<void>((resolve) => this.#options.runtime.timers.defer(resolve));
+    this.#work = 0;
+    this.#sliceBeganMs = this.#options.runtime.clock.monotonicMs();
     if (this.#options.signal.aborted) throw new DbError("canceled", "merging was given up: the branch is closing");
   }
 }

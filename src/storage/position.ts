@@ -66,17 +66,31 @@ export function sharedLength(a: string, b: string): number {
 export function writePosition(writer: ByteWriter, position: Position): void {
   writer.u8(position.space);
   writer.text(position.key);
+  writeVersionPlace(writer, position);
+}
+
+/** Main and sub; a single 0 for the position before all versions of a key. */
+export function writeVersionPlace(writer: ByteWriter, position: Position): void {
+  if (isBetweenKeys(position)) {
+    writer.u8(0);
+    return;
+  }
   writer.varint(position.main);
   writer.varint(position.sub);
+}
+
+export function readVersionPlace(reader: ByteReader): { main: number; sub: number } {
+  const main = reader.varint();
+  if (main === 0) return { main: MAIN_NEWEST, sub: SUB_NEWEST };
+  const sub = reader.varint();
+  if (main === MAIN_NEWEST || sub >= SUB_NEWEST) throw new RangeError(`main ${main}, sub ${sub}`);
+  return { main, sub };
 }
 
 export function readPosition(reader: ByteReader): Position {
   const space = reader.u8();
   const key = readText(reader);
-  const main = reader.varint();
-  const sub = reader.varint();
-  if (sub > SUB_NEWEST) throw new RangeError(`sub revision ${sub} is over ${SUB_NEWEST}`);
-  return { space, key, main, sub };
+  return { space, key, ...readVersionPlace(reader) };
 }
 
 /** Length, then characters: a latin1 string. */

@@ -22,9 +22,6 @@ import {
 } from "./table-format.ts";
 import { addSums, type BlockHandle, noSums, type Sums, writeHandle } from "./table-index.ts";
 
-/** A block is closed when it has this many bytes; measured: smaller ones pack worse, larger ones make a point read slower. */
-const BLOCK_BYTES = 16 << 10;
-const INDEX_BLOCK_BYTES = 16 << 10;
 /** From this size on packing a block would hold up the event loop. */
 const OFFLOAD_BYTES_MIN = 128 << 10;
 /** Keys put into the bloom filter between two pauses: about 3 ms. */
@@ -43,6 +40,8 @@ export interface TableBuilderOptions {
   readonly salt: Buffer;
   /** Memory to begin with: about what will be added. It is not touched before it is needed. */
   readonly bytesHint: number;
+  /** A block, of data or index, is closed when it has this many bytes. */
+  readonly blockBytes: number;
   /** The last entry of the table before this one in its run; null for the first table. */
   readonly previous: Position | null;
 }
@@ -67,7 +66,8 @@ export class TableBuilder {
   readonly #salt: Buffer;
   readonly #previous: Position | null;
   readonly #out: ByteWriter;
-  readonly #block = new ByteWriter(2 * BLOCK_BYTES);
+  readonly #blockBytes: number;
+  readonly #block: ByteWriter;
   #open: OpenBlock | null = null;
   #first: Position | null = null;
   #last: { space: number; version: Version } | null = null;
@@ -86,6 +86,8 @@ export class TableBuilder {
     this.#runtime = options.runtime;
     this.#salt = options.salt;
     this.#previous = options.previous;
+    this.#blockBytes = options.blockBytes;
+    this.#block = new ByteWriter(2 * options.blockBytes);
     this.#out = new ByteWriter(options.bytesHint + (64 << 10));
     this.#out.raw(tableHeader());
   }
@@ -107,7 +109,7 @@ export class TableBuilder {
   /** Adds the next entry, with this effect in place of its own. A promise: wait for it before the next one. */
   add(space: number, version: Version, effect: Effect): MaybePromise<void> {
     const open = this.#open;
-    if (open !== null && (this.#block.at >= BLOCK_BYTES || open.space !== space)) {
+    if (open !== null && (this.#block.at >= this.#blockBytes || open.space !== space)) {
       const closing = this.#closeBlock(open);
       if (isPromise(closing)) return closing.then(() => this.#append(space, version, effect));
     }
@@ -230,7 +232,7 @@ export class TableBuilder {
       const { start, space, count, mainMin, mainMax, effectSum, effectMain } = open;
       const sums = { entries: count, mainMin, mainMax, effectSum, effectMain };
       const lastHandle = this.#partition.at(-1);
-      if (this.#partitionBytes >= INDEX_BLOCK_BYTES || (lastHandle && lastHandle.start.space !== space)) {
+      if (this.#partitionBytes >= this.#blockBytes || (lastHandle && lastHandle.start.space !== space)) {
         this.#closePartition();
       }
       this.#partition.push({ start, offset, storedBytes, rawBytes, count, sums });
@@ -251,7 +253,7 @@ export class TableBuilder {
 
   async #writePartitions(): Promise<BlockHandle[]> {
     const tops: BlockHandle[] = [];
-    const writer = new ByteWriter(2 * INDEX_BLOCK_BYTES);
+    const writer = new ByteWriter(2 * this.#blockBytes);
     for (const { handles, sums } of this.#partitions) {
       writer.at = 0;
       writeHandles(writer, handles);

@@ -1,6 +1,6 @@
 import { ByteReader } from "../base/varint.ts";
 import { type ByteWriter, unzigzag } from "./byte-writer.ts";
-import { comparePositions, type Position, SUB_NEWEST, sharedLength } from "./position.ts";
+import { comparePositions, type Position, readVersionPlace, sharedLength, writeVersionPlace } from "./position.ts";
 
 /**
  * An index block: where blocks are and what they hold in sum. A partition points to data blocks, the top index of a table to
@@ -74,8 +74,7 @@ export function writeHandle(writer: ByteWriter, handle: BlockHandle, previous: s
   writer.varint(shared);
   writer.varint(start.key.length - shared);
   writer.latin1(start.key, shared);
-  writer.varint(start.main);
-  writer.varint(start.sub);
+  writeVersionPlace(writer, start);
   writer.varint(handle.offset);
   writer.varint(handle.storedBytes);
   writer.varint(handle.rawBytes);
@@ -83,7 +82,7 @@ export function writeHandle(writer: ByteWriter, handle: BlockHandle, previous: s
   writeSums(writer, handle.sums);
 }
 
-const HANDLE_BYTES_MIN = 14;
+const HANDLE_BYTES_MIN = 13;
 const HANDLE_MEMORY_BYTES = 260;
 
 export class IndexBlock {
@@ -154,9 +153,7 @@ function readHandle(reader: ByteReader, previous: string): BlockHandle {
   if (shared > previous.length) throw new RangeError("a key shares more than there is");
   const from = reader.skip(unshared);
   const suffix = Buffer.from(reader.bytes.buffer, reader.bytes.byteOffset + from, unshared).latin1Slice();
-  const main = reader.varint();
-  const sub = reader.varint();
-  if (sub > SUB_NEWEST) throw new RangeError(`sub revision ${sub}`);
+  const { main, sub } = readVersionPlace(reader);
   // Comparing flattens the string that this puts together.
   const start = { space, key: previous.slice(0, shared) + suffix, main, sub };
   const offset = reader.varint();

@@ -17,6 +17,7 @@ export interface WriteContext {
   readonly epoch: Epoch;
   readonly compactRevision: number;
   readonly tableBytes: number;
+  readonly blockBytes: number;
   readonly putTimeoutMs: number;
   readonly signal: AbortSignal;
 }

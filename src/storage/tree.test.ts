@@ -35,15 +35,26 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("reopen" as const) }) },
 );
 
+/** Blocks of one entry or of many, one index block or many, one table or many, a cache that holds little or all. */
+const shape = fc.record({
+  cacheBytes: fc.constantFrom(6000, 1 << 20),
+  settings: fc.record({
+    tableBytes: fc.constantFrom(150, 700, 64 << 20),
+    blockBytes: fc.constantFrom(1, 60, 16 << 10),
+    runsMax: fc.constantFrom(1, 2, 4),
+    mergeInputsMax: fc.constantFrom(2, 3, 10),
+  }),
+});
+
 test("random histories read as in the naive tree, through flush, merge, compaction and reopening", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { minLength: 5, maxLength: 40 }),
       fc.array(range, { minLength: 1, maxLength: 3 }),
-      fc.constantFrom(2000, 200_000),
+      shape,
       fc.nat(3),
-      async (steps, ranges, cacheBytes, limit) => {
-        const bench = new StorageBench({ cacheBytes, tableBytes: 700, runsMax: 2 });
+      async (steps, ranges, options, limit) => {
+        const bench = new StorageBench(options);
         const naive = new NaiveTree();
         let compacted = -1;
         for (const one of steps) {
@@ -61,7 +72,7 @@ test("random histories read as in the naive tree, through flush, merge, compacti
         await bench.close();
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 80 },
   );
 });
 

@@ -32,6 +32,8 @@ import { flushMemtables, mergeRuns, type WriteContext } from "./tree-write.ts";
 export interface TreeSettings {
   /** A table is ended when it has this many bytes. */
   readonly tableBytes: number;
+  /** A block is closed when it has this many bytes, before packing: smaller ones pack worse, larger ones make a point read dearer. */
+  readonly blockBytes: number;
   /** Beyond so many runs, runs are merged. */
   readonly runsMax: number;
   /** At so many runs `persist` waits for a merge: writing may not outrun it. */
@@ -46,6 +48,7 @@ export interface TreeSettings {
 
 export const defaultTreeSettings: TreeSettings = {
   tableBytes: 64 << 20,
+  blockBytes: 16 << 10,
   runsMax: 8,
   runsHardMax: 32,
   mergeInputsMax: 10,
@@ -274,9 +277,19 @@ export class BranchTree implements Tree {
 
   #writeContext(writer: CheckpointWriter, compactRevision: number): WriteContext {
     const { store, runtime, branch, settings } = this.#options;
-    const { tableBytes, putTimeoutMs } = settings;
+    const { tableBytes, blockBytes, putTimeoutMs } = settings;
     const { signal } = this.#closing;
-    return { store, runtime, branch, epoch: writer.epoch, compactRevision, tableBytes, putTimeoutMs, signal };
+    return {
+      store,
+      runtime,
+      branch,
+      epoch: writer.epoch,
+      compactRevision,
+      tableBytes,
+      blockBytes,
+      putTimeoutMs,
+      signal,
+    };
   }
 
   async #flush(context: WriteContext, memtables: readonly Memtable[]): Promise<void> {

@@ -7,7 +7,7 @@ import type { Checkpoint, CheckpointPosition } from "../../src/storage/checkpoin
 import { defaultRetention } from "../../src/storage/checkpoint-retention.ts";
 import { CheckpointWriter, newestCheckpoint } from "../../src/storage/checkpoint-store.ts";
 import { type CheckpointPoint, type Effect, KEYS, type Space } from "../../src/storage/storage.ts";
-import { type BranchTree, defaultTreeSettings, openTree } from "../../src/storage/tree.ts";
+import { type BranchTree, defaultTreeSettings, openTree, type TreeSettings } from "../../src/storage/tree.ts";
 
 export const BRANCH = branchId("0123456789abcdef0123456789abcdef");
 
@@ -27,7 +27,7 @@ export class StorageBench {
   readonly runtime: Runtime = createNodeRuntime();
   readonly store = new MemoryStore(this.runtime, this.bucket);
   readonly cache: BlockCache;
-  readonly #settings: { tableBytes: number; runsMax: number };
+  readonly #settings: Partial<TreeSettings>;
   tree: BranchTree;
   revision = 1;
   record = 0;
@@ -37,9 +37,9 @@ export class StorageBench {
   #cut: { revision: number; record: number } = { revision: 1, record: 0 };
   #wallMs = 1_000_000;
 
-  constructor(settings: { cacheBytes: number; tableBytes: number; runsMax: number }) {
-    this.#settings = settings;
-    this.cache = new BlockCache({ bytesMax: settings.cacheBytes });
+  constructor(options: { cacheBytes: number; settings: Partial<TreeSettings> }) {
+    this.#settings = options.settings;
+    this.cache = new BlockCache({ bytesMax: options.cacheBytes });
     this.tree = this.#open(null);
   }
 
