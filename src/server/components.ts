@@ -1,13 +1,7 @@
-import { defaultCheckpointerSettings } from "../engine/host/checkpointer.ts";
+import { defaultHostSettings } from "../engine/host/default-settings.ts";
 import type { HostOptions } from "../engine/host/host.ts";
-import { defaultEngineSettings } from "../engine/settings.ts";
-import { defaultWatchSettings } from "../engine/watch/hub.ts";
-import { defaultLeadershipSettings, defaultSessionSettings } from "../leadership/settings.ts";
-import { defaultLogSettings } from "../log/log.ts";
 import type { MeteredStore } from "../objects/metered.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { defaultRetention } from "../storage/checkpoint-retention.ts";
-import { defaultTreeSettings } from "../storage/tree.ts";
 import type { TransportSettings } from "../transport/transport.ts";
 import type { Log } from "./logger.ts";
 import type { RunSettings } from "./settings.ts";
@@ -20,49 +14,46 @@ export function hostSettings(
   settings: RunSettings,
   { runtime, store, notices }: { runtime: Runtime; store: MeteredStore; notices: Log },
 ): HostOptions {
-  const fragmentBytes = settings["max-request-bytes"] + GRPC_OVERHEAD_BYTES;
+  const defaults = defaultHostSettings(store);
+  const { branch } = defaults;
   return {
+    ...defaults,
     runtime,
     store,
     notices,
     dataDirectory: settings["data-dir"],
     name: settings.name ?? null,
-    window: defaultLogSettings.window,
     cacheBytes: settings["cache-memory-bytes"],
-    session: defaultSessionSettings,
     branch: {
-      requestTimeoutMs: defaultLogSettings.requestTimeoutMs,
+      ...branch,
       leadership: {
-        ...defaultLeadershipSettings,
+        ...branch.leadership,
         durability: settings.durability ?? null,
-        durabilityDefault: store.local ? "local" : "object",
         forceTakeover: settings["force-takeover"],
         readProof: settings["read-proof"],
         addresses: settings["advertise-client-urls"] ?? [],
       },
       log: {
-        ...defaultLogSettings,
+        ...branch.log,
         putIntervalMinMs: settings["put-interval-min"],
         uploadAgeMs: settings["upload-age"],
         uploadBytes: settings["upload-bytes"],
         uploadBytesMax: settings["upload-bytes-max"],
       },
-      tree: defaultTreeSettings,
-      retention: defaultRetention,
       checkpointer: {
-        ...defaultCheckpointerSettings,
+        ...branch.checkpointer,
         memtableBytes: settings["memtable-bytes"],
         intervalMs: settings["checkpoint-interval"],
       },
       engine: {
-        ...defaultEngineSettings,
+        ...branch.engine,
         txnOpsMax: settings["max-txn-ops"],
         requestTimeoutMs: settings["request-timeout"],
       },
       watch: {
-        ...defaultWatchSettings,
+        ...branch.watch,
         progressIntervalMs: settings["watch-progress-notify-interval"],
-        fragmentBytes,
+        fragmentBytes: settings["max-request-bytes"] + GRPC_OVERHEAD_BYTES,
       },
     },
   };

@@ -17,7 +17,8 @@ const table: Record<string, readonly string[]> = {
   api: ["base", "engine/engine.ts", "transport/transport.ts", "gen"],
   server: ["base", "runtime", "objects", "log", "storage", "leadership", "engine", "transport", "api", "gen"],
   cli: ["base", "runtime", "objects", "log", "storage", "leadership", "engine", "gen", "server", "index.ts"],
-  "index.ts": ["base", "runtime", "objects", "log", "storage", "leadership", "engine"],
+  library: ["base", "runtime/runtime.ts", "objects", "log", "storage", "leadership", "engine"],
+  "index.ts": ["base", "runtime", "objects", "log", "storage", "leadership", "engine", "library"],
 };
 
 /** Parts of the engine that know nothing of each other. */

@@ -1,0 +1,31 @@
+import { defaultLeadershipSettings, defaultSessionSettings } from "../../leadership/settings.ts";
+import { defaultLogSettings } from "../../log/log.ts";
+import type { ObjectStore } from "../../objects/objects.ts";
+import { defaultRetention } from "../../storage/checkpoint-retention.ts";
+import { defaultTreeSettings } from "../../storage/tree.ts";
+import { defaultEngineSettings } from "../settings.ts";
+import { defaultWatchSettings } from "../watch/hub.ts";
+import { defaultCheckpointerSettings } from "./checkpointer.ts";
+import type { HostOptions } from "./host.ts";
+
+/** Of the memory that blocks of tables may take, all branches together. */
+const CACHE_BYTES = 128 << 20;
+
+/** What a host is given where nobody says otherwise. */
+export const defaultHostSettings = (
+  store: ObjectStore,
+): Pick<HostOptions, "window" | "cacheBytes" | "session" | "branch"> => ({
+  window: defaultLogSettings.window,
+  cacheBytes: CACHE_BYTES,
+  session: defaultSessionSettings,
+  branch: {
+    requestTimeoutMs: defaultLogSettings.requestTimeoutMs,
+    leadership: { ...defaultLeadershipSettings, durabilityDefault: store.local ? "local" : "object" },
+    log: defaultLogSettings,
+    tree: defaultTreeSettings,
+    retention: defaultRetention,
+    checkpointer: defaultCheckpointerSettings,
+    engine: defaultEngineSettings,
+    watch: defaultWatchSettings,
+  },
+});

@@ -1,0 +1,57 @@
+import { keyOfBytes, keyOfText } from "../base/latin1.ts";
+import type { Row } from "../engine/engine.ts";
+import { KeyValueReader } from "../engine/mvcc/key-value.ts";
+
+/** A key or a value: text is taken as UTF-8. */
+export type Bytes = string | Uint8Array;
+
+/** A pair as of a revision. */
+export interface KeyValue {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  /** Revision of the creation since which the key has been there. */
+  readonly createRevision: number;
+  /** Revision of the last change. */
+  readonly modRevision: number;
+  /** 1 at the creation, one more with each change. */
+  readonly version: number;
+  /** 0n: none. */
+  readonly lease: bigint;
+}
+
+export const keyOf = (bytes: Bytes): string => (typeof bytes === "string" ? keyOfText(bytes) : keyOfBytes(bytes));
+export const valueBytes = (bytes: Bytes): Uint8Array => (typeof bytes === "string" ? Buffer.from(bytes) : bytes);
+
+const reader = new KeyValueReader();
+
+/** The bytes are copied: they stay valid whatever the database does. */
+export function pairOf(row: Row): KeyValue {
+  const pair = reader.read(row);
+  const { createRevision, modRevision, version } = pair;
+  return {
+    key: Buffer.from(row.bytes.subarray(pair.keyStart, pair.keyEnd)),
+    value: Buffer.from(row.bytes.subarray(pair.valueStart, pair.valueEnd)),
+    createRevision,
+    modRevision,
+    version,
+    lease: pair.lease,
+  };
+}
+
+/** Which keys: one, those that begin with `prefix`, those from a key on, or those in [from, to). */
+export type Keys = Bytes | { prefix: Bytes } | { from: Bytes } | { from: Bytes; to: Bytes };
+
+export function rangeOf(keys: Keys): { key: string; rangeEnd: string } {
+  if (typeof keys === "string" || keys instanceof Uint8Array) return { key: keyOf(keys), rangeEnd: "" };
+  if ("prefix" in keys) return prefixRange(keyOf(keys.prefix));
+  const key = keyOf(keys.from) || "\0";
+  return { key, rangeEnd: "to" in keys ? keyOf(keys.to) : "\0" };
+}
+
+function prefixRange(prefix: string): { key: string; rangeEnd: string } {
+  for (let last = prefix.length - 1; last >= 0; last--) {
+    const byte = prefix.charCodeAt(last);
+    if (byte < 0xff) return { key: prefix, rangeEnd: prefix.slice(0, last) + String.fromCharCode(byte + 1) };
+  }
+  return { key: prefix || "\0", rangeEnd: "\0" };
+}

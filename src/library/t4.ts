@@ -1,0 +1,110 @@
+import { leaseId } from "../base/ids.ts";
+import type { Database, DatabaseStatus } from "../engine/engine.ts";
+import type { Host } from "../engine/host/host.ts";
+import type { ServedBranch } from "../engine/host/served-branch.ts";
+import type { Timers } from "../runtime/runtime.ts";
+import type { Bytes, Keys } from "./pairs.ts";
+import {
+  type DeleteResult,
+  deleteRequest,
+  type GetOptions,
+  type GetResult,
+  type PutOptions,
+  type PutResult,
+  putRequest,
+  rangeRequest,
+  resultOf,
+  type Transaction,
+  type TransactionResult,
+  txnRequest,
+} from "./transaction.ts";
+import { type WatchEvent, type WatchOptions, watchKeys } from "./watching.ts";
+
+/** How long `close` may upload what is pending. */
+const CLOSE_MS = 30_000;
+
+/**
+ * A database in this process: etcd's semantics, without a server. Every method rejects with a DbError whose `kind` says what to do; an
+ * outcome that is not known (`timeout`, `leadershipLost`) may or may not have been carried out.
+ */
+export class T4 {
+  readonly #host: Host;
+  readonly #branch: ServedBranch;
+  readonly #timers: Timers;
+
+  /** Made by `open`. */
+  constructor(host: Host, branch: ServedBranch, timers: Timers) {
+    this.#host = host;
+    this.#branch = branch;
+    this.#timers = timers;
+  }
+
+  /** The engine's own contract: latin1 keys, encoded rows. For servers and tools. */
+  get database(): Database {
+    return this.#branch.database;
+  }
+
+  async put(key: Bytes, value: Bytes, options?: PutOptions): Promise<PutResult> {
+    return resultOf(await this.database.put(putRequest(key, value, options))) as PutResult;
+  }
+
+  async get(keys: Keys, options?: GetOptions): Promise<GetResult> {
+    return resultOf(await this.database.range(rangeRequest(keys, options))) as GetResult;
+  }
+
+  async delete(keys: Keys, options?: { prevKv?: boolean }): Promise<DeleteResult> {
+    return resultOf(await this.database.deleteRange(deleteRequest(keys, options))) as DeleteResult;
+  }
+
+  /** All or nothing, in one revision. */
+  async txn(transaction: Transaction): Promise<TransactionResult> {
+    return resultOf(await this.database.txn(txnRequest(transaction))) as TransactionResult;
+  }
+
+  watch(keys: Keys, options: WatchOptions = {}): AsyncGenerator<{ revision: number; events: WatchEvent[] }> {
+    return watchKeys(this.database, keys, options);
+  }
+
+  /** Drops the history before `revision`: what was true at it, and what came after, stays readable. */
+  async compact(revision: number): Promise<void> {
+    await this.database.compact({ revision, physical: false });
+  }
+
+  /** `ttlSeconds`: as granted; short ones are raised to the least there is (2). */
+  async grantLease(ttlSeconds: number): Promise<{ id: bigint; ttlSeconds: number }> {
+    const { id, ttlSeconds: granted } = await this.database.leaseGrant({
+      id: leaseId(0n),
+      ttlSeconds: BigInt(Math.trunc(ttlSeconds)),
+    });
+    return { id, ttlSeconds: granted };
+  }
+
+  /** Deletes the keys that are attached to it. */
+  async revokeLease(id: bigint): Promise<void> {
+    await this.database.leaseRevoke(leaseId(id));
+  }
+
+  /** Gives it its full time again. 0: it has expired. */
+  async keepLeaseAlive(id: bigint): Promise<number> {
+    return (await this.database.leaseKeepAlive(leaseId(id))).ttlSeconds;
+  }
+
+  status(): DatabaseStatus {
+    return this.database.status();
+  }
+
+  /** Uploads what is pending and gives the branch up, so that the next one to open it waits for nothing. */
+  async close(): Promise<void> {
+    const ended = new AbortController();
+    const limit = this.#timers.set(CLOSE_MS, () => ended.abort());
+    try {
+      await this.#host.close(ended.signal);
+    } finally {
+      limit.cancel();
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
