@@ -1,5 +1,6 @@
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { type Endpoint, Inbox, type RawStream, RpcFailure } from "./endpoint.ts";
+import type { ServerProcess } from "./etcd-process.ts";
 
 const asIs = (bytes: Uint8Array): Buffer => Buffer.from(bytes);
 const UNARY_DEADLINE_MS = 20_000;
@@ -52,4 +53,17 @@ function metadataOf(values: Record<string, string> = {}): Metadata {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(values)) metadata.set(name, value);
   return metadata;
+}
+
+/** An endpoint to a server that ends with it. */
+export function overSocket(server: ServerProcess): Endpoint {
+  const endpoint = new SocketEndpoint(server.address);
+  return {
+    unary: (path, message, metadata) => endpoint.unary(path, message, metadata),
+    stream: (path, metadata) => endpoint.stream(path, metadata),
+    async close() {
+      await endpoint.close();
+      await server.stop();
+    },
+  };
 }

@@ -77,7 +77,7 @@ export class CatchUp {
     while (revision <= told && events.length < MESSAGE_EVENTS && bytes < MESSAGE_BYTES) {
       for (const event of this.#recent.at(revision)) {
         if (!watcher.holds(event.key) || !watcher.wants(event)) continue;
-        events.push(event);
+        events.push(revision - 1 < this.#source.compactRevision ? event.withoutPrevious() : event);
         bytes += event.bytes;
       }
       revision++;

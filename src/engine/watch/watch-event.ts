@@ -35,6 +35,12 @@ export class WatchEvent {
     return this.#plain;
   }
 
+  /** The same change for whoever may not be told the pair before it: that is compacted (W10). */
+  withoutPrevious(): WatchEvent {
+    if (this.#prev === null) return this;
+    return new WatchEvent({ key: this.key, revision: this.revision, deleted: this.deleted, kv: this.#kv, prev: null });
+  }
+
   /** What it costs to keep, in bytes, roughly. */
   get bytes(): number {
     return this.#kv.end - this.#kv.start + 128;

@@ -199,10 +199,23 @@ export const watchStories: Story[] = [
       const history = client.watch();
       await history.created("a", { end: "z", prevKv: true, startRevision: 1n });
       await history.events(8);
-      await client.compact(4);
+    },
+  },
+  {
+    name: "W10 prev_kv is absent where what it would tell is compacted",
+    async body(client) {
+      const live = client.watch();
+      await live.created("a", { prevKv: true });
+      await client.put("a", "1");
+      await client.put("a", "2");
+      await client.del("a");
+      await client.put("a", "3");
+      await client.put("a", "4");
+      await live.events(5);
+      await client.compact(4, true);
       const later = client.watch();
-      await later.created("a", { end: "z", prevKv: true, startRevision: 4n });
-      await later.events(6);
+      await later.created("a", { prevKv: true, startRevision: 4n });
+      await later.events(3);
     },
   },
   {
