@@ -6,8 +6,6 @@ import { FRAME_BYTES_MAX, SOCKET_BACKLOG_BYTES_MAX } from "./limits.ts";
 import { SLAB_BYTES, type Slab } from "./slab-pool.ts";
 
 const EMPTY = Buffer.alloc(0);
-/** Below this, what is written to a socket that is behind is copied out of its slab, so that a slow reader pins few. */
-const COPY_BYTES_MAX = SLAB_BYTES / 2;
 
 /**
  * All frames that a connection sends in one turn, gathered in one buffer and written at once. Invariants:
@@ -65,7 +63,8 @@ export class H2Output {
     this.length = 0;
     const behind = bytes.pendingBytes > 0;
     if (!behind) this.progressMs = this.context.clock.monotonicMs();
-    if (behind && length <= COPY_BYTES_MAX) {
+    if (behind && length <= slab.buffer.length / 2) {
+      // A slow reader pins no more than twice what it was sent.
       bytes.write(Buffer.from(slab.buffer.subarray(0, length)), this.afterWrite);
     } else {
       this.slab = null;
@@ -121,10 +120,24 @@ export class H2Output {
   private exchange(count: number): void {
     assert(count <= SLAB_BYTES, "what is reserved fits a slab");
     assert(!this.closed, "a closed connection writes nothing");
-    this.flush();
-    if (this.slab === null) {
-      this.slab = this.context.slabs.take();
-      this.buffer = this.slab.buffer;
+    const { slab, length } = this;
+    const { slabs } = this.context;
+    if (slab !== null && slab.buffer.length < SLAB_BYTES && length + count <= SLAB_BYTES) {
+      // The turn's output outgrows a small slab: it moves, so that it still leaves in one write.
+      const large = slabs.take(SLAB_BYTES);
+      slab.buffer.copy(large.buffer, 0, 0, length);
+      slabs.give(slab);
+      this.hold(large);
+      return;
     }
+    this.flush();
+    if (this.slab !== null && this.slab.buffer.length >= count) return;
+    if (this.slab !== null) slabs.give(this.slab);
+    this.hold(slabs.take(length > 0 ? SLAB_BYTES : count));
+  }
+
+  private hold(slab: Slab): void {
+    this.slab = slab;
+    this.buffer = slab.buffer;
   }
 }

@@ -1,15 +1,20 @@
+/** What a connection starts a turn's output in: a few dozen small responses. */
+const SMALL_SLAB_BYTES = 4096;
 /** Room for the largest frame with the headers and trailers around it, and for a few hundred small responses. */
 export const SLAB_BYTES = 32768;
-const FREE_SLABS_MAX = 64;
+/** A turn may end with output of thousands of connections: what is kept for the next one, 8 MiB and 4 MiB. */
+const FREE_SMALL_MAX = 2048;
+const FREE_LARGE_MAX = 128;
 
 /** A buffer that responses are gathered in. It goes back to its pool when the bytes in it have been handed to the system. */
 export class Slab {
-  readonly buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  readonly buffer: Buffer;
   /** The callback of the write that carries this slab; made once, not for each write. */
   readonly written: () => void;
   onWritten: (() => void) | null = null;
 
-  constructor(pool: SlabPool) {
+  constructor(pool: SlabPool, bytes: number) {
+    this.buffer = Buffer.allocUnsafeSlow(bytes);
     this.written = () => {
       const { onWritten } = this;
       this.onWritten = null;
@@ -21,13 +26,18 @@ export class Slab {
 
 /** Shared by all connections: an idle connection holds none. */
 export class SlabPool {
-  private readonly free: Slab[] = [];
+  private readonly small: Slab[] = [];
+  private readonly large: Slab[] = [];
 
-  take(): Slab {
-    return this.free.pop() ?? new Slab(this);
+  /** With room for `bytes`, at most SLAB_BYTES. */
+  take(bytes: number): Slab {
+    if (bytes <= SMALL_SLAB_BYTES) return this.small.pop() ?? new Slab(this, SMALL_SLAB_BYTES);
+    return this.large.pop() ?? new Slab(this, SLAB_BYTES);
   }
 
   give(slab: Slab): void {
-    if (this.free.length < FREE_SLABS_MAX) this.free.push(slab);
+    if (slab.buffer.length === SLAB_BYTES) {
+      if (this.large.length < FREE_LARGE_MAX) this.large.push(slab);
+    } else if (this.small.length < FREE_SMALL_MAX) this.small.push(slab);
   }
 }

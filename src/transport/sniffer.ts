@@ -11,6 +11,7 @@ export class Sniffer implements Connection {
   private readonly context: TransportContext;
   private readonly bytes: ByteStream;
   private readonly startedMs: number;
+  private late = false;
   private seen: Buffer = Buffer.alloc(0);
 
   /** `decided` is told the protocol and the bytes that belong to it; the stream's handlers are its to set. */
@@ -37,7 +38,8 @@ export class Sniffer implements Connection {
   }
 
   sweep(nowMs: number): void {
-    if (nowMs - this.startedMs < HANDSHAKE_TIMEOUT_MS) return;
+    if (this.late || nowMs - this.startedMs < HANDSHAKE_TIMEOUT_MS) return;
+    this.late = true;
     this.context.countRefused("slow_handshake");
     this.bytes.destroy();
   }

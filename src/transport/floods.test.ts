@@ -1,0 +1,242 @@
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { test } from "node:test";
+import {
+  answerTo,
+  block,
+  frame,
+  goawayOf,
+  grpcFields,
+  H2Peer,
+  message,
+  resetsOf,
+  text,
+  uint32,
+  windowSetting,
+} from "../../test/transport/h2-peer.ts";
+import { MemoryStream } from "../../test/transport/memory-stream.ts";
+import { sampleServer } from "../../test/transport/sample-server.ts";
+import { ErrorCode, Flag, FrameType, PREFACE } from "./frames.ts";
+import { HANDSHAKE_TIMEOUT_MS, HEADERS_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
+import type { TransportSettings } from "./transport.ts";
+
+/** Sends what `next` makes, until the connection is ended for `reason`; fails when that takes more than `most` times. */
+async function flood(
+  reason: string,
+  most: number,
+  next: (i: number, peer: H2Peer) => Buffer[],
+  settings: Partial<TransportSettings> = {},
+): Promise<number> {
+  const { runtime, transport, sample } = sampleServer(settings);
+  const peer = new H2Peer(transport, runtime);
+  await peer.got();
+  for (let i = 0; i < most; i++) {
+    peer.send(...next(i, peer));
+    ok(peer.stream.pendingBytes < 4 << 20, "what waits for the flooder is bounded");
+    if (i % 16 === 0) peer.stream.take();
+    if (!peer.stream.ended) continue;
+    deepEqual([...transport.stats().refused], [[reason, 1]]);
+    equal(transport.stats().streams, 0);
+    equal(sample.bugs.length, 0);
+    await runtime.pass(2 * LINGER_MS + 1000);
+    ok(peer.stream.destroyed, "who does not go is cut off");
+    return i + 1;
+  }
+  throw new Error(`${most} were not enough for ${reason}: ${[...transport.stats().refused.keys()]}`);
+}
+
+const id = (i: number): number => 2 * i + 1;
+const open = (streamId: number, path = "/test.Sample/Chat", flags: number = Flag.endHeaders): Buffer =>
+  frame(FrameType.headers, flags, streamId, block(grpcFields(path)));
+
+test("rapid reset: streams opened only to be reset", async () => {
+  const sent = await flood("rapid_reset", 10_000, (i) => [
+    open(id(i)),
+    frame(FrameType.rstStream, 0, id(i), uint32(ErrorCode.cancel)),
+  ]);
+  ok(sent > 1000, "a client may cancel many calls");
+});
+
+test("rapid reset by mistakes that make the server reset", async () => {
+  await flood("rapid_reset", 10_000, (i) => [open(id(i)), frame(FrameType.windowUpdate, 0, id(i), uint32(0))]);
+});
+
+test("streams beyond the bound are refused, and asking for more and more of them ends", async () => {
+  await flood("rapid_reset", 10_000, (i) => [open(id(i))], { concurrentStreamsMax: 10 });
+});
+
+test("cancelling at a working client's pace goes on for ever", async () => {
+  const { runtime, transport } = sampleServer();
+  const peer = new H2Peer(transport, runtime);
+  for (let i = 0; i < 20_000; i++) {
+    peer.send(open(id(i)), frame(FrameType.rstStream, 0, id(i), uint32(ErrorCode.cancel)));
+    if (i % 50 === 49) await runtime.pass(100);
+  }
+  equal(peer.stream.ended, false);
+});
+
+test("CONTINUATION without end, by number and by bytes", async () => {
+  const begin = frame(FrameType.headers, 0, 1, Buffer.alloc(0));
+  await flood("continuation_flood", 100, (i) => [
+    i === 0 ? begin : frame(FrameType.continuation, 0, 1, Buffer.alloc(0)),
+  ]);
+  await flood("header_block_too_large", 10, (i) => [
+    i === 0 ? begin : frame(FrameType.continuation, 0, 1, Buffer.alloc(16384)),
+  ]);
+});
+
+test("a header list over the bound is refused, and the connection lives", async () => {
+  const { runtime, transport } = sampleServer();
+  const peer = new H2Peer(transport, runtime);
+  // An entry of 4,000 bytes enters the table; each further byte of the block makes the list 4,000 longer.
+  const entry = Buffer.concat([Buffer.from([0x40]), text("a"), text("b".repeat(4000))]);
+  const bomb = Buffer.concat([block(grpcFields("/test.Sample/Echo")), entry, Buffer.alloc(10_000, 0xbe)]);
+  peer.send(frame(FrameType.headers, Flag.endHeaders | Flag.endStream, 1, bomb));
+  deepEqual(answerTo(1, await peer.got()).fields[0], ":status: 431");
+  peer.call(3, "/test.Sample/Echo", "alive");
+  equal(answerTo(3, await peer.got()).body, "alive");
+});
+
+test("SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, frames of no meaning", async () => {
+  await flood("settings_flood", 200, () => [frame(FrameType.settings, 0, 0)]);
+  await flood("settings_flood", 200, () => [frame(FrameType.settings, Flag.ack, 0)]);
+  await flood("too_many_pings", 5, () => [frame(FrameType.ping, 0, 0, Buffer.alloc(8))]);
+  await flood("ping_flood", 2000, () => [frame(FrameType.ping, 0, 0, Buffer.alloc(8))], { keepaliveMinMs: 0 });
+  await flood("ping_flood", 2000, () => [frame(FrameType.ping, Flag.ack, 0, Buffer.alloc(8))]);
+  await flood("priority_flood", 2000, () => [frame(FrameType.priority, 0, 9, Buffer.from([0, 0, 0, 0, 1]))]);
+  await flood("window_update_flood", 20_000, () => [frame(FrameType.windowUpdate, 0, 0, uint32(1))]);
+  await flood("empty_data_flood", 2000, (i) => [i === 0 ? open(1) : frame(FrameType.data, 0, 1)]);
+  await flood("ignored_frames_flood", 10_000, () => [frame(99, 0, 0, Buffer.alloc(3))]);
+  await flood("ignored_frames_flood", 10_000, () => [frame(FrameType.goaway, 0, 0, Buffer.alloc(8))]);
+});
+
+test("a client that reads a lot may send window updates as often as it gets frames", async () => {
+  const { runtime, transport } = sampleServer();
+  const peer = new H2Peer(transport, runtime, [windowSetting(65535)]);
+  for (let i = 0; i < 8000; i++) {
+    peer.call(id(i), "/test.Sample/Echo", "x");
+    for (let n = 0; n < 4; n++) peer.send(frame(FrameType.windowUpdate, 0, 0, uint32(6)));
+    if (i % 100 === 0) await peer.got();
+  }
+  equal(peer.stream.ended, false);
+});
+
+test("pings: three strikes, forgiven whenever something was sent; rarer ones are no strikes", async () => {
+  const { runtime, transport, sample } = sampleServer({ keepaliveMinMs: 1000 });
+  const peer = new H2Peer(transport, runtime);
+  const ping = frame(FrameType.ping, 0, 0, Buffer.from("12345678"));
+  peer.headers(1, grpcFields("/test.Sample/Chat"));
+  for (let i = 0; i < 20; i++) {
+    peer.send(ping);
+    await runtime.pass(1000);
+  }
+  for (let i = 0; i < 20; i++) {
+    peer.send(ping);
+    peer.data(1, message("x"), false);
+  }
+  equal((await peer.got()).filter(({ type }) => type === FrameType.ping).length, 40);
+  for (let i = 0; i < 4; i++) peer.send(ping);
+  deepEqual(goawayOf(await peer.got()), { last: 1, code: ErrorCode.enhanceYourCalm, text: "too_many_pings" });
+  deepEqual(sample.events.at(-1), "cancelled");
+});
+
+test("an idle connection is pinged, and closed when it does not answer", async () => {
+  const { runtime, transport } = sampleServer({ keepaliveIntervalMs: 10_000, keepaliveTimeoutMs: 2_000 });
+  const peer = new H2Peer(transport, runtime);
+  await peer.got();
+  await runtime.pass(11_000);
+  const ping = (await peer.got()).find(({ type }) => type === FrameType.ping)!;
+  peer.send(frame(FrameType.ping, Flag.ack, 0, ping.payload));
+  await runtime.pass(11_000);
+  equal((await peer.got()).filter(({ type }) => type === FrameType.ping).length, 1);
+  equal(peer.stream.destroyed, false);
+  await runtime.pass(3_000);
+  ok(peer.stream.destroyed);
+  equal(transport.stats().refused.get("keepalive_timeout"), 1);
+});
+
+test("a connection that says nothing, or half a preface, or no SETTINGS", async () => {
+  const { runtime, transport } = sampleServer();
+  const streams = [0, 10, PREFACE.length].map((bytes) => {
+    const stream = new MemoryStream();
+    transport.accept(stream);
+    if (bytes > 0) stream.onData(PREFACE.subarray(0, bytes));
+    return stream;
+  });
+  await runtime.pass(HANDSHAKE_TIMEOUT_MS - 1100);
+  ok(streams.every(({ destroyed, ended }) => !destroyed && !ended));
+  await runtime.pass(3000);
+  ok(streams.every(({ destroyed, ended }) => destroyed || ended));
+  equal(transport.stats().refused.get("slow_handshake"), 3);
+});
+
+test("a header block that is never finished, and a frame that is never finished", async () => {
+  const { runtime, transport } = sampleServer();
+  const headers = new H2Peer(transport, runtime);
+  headers.send(frame(FrameType.headers, 0, 1, Buffer.alloc(0)));
+  const half = new H2Peer(transport, runtime);
+  half.send(frame(FrameType.headers, Flag.endHeaders, 1, block(grpcFields("/test.Sample/Chat"))).subarray(0, 30));
+  await runtime.pass(HEADERS_TIMEOUT_MS + 2000);
+  equal(goawayOf(await headers.got())?.text, "slow_headers");
+  equal(half.stream.ended, false);
+  await runtime.pass(STALL_TIMEOUT_MS);
+  equal(goawayOf(await half.got())?.text, "slow_frame");
+});
+
+test("requests that stop half-way and responses that nobody takes are reset; streams may be quiet", async () => {
+  const { runtime, transport, sample } = sampleServer();
+  const peer = new H2Peer(transport, runtime, [windowSetting(100)]);
+  peer.headers(1, grpcFields("/test.Sample/Echo"));
+  peer.data(1, message("unfinished").subarray(0, 9), false);
+  peer.call(3, "/test.Sample/Large", "1000");
+  peer.headers(5, grpcFields("/test.Sample/Chat"));
+  peer.call(7, "/test.Sample/Wait", "working");
+  await peer.got();
+  await runtime.pass(STALL_TIMEOUT_MS + 10_000);
+  deepEqual(resetsOf(await peer.got()), [
+    [1, ErrorCode.cancel],
+    [3, ErrorCode.cancel],
+  ]);
+  equal(transport.stats().refused.get("stalled_stream"), 2);
+  equal(transport.stats().streams, 2);
+  deepEqual(sample.events, []);
+});
+
+test("a client that does not read is cut off", async () => {
+  const { runtime, transport } = sampleServer();
+  const peer = new H2Peer(transport, runtime);
+  await peer.got();
+  peer.stream.stuck = true;
+  peer.call(1, "/test.Sample/Echo", "x");
+  await runtime.pass(STALL_TIMEOUT_MS - 2000);
+  equal(peer.stream.destroyed, false);
+  await runtime.pass(4000);
+  ok(peer.stream.destroyed);
+  equal(transport.stats().refused.get("slow_reader"), 1);
+});
+
+test("connections over the bound are closed at once", () => {
+  const { runtime, transport } = sampleServer({ connectionsMax: 2 });
+  const peers = [1, 2, 3].map(() => new H2Peer(transport, runtime));
+  deepEqual(
+    peers.map(({ stream }) => stream.destroyed),
+    [false, false, true],
+  );
+  equal(transport.stats().refused.get("too_many_connections"), 1);
+  peers[0]!.stream.onClose();
+  equal(new H2Peer(transport, runtime).stream.destroyed, false);
+});
+
+test("unfinished messages of one connection are bounded together", async () => {
+  const { runtime, transport } = sampleServer({ messageBytesMax: 1 << 20 });
+  const peer = new H2Peer(transport, runtime);
+  const part = Buffer.concat([message(Buffer.alloc(1 << 20)).subarray(0, 5), Buffer.alloc(16_000)]);
+  let refused = 0;
+  for (let i = 0; i < 900; i++) {
+    peer.headers(id(i), grpcFields("/test.Sample/Echo"));
+    peer.data(id(i), part, false);
+    if (i % 50 === 0) refused += (await peer.got()).filter(({ fields }) => fields.includes("grpc-status: 8")).length;
+  }
+  refused += (await peer.got()).filter(({ fields }) => fields.includes("grpc-status: 8")).length;
+  ok(refused > 300 && refused < 500, `${refused} refused`);
+  ok(!peer.stream.ended);
+});
