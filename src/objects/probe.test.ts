@@ -12,7 +12,15 @@ import { FileStore } from "./fs.ts";
 import { prefixes, probeKey } from "./keys.ts";
 import { MemoryBucket, MemoryStore } from "./memory.ts";
 import { MeteredStore } from "./metered.ts";
-import type { GetOptions, ListOptions, ListPage, PutOptions, PutOutcome, StoredObject } from "./objects.ts";
+import type {
+  GetOptions,
+  ListOptions,
+  ListPage,
+  PutCondition,
+  PutOptions,
+  PutOutcome,
+  StoredObject,
+} from "./objects.ts";
 import { openStore } from "./open-store.ts";
 import { ensureStoreHolds, probeStore } from "./probe.ts";
 import { parseStoreUrl } from "./store-url.ts";
@@ -74,6 +82,23 @@ const breakages: Record<string, [RegExp, (store: MemoryStore) => Partial<MemoryS
     }),
   ],
   "checks, then writes": [/racing writers were told/, (store) => ({ put: checkThenWrite(store) })],
+  "honours conditions only in a race": [
+    /carried out a create of an object that exists; it ignores If-None-Match/,
+    (store) => {
+      const inFlight = new Map<string, number>();
+      const add = (key: string, change: number) => inFlight.set(key, (inFlight.get(key) ?? 0) + change);
+      return {
+        put: async (key, body, options) => {
+          add(key, 1);
+          await Promise.resolve();
+          const condition: PutCondition = inFlight.get(key)! > 1 ? options.condition : { kind: "none" };
+          const outcome = await store.put(key, body, { ...options, condition });
+          add(key, -1);
+          return outcome;
+        },
+      };
+    },
+  ],
   "checks a stale version": [
     /none of 4 racing writers/,
     (store) => ({
@@ -153,8 +178,9 @@ for (const [name, [message, breakage]] of Object.entries(breakages)) {
   });
 }
 
-test("an S3 server that ignores the headers of conditional writes is refused", async () => {
+test("an S3 server that ignores the headers of conditional writes is refused", async (t) => {
   const server = await startScriptedS3(heedlessS3());
+  t.after(() => server.close());
   const runtime = createNodeRuntime();
   const credentials = async () => ({ accessKeyId: "a", secretAccessKey: "b" });
   const store = await openStore(parseStoreUrl(`s3://bucket?endpoint=${server.endpoint}`), runtime, { credentials });
@@ -163,7 +189,6 @@ test("an S3 server that ignores the headers of conditional writes is refused", a
     message: /s3:\/\/bucket.*cannot hold a database: 4 of 4 racing writers.*If-None-Match/,
   });
   await store.close();
-  await server.close();
 });
 
 test("an answer that is lost is no refusal: the store is unavailable; throttling is waited out", async () => {
