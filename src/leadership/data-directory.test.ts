@@ -51,7 +51,7 @@ test("a second process is told that the directory is in use, until the first one
   });
 });
 
-test("on a shared file system local is refused; its lock proves nothing, nor one where the kind is not known", async () => {
+test("local is refused on a shared file system; a lock there proves nothing, nor where the kind is unknown", async () => {
   for (const [kind, refused] of [
     ["nfs", true],
     ["9p", true],

@@ -118,7 +118,8 @@ export class NodeSession {
       const id = sessionId(repositoryId, node, last + 1);
       const { termMs } = settings.alone;
       const sentAt = instant(runtime.clock);
-      const body: SessionBody = {
+      // Decoded before it is written: a session that nobody can read could never be outlived.
+      const body = decodeSession({
         node,
         number: last + 1,
         nonce: this.#nonce,
@@ -129,7 +130,7 @@ export class NodeSession {
         challenger: null,
         wallMs: sentAt.wallMs,
         directory,
-      };
+      } satisfies SessionBody);
       const register = this.#register(sessionKey(id));
       // A crash here, or an answer that never comes, leaves a session that this node's next attempt outlives at once
       // (same nonce, same directory), and that others wait out.

@@ -1,4 +1,5 @@
 import { DbError } from "../base/errors.ts";
+import { patterns } from "./fields.ts";
 import { isNodeName } from "./identity.ts";
 import { ADDRESSES_MAX } from "./leader-record.ts";
 import type { Durability } from "./leadership.ts";
@@ -81,6 +82,9 @@ export function checkNode(name: string, addresses: readonly string[]): void {
     `name: 1 to 128 letters, digits and inner dots, underscores, hyphens, not ${JSON.stringify(name)}`,
   );
   check(addresses.length <= ADDRESSES_MAX, `addresses: at most ${ADDRESSES_MAX}`);
+  for (const address of addresses) {
+    check(patterns.line.test(address), `addresses: 1 to 300 characters each, not ${JSON.stringify(address)}`);
+  }
 }
 
 function check(holds: boolean, text: string): void {

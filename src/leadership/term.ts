@@ -53,5 +53,6 @@ export function termAfter(term: Term, event: TermEvent): Term {
   }
 }
 
-export const isProven = (term: Term, now: Instant): boolean =>
-  now.monotonicMs < term.until.monotonicMs && now.wallMs < term.until.wallMs;
+/** Asked for each linearizable read: no allocation. */
+export const isProven = (term: Term, clock: Clock): boolean =>
+  clock.monotonicMs() < term.until.monotonicMs && clock.wallMs() < term.until.wallMs;

@@ -10,7 +10,10 @@ import { createTakeoverLog } from "../../src/log/fence.ts";
 import { FileStore } from "../../src/objects/fs.ts";
 import { createNodeRuntime } from "../../src/runtime/node.ts";
 
-/** A process that leads main of the store in argv[2] with the data directory in argv[3], says so in a line of JSON, and waits to be killed. */
+/**
+ * A process that leads main of the store in argv[2] with the data directory in argv[3], says so in a line of JSON,
+ * and waits to be killed.
+ */
 const [, , root = "", data = ""] = process.argv;
 const runtime = createNodeRuntime();
 const store = new FileStore(runtime, root);

@@ -54,9 +54,10 @@ const tight: SessionSettings = {
 };
 
 /**
- * Processes on three machines compete for one branch of one bucket, through kills, power failures, stalls, cuts, outages, wrong clocks and
- * late writes. Who proves a read must not do so once a later epoch has proven one; in the end somebody leads, and goes on leading.
- * Clocks differ in rate by up to 1 %: twice that over the longest term is what the margin allows.
+ * Processes on three machines compete for one branch of one bucket, through kills, power failures, stalls, cuts,
+ * outages, wrong clocks and late writes. Who proves a read must not do so once a later epoch has proven one; in the
+ * end somebody leads, and goes on leading. Clocks differ in rate by up to 1 %: twice that over the longest term is
+ * what the margin allows.
  */
 const compete =
   (durability: Durability, readProof: "term" | "bucket") =>
@@ -99,7 +100,10 @@ const compete =
     return simulation.trace.digest();
   };
 
-/** Mishaps as long as a term, most of them to who leads: it stalls, the way to the bucket fails, somebody sets its clock back. */
+/**
+ * Mishaps as long as a term, most of them to who leads: it stalls, the way to the bucket fails, somebody sets its
+ * clock back.
+ */
 async function harass(story: Story, machines: readonly SimMachine[], durationMs: number): Promise<void> {
   const { simulation } = story.storage;
   const random = simulation.random.fork("harass");
