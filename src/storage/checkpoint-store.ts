@@ -116,8 +116,9 @@ export class CheckpointWriter {
     this.#busy = true;
     try {
       if (this.#unresolved !== null) await this.#create(this.#unresolved, signal);
-      const before = this.#newest?.point.position.nextSlot ?? 1;
-      assert(this.#newest === null || point.position.nextSlot >= before, "checkpoints cover more and more");
+      const newest = this.#newest;
+      const before = newest?.branch === this.#options.branch ? newest.point.position.nextSlot : 1;
+      assert(point.position.nextSlot >= before, "checkpoints cover more and more");
       for (let clash = 0; clash < CLASHES_MAX; clash++) {
         const made = this.#make(point, runs, clash);
         if (await this.#create(made, signal)) return made.checkpoint;
