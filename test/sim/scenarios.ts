@@ -1,5 +1,7 @@
+import { fencingScenario } from "./scenario-fencing.ts";
 import { journalScenario } from "./scenario-journal.ts";
 import { leadershipBucket, leadershipLocal, leadershipTerm } from "./scenario-leadership.ts";
+import { localLogScenario } from "./scenario-local-log.ts";
 import { registerScenario } from "./scenario-register.ts";
 import type { SimulationOptions } from "./simulation.ts";
 
@@ -16,4 +18,6 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario
   ["leadership-term", leadershipTerm],
   ["leadership-bucket", leadershipBucket],
   ["leadership-local", leadershipLocal],
+  ["fencing", fencingScenario],
+  ["local-log", localLogScenario],
 ]);
