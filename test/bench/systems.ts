@@ -3,15 +3,17 @@ import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { get } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type S3Server, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
 
 export const peersBin = join(process.env["PEERS"] ?? "/opt/peers", "bin");
 const root = new URL("../..", import.meta.url).pathname;
 
-/** A server under measurement. Its CPU is that of all `processes`. */
+/** A server under measurement: its CPU and memory are those of the first process. */
 export interface System {
   readonly name: string;
   readonly endpoint: string;
   readonly processes: ChildProcess[];
+  readonly s3?: S3Server;
 }
 
 export interface SystemSpec {
@@ -52,6 +54,7 @@ export async function stop(system: System, signal: NodeJS.Signals = "SIGTERM"): 
     await ended;
     clearTimeout(killer);
   }
+  await system.s3?.stop();
 }
 
 export const etcd: SystemSpec = {
@@ -90,46 +93,14 @@ export const t4: SystemSpec = {
   },
 };
 
-const S3 = { key: "peersaccess", secret: "peerssecret1" };
-
-async function startS3(directory: string, port: number): Promise<ChildProcess> {
-  mkdirSync(directory, { recursive: true });
-  const child = launch(
-    join(peersBin, "versitygw"),
-    ["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet", "posix", directory],
-    { ROOT_ACCESS_KEY: S3.key, ROOT_SECRET_KEY: S3.secret },
-  );
-  for (let tries = 0; tries < 100; tries++) {
-    const code = await new Promise<number | null>((resolve) => {
-      const args = [
-        "mb",
-        "-endpoint",
-        `http://127.0.0.1:${port}`,
-        "-key",
-        S3.key,
-        "-secret",
-        S3.secret,
-        "-bucket",
-        "bench",
-      ];
-      spawn(join(peersBin, "s3load"), args, { stdio: "ignore" }).once("exit", resolve);
-    });
-    if (code === 0) return child;
-    await sleep(50);
-  }
-  throw new Error("the S3 server does not answer");
-}
-
 /** t4 with its data in an S3 server on loopback; the server's CPU does not count. */
 export const t4OnS3: SystemSpec = {
   name: "t4 + S3",
   async start(directory, port) {
-    const s3 = await startS3(join(directory, "s3"), port + 1);
-    const store = `s3://bench/t4?endpoint=http://127.0.0.1:${port + 1}&region=us-east-1&path-style=true`;
-    const env = { AWS_ACCESS_KEY_ID: S3.key, AWS_SECRET_ACCESS_KEY: S3.secret };
-    const child = launch(t4Command, t4Args(join(directory, "data"), port, [`--store=${store}`]), env);
+    const s3 = await startS3Server();
+    const child = launch(t4Command, t4Args(join(directory, "data"), port, [`--store=${storeUrlOf(s3)}`]), s3.env);
     await answering(`http://127.0.0.1:${port}/health`, child);
-    return { name: "t4 + S3", endpoint: `127.0.0.1:${port}`, processes: [child, s3] };
+    return { name: "t4 + S3", endpoint: `127.0.0.1:${port}`, processes: [child], s3 };
   },
 };
 
@@ -137,23 +108,23 @@ export const t4OnS3: SystemSpec = {
 export const goT4OnS3: SystemSpec = {
   name: "Go t4 + S3",
   async start(directory, port) {
-    const s3 = await startS3(join(directory, "s3"), port + 1);
+    const s3 = await startS3Server();
     const child = launch(join(peersBin, "t4"), [
       "run",
       `--data-dir=${join(directory, "data")}`,
       `--listen=127.0.0.1:${port}`,
       `--metrics-addr=127.0.0.1:${port + 2}`,
       "--log-level=error",
-      "--s3-bucket=bench",
+      `--s3-bucket=${s3.bucket}`,
       "--s3-prefix=go",
-      `--s3-endpoint=http://127.0.0.1:${port + 1}`,
+      `--s3-endpoint=${s3.endpoint}`,
       "--s3-region=us-east-1",
-      `--s3-access-key-id=${S3.key}`,
-      `--s3-secret-access-key=${S3.secret}`,
+      `--s3-access-key-id=${s3.env.AWS_ACCESS_KEY_ID}`,
+      `--s3-secret-access-key=${s3.env.AWS_SECRET_ACCESS_KEY}`,
       "--wal-sync-upload=true",
     ]);
     await answering(`http://127.0.0.1:${port + 2}/healthz`, child);
-    return { name: "Go t4 + S3", endpoint: `127.0.0.1:${port}`, processes: [child, s3] };
+    return { name: "Go t4 + S3", endpoint: `127.0.0.1:${port}`, processes: [child], s3 };
   },
 };
 

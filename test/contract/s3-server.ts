@@ -27,6 +27,8 @@ export interface S3Server {
   endpoint: string;
   bucket: string;
   credentials: CredentialSource;
+  /** The same as variables of AWS's tools. */
+  env: { AWS_ACCESS_KEY_ID: string; AWS_SECRET_ACCESS_KEY: string };
   stop(): Promise<void>;
 }
 
@@ -40,7 +42,12 @@ export async function startS3Server(): Promise<S3Server> {
     stdio: "ignore",
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  const server = { endpoint: `http://127.0.0.1:${port}`, bucket: "bucket", credentials: async () => access };
+  const server = {
+    endpoint: `http://127.0.0.1:${port}`,
+    bucket: "bucket",
+    credentials: async () => access,
+    env: { AWS_ACCESS_KEY_ID: access.accessKeyId, AWS_SECRET_ACCESS_KEY: access.secretAccessKey },
+  };
   const stop = async () => {
     child.kill("SIGKILL");
     await exited;
@@ -60,6 +67,10 @@ export async function startS3Server(): Promise<S3Server> {
   }
 }
 
+/** The URL by which t4 finds it. */
+export const storeUrlOf = ({ endpoint, bucket }: Pick<S3Server, "endpoint" | "bucket">): string =>
+  `s3://${bucket}/t4?endpoint=${endpoint}&region=us-east-1&path-style=true`;
+
 async function makeBucket(server: Omit<S3Server, "stop">, port: number): Promise<void> {
   const host = `127.0.0.1:${port}`;
   const signer = new Signer(
@@ -78,7 +89,8 @@ async function makeBucket(server: Omit<S3Server, "stop">, port: number): Promise
   if (answer.status !== 200) throw new Error(`making a bucket: HTTP ${answer.status} ${await answer.text()}`);
 }
 
-function freePort(): Promise<number> {
+/** A port of loopback that nobody listens on just now. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once("error", reject);

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { freePort, peersBin, ServerProcess } from "../faults/server.ts";
+import { freePort } from "../contract/s3-server.ts";
+import { peersBin, ServerProcess } from "../faults/server.ts";
 import { type Block, blocksOf } from "./blocks.ts";
 
 const run = promisify(execFile);

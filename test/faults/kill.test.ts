@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { noS3Server } from "../contract/s3-server.ts";
 import { killRounds } from "./rounds.ts";
-import { haveS3 } from "./server.ts";
 
 async function rounds(
   durability: "local" | "object",
@@ -32,7 +32,7 @@ test("kill -9 under load, local, disk lost: by force, with at most the upload de
 
 test("kill -9 under load, object on S3, disk lost in between: nothing acknowledged is lost", {
   timeout: 600_000,
-  skip: haveS3 ? false : "no S3 server here: test/peers/build.sh versitygw loadtools",
+  skip: noS3Server,
 }, async (t) => {
   await rounds("object", { s3: true, loseDiskEvery: 4 }, (line) => t.diagnostic(line));
 });

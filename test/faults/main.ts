@@ -4,8 +4,8 @@ import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { noS3Server } from "../contract/s3-server.ts";
 import { killRounds } from "./rounds.ts";
-import { haveS3 } from "./server.ts";
 
 const { values } = parseArgs({
   options: {
@@ -16,8 +16,8 @@ const { values } = parseArgs({
   },
 });
 const durability = values.durability === "object" ? "object" : "local";
-if (durability === "object" && !haveS3) {
-  console.error("no S3 server here: test/peers/build.sh versitygw loadtools");
+if (durability === "object" && noS3Server !== false) {
+  console.error(noS3Server);
   process.exit(1);
 }
 console.log(`seed ${values.seed}`);

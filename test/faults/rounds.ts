@@ -3,9 +3,10 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert } from "../../src/base/assert.ts";
+import { freePort, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
 import { Journal } from "./journal.ts";
 import { Load, readBack } from "./load.ts";
-import { freePort, ServerProcess, startS3 } from "./server.ts";
+import { ServerProcess } from "./server.ts";
 
 export interface RoundsOptions {
   directory: string;
@@ -33,8 +34,8 @@ const LOSS_MS_MAX = 4000;
 /** `kill -9` at random moments under load, again and again; throws when anything that was promised does not hold. */
 export async function killRounds(options: RoundsOptions): Promise<RoundsResult> {
   const data = join(options.directory, "data");
-  const s3 = options.s3 ? await startS3(join(options.directory, "s3")) : null;
-  const store = s3?.store ?? `file://${join(options.directory, "store")}`;
+  const s3 = options.s3 ? await startS3Server() : null;
+  const store = s3 !== null ? storeUrlOf(s3) : `file://${join(options.directory, "store")}`;
   const server = new ServerProcess({
     port: await freePort(),
     args: [`--data-dir=${data}`, `--store=${store}`, `--durability=${options.durability}`],
@@ -69,7 +70,7 @@ export async function killRounds(options: RoundsOptions): Promise<RoundsResult> 
     assert(code === 0, `a clean stop ends with 0, not ${code}: ${server.errors}`);
   } finally {
     await server.stop("SIGKILL");
-    s3?.process.kill("SIGKILL");
+    await s3?.stop();
   }
   const { acknowledgedTotal: acknowledged, observedTotal: observed, verifiedTo: revision } = journal;
   return { ...result, rounds: options.rounds, acknowledged, observed, revision };
