@@ -1,0 +1,16 @@
+import { equal } from "node:assert/strict";
+import { test } from "node:test";
+import { contest } from "./differential/run.ts";
+import { openEngine } from "./engine-runner.ts";
+import { etcdIsMissing, startEtcd } from "./etcd-process.ts";
+import { overSocket } from "./socket-endpoint.ts";
+
+const OPERATIONS = 1500;
+
+test("random operations are answered by the engine as by a real etcd", { skip: etcdIsMissing() }, async (context) => {
+  const seed = Math.floor(Math.random() * 1_000_000);
+  context.diagnostic(`seed ${seed}: test/compat/differential.ts --seed ${seed} --operations ${OPERATIONS} replays it`);
+  const right = async () => overSocket(await startEtcd());
+  const difference = await contest({ seed, operations: OPERATIONS, left: openEngine, right });
+  equal(difference, null, `seed ${seed}: ${JSON.stringify(difference, null, 1)}`);
+});

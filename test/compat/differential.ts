@@ -1,0 +1,47 @@
+/**
+ * Random operations on two servers, whose whole answers are compared:
+ *
+ *   t4-node test/compat/differential.ts [--seed N] [--operations N] [--left engine|server|etcd] [--right etcd|server|engine]
+ *
+ * The seed is printed first, and a difference with the fewest operations that still show it. The engine runs in this process.
+ */
+import { parseArgs } from "node:util";
+import { contest } from "./differential/run.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { openEngine } from "./engine-runner.ts";
+import { startEtcd } from "./etcd-process.ts";
+import { startServer } from "./server-runner.ts";
+import { overSocket } from "./socket-endpoint.ts";
+
+const kinds: Readonly<Record<string, () => Promise<Endpoint>>> = {
+  engine: openEngine,
+  server: async () => overSocket(await startServer(["--store", "memory:"])),
+  etcd: async () => overSocket(await startEtcd()),
+};
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    operations: { type: "string", default: "10000" },
+    left: { type: "string", default: "engine" },
+    right: { type: "string", default: "etcd" },
+  },
+});
+const seed = Number(values.seed);
+const operations = Number(values.operations);
+const left = kinds[values.left];
+const right = kinds[values.right];
+if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(operations) || left === undefined || right === undefined) {
+  throw new Error("--seed and --operations are numbers; --left and --right one of engine, server, etcd");
+}
+console.log(`seed ${seed}: ${operations} operations on ${values.left} and ${values.right}`);
+const startedMs = performance.now();
+const difference = await contest({ seed, operations, left, right, report: (line) => console.log(line) });
+const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+if (difference === null) console.log(`no difference, in ${seconds} s`);
+else {
+  console.log(`after ${seconds} s, ${difference.operations.length} operations show a difference:`);
+  for (const operation of difference.operations) console.log(`  ${JSON.stringify(operation)}`);
+  console.log(`  ${difference.what}`);
+  process.exitCode = 1;
+}
