@@ -50,13 +50,15 @@ export class Sample {
     ],
     [
       "/test.Sample/Large",
-      (message, call) => this.note(message, call, bytesMessage(Buffer.alloc(Number(message), 0x78))),
+      (message, call) =>
+        this.note(message, call, bytesMessage(Buffer.alloc(Math.min(Number(message) || 0, 1 << 26), 0x78))),
     ],
     [
       "/test.Sample/Fail",
       (message) => {
-        const [code = "", text = ""] = message.toString().split(":");
-        throw new GrpcError(Number(code), text);
+        const [code = ""] = message.toString().split(":");
+        const text = message.toString().slice(code.length + 1);
+        throw new GrpcError(Number(code) || 2, text);
       },
     ],
     [
