@@ -62,7 +62,7 @@ test("the same bytes by another are ours; other bytes are not, and stay", async 
   }
 });
 
-test("what stays unknown is storeUnavailable; what is refused is storeRefused, but never after an unknown try", async () => {
+test("unknown to the end is storeUnavailable; refused is storeRefused, but not after an unknown try", async () => {
   const always = (kind: "errorBefore" | "hang"): ScriptedFault[] =>
     Array.from({ length: 100 }, () => ({ operation: "put", fault: { kind } }));
   await rejects(scene(always("errorBefore")).create(), { kind: "storeUnavailable" });
@@ -76,7 +76,7 @@ test("what stays unknown is storeUnavailable; what is refused is storeRefused, b
   await rejects(scene([]).create(AbortSignal.abort()), { kind: "canceled" });
 });
 
-test("of racing creators at most one's bytes are ever there, whatever is lost or late, and each is told the truth", async () => {
+test("of racing creators one's bytes stay, whatever is lost or late, and each is told the truth", async () => {
   let created = 0;
   let lostRaces = 0;
   for (let seed = 0; seed < 300; seed++) {

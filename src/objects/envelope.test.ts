@@ -13,7 +13,8 @@ const body = { expiryMs: 0, branch: "00ff" };
 
 /** docs/formats/envelope.md takes this object apart. */
 const golden =
-  "54344f42010002000000000007000000000000001e0000007b226272616e6368223a2230306666222c226578706972794d73223a307deecaa88b";
+  "54344f42010002000000000007000000000000001e000000" +
+  "7b226272616e6368223a2230306666222c226578706972794d73223a307deecaa88b";
 
 /** The envelope with some bytes changed and, unless told otherwise, a right checksum again. */
 function changed(change: (bytes: Buffer) => void, options = { checksum: true }): Buffer {

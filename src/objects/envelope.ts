@@ -7,9 +7,11 @@ import { canonicalJson } from "./canonical-json.ts";
 import { type ObjectKind, parseKey } from "./keys.ts";
 
 /**
- * The frame of all small control objects: those that are overwritten, and the create-only ones (docs/formats/envelope.md).
+ * The frame of all small control objects: those that are overwritten, and the create-only ones
+ * (docs/formats/envelope.md).
  *
- *   magic "T4OB" | version u8 | codec u8 | kind u8 | 0 | key id u32 | counter u64 | body length u32 | body | CRC-32C u32
+ *   magic "T4OB" | version u8 | codec u8 | kind u8 | 0 | key id u32
+ *   | counter u64 | body length u32 | body | CRC-32C u32
  *
  * 1. The counter grows by one with each write of an overwritten object, from 1; a create-only object has 0. With it no
  *    two contents of one object are equal, so neither are two etags, be they content hashes.

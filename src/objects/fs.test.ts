@@ -34,7 +34,7 @@ async function makeRoot(): Promise<string> {
 
 objectStoreContract("directory", async () => ({ store: new FileStore(runtime, await makeRoot()), runtime }));
 
-test("between processes each slot has one winner, and a register loses no swap", { timeout: 60_000 }, async () => {
+test("between processes each slot has one winner, and a register loses no swap", { timeout: 60_000 }, async (t) => {
   const root = await makeRoot();
   const racer = fileURLToPath(new URL("../../test/contract/store-racer.ts", import.meta.url));
   const started = ["a", "b", "c"].map((name) => ({
@@ -43,9 +43,10 @@ test("between processes each slot has one winner, and a register loses no swap",
   }));
   for (const { child } of started) child.stderr.pipe(process.stderr);
   await Promise.all(started.map(({ child }) => once(child.stdout, "data")));
+  const startMs = runtime.clock.wallMs() + 50;
   const racers = await Promise.all(
     started.map(async ({ name, child }) => {
-      child.stdin.end();
+      child.stdin.end(String(startMs));
       return { name, ...((await json(child.stdout)) as { won: number[]; swapped: number }) };
     }),
   );
@@ -56,7 +57,12 @@ test("between processes each slot has one winner, and a register loses no swap",
     150,
     "each slot was won once",
   );
-  ok(racers.filter(({ won }) => won.length > 0).length >= 2, "more than one process won something: they did race");
+  const wins = racers.map(({ name, won }) => `${name} ${won.length}`).join(", ");
+  ok(
+    racers.filter(({ won }) => won.length > 0).length >= 2,
+    `one process won every slot: nothing was raced for (${wins})`,
+  );
+  t.diagnostic(`slots won: ${wins}`);
   for (let n = 1; n <= 150; n++) {
     equal((await store.get(segmentKey(branch, slot(n)), soon))?.body.toString(), `${winners.get(n)} ${n}`);
   }
@@ -65,7 +71,10 @@ test("between processes each slot has one winner, and a register loses no swap",
   deepEqual(await readdir(join(root, ".t4/tmp")), [], "no temporary file is left");
 });
 
-/** A disk that is gone after so many operations: every later one does nothing, as if the process had died, and fails with a code. */
+/**
+ * A disk that is gone after so many operations: every later one does nothing, as if the process had died, and fails
+ * with a code.
+ */
 function dyingDisk(disk: Disk, operations: number, code: string): Disk & { died: boolean } {
   let left = operations;
   return new Proxy(disk, {
@@ -80,7 +89,7 @@ function dyingDisk(disk: Disk, operations: number, code: string): Disk & { died:
   }) as Disk & { died: boolean };
 }
 
-test("after a death between any two steps the old object or the new one is there, whole, and life goes on", async () => {
+test("after a death between any two steps the old object or the new one is there, whole", async () => {
   const cases = [
     ["absent", "EIO"],
     ["absent", "EACCES"],
@@ -116,7 +125,7 @@ async function dieAfter(steps: number, kind: PutCondition["kind"], code: string)
   return !disk.died;
 }
 
-test("a put syncs the file before it has its name, and the directory before the answer, and no more than that", async () => {
+test("a put syncs the file before it has its name, the directory before the answer, and no more", async () => {
   const root = await makeRoot();
   const calls: string[] = [];
   const disk = new Proxy(runtime.disk, {
@@ -169,7 +178,7 @@ test("an object is a file with just its bytes at its name; the store's own files
   );
 });
 
-test("a list orders a directory among files as their keys are ordered, and reads foreign trees to a bound", async () => {
+test("a list orders a directory among files by their keys, and reads foreign trees to a bound", async () => {
   const root = await makeRoot();
   const files = ["a/b", "a-b", "a.c/d", "a0", "a/b-c", "x-a/z", "x/y", "x-a.b"];
   for (const file of files) {

@@ -22,7 +22,10 @@ import { LATE, RetryBudget, within } from "./retry.ts";
 
 /** The store's own directory below its root: temporary files and locks. Nothing in it is an object. */
 const OWN = ".t4";
-/** A temporary file of this age is left over from a crash; should its writer live, its link fails and nothing is written. */
+/**
+ * A temporary file of this age is left over from a crash; should its writer live, its link fails and nothing is
+ * written.
+ */
 const LEFT_OVER_MS = 3_600_000;
 const LEFT_OVERS_REMOVED_MAX = 1000;
 /** Larger objects have no etag that `match` accepts: only control objects are replaced. */
@@ -34,8 +37,8 @@ const LOCK_WAITS = { firstMs: 1, maxMs: 25 };
 type FileRuntime = Pick<Runtime, "clock" | "timers" | "random" | "disk">;
 
 /**
- * A directory as a store, which several processes of one machine may hold at once. An object is a file with the object's
- * bytes and nothing else, so that a store can be copied to and from a bucket as it is.
+ * A directory as a store, which several processes of one machine may hold at once. An object is a file with the
+ * object's bytes and nothing else, so that a store can be copied to and from a bucket as it is.
  *
  * 1. Create: temporary file, written and synced; link(2) to its name, which fails where one exists; directory synced.
  *    Only then is the answer given. At most one of any number of creators links. No lock.
@@ -49,9 +52,9 @@ type FileRuntime = Pick<Runtime, "clock" | "timers" | "random" | "disk">;
  * The etag is a hash of the content, not a counter kept beside it: a second file could not be changed in one step with
  * the first, and control objects carry a counter of their own, so their etags never repeat.
  *
- * It deliberately does not sync before reads: after a power cut a reader in another process may have seen an object whose
- * directory was not synced yet. All processes end with the machine, and what they wrote later went through the same
- * file system's journal, in order.
+ * It deliberately does not sync before reads: after a power cut a reader in another process may have seen an object
+ * whose directory was not synced yet. All processes end with the machine, and what they wrote later went through the
+ * same file system's journal, in order.
  */
 export class FileStore implements ObjectStore {
   readonly name: string;
@@ -273,7 +276,10 @@ export class FileStore implements ObjectStore {
     throw budget.failure(`${this.name}: ${what}`, last);
   }
 
-  /** A key is a path below the root as it is, once no segment of it can lead elsewhere or into the store's own directory. */
+  /**
+   * A key is a path below the root as it is, once no segment of it can lead elsewhere or into the store's own
+   * directory.
+   */
   #path(key: ObjectKey): string {
     const parts = key.split("/");
     assert(parts[0] !== OWN && parts.every(isFileName), `${JSON.stringify(key)} is a path below the root`);

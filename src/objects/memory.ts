@@ -23,7 +23,10 @@ interface Entry {
   readonly modifiedMs: number;
 }
 
-/** The objects themselves: several MemoryStores (one for each node of a test) may share one bucket and outlive each other. */
+/**
+ * The objects themselves: several MemoryStores (one for each node of a test) may share one bucket and outlive each
+ * other.
+ */
 export class MemoryBucket {
   readonly entries = new Map<string, Entry>();
   /** The keys of `entries` in order. */

@@ -21,9 +21,15 @@ export interface ObjectStore {
   get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null>;
   /** Writes the whole object, or nothing. Never throws but for a bug: an outcome is a value. */
   put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome>;
-  /** Objects whose keys begin with `prefix`, in byte order, from the first one after `startAfter`; at most `limit` (≤ 1000). */
+  /**
+   * Objects whose keys begin with `prefix`, in byte order, from the first one after `startAfter`; at most `limit` (≤
+   * 1000).
+   */
   list(prefix: string, options: ListOptions): Promise<ListPage>;
-  /** Deletes; a missing object is no error. Throws `storeUnavailable` when the outcome is unknown: deleting again is safe. */
+  /**
+   * Deletes; a missing object is no error. Throws `storeUnavailable` when the outcome is unknown: deleting again is
+   * safe.
+   */
   delete(key: ObjectKey, options: RequestOptions): Promise<void>;
   /**
    * The store's clock minus this machine's, in ms, to about a second; null before the first answer. Absent where the
@@ -74,7 +80,9 @@ export type PutOutcome =
   | { kind: "preconditionFailed" }
   /** The write may have been applied, may be applied later, or never. */
   | { kind: "unknown"; cause: Error }
-  /** Nothing was written, and trying again as it is will not help (credentials, no such bucket) or not soon (throttled). */
+  /**
+   * Nothing was written, and trying again as it is will not help (credentials, no such bucket) or not soon (throttled).
+   */
   | { kind: "refused"; cause: Error; retryable: boolean };
 
 export interface ListOptions extends RequestOptions {

@@ -1,7 +1,10 @@
 import { assert } from "../base/assert.ts";
 import type { GetOptions } from "./objects.ts";
 
-/** The bytes [start, end) of an object of `bytes` bytes that `range` asks for: clipped at its end, all of it without a range. */
+/**
+ * The bytes [start, end) of an object of `bytes` bytes that `range` asks for: clipped at its end, all of it without a
+ * range.
+ */
 export function rangeOf(range: GetOptions["range"], bytes: number): { start: number; end: number } {
   if (range === undefined) return { start: 0, end: bytes };
   if ("suffix" in range) {

@@ -141,7 +141,7 @@ async function increment(
   return told;
 }
 
-test("under seeded faults no swap is told wrongly: swapped is in the history, conflict and a throw never are", async () => {
+test("under seeded faults what was swapped is in the history; a conflict or a throw never is", async () => {
   const seen: Record<string, number> = {};
   for (let seed = 0; seed < 150; seed++) {
     const runtime = new VirtualRuntime(seed);

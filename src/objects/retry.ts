@@ -86,8 +86,8 @@ export class RetryBudget {
   }
 
   /**
-   * Options for a request within this budget, of at most `timeoutMs`. One that comes when the time is up (the process was stalled
-   * between two steps) gets the least that is a time limit, and fails by it.
+   * Options for a request within this budget, of at most `timeoutMs`. One that comes when the time is up (the process
+   * was stalled between two steps) gets the least that is a time limit, and fails by it.
    */
   request(timeoutMs = Number.POSITIVE_INFINITY): RequestOptions {
     const bounded = { timeoutMs: Math.max(1, Math.min(timeoutMs, this.leftMs())) };

@@ -60,12 +60,15 @@ export interface HttpSettings {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Longer than the interval of a heartbeat, so that it need not connect anew each time; servers say if they close earlier. */
+/**
+ * Longer than the interval of a heartbeat, so that it need not connect anew each time; servers say if they close
+ * earlier.
+ */
 const KEEP_ALIVE_MS = 20_000;
 
 /**
- * One request, one answer over undici's pool. Its own timeouts are off, as they are coarse: time is kept by the runtime's
- * timers. Nothing is ever sent twice: the pool does not, and neither does this.
+ * One request, one answer over undici's pool. Its own timeouts are off, as they are coarse: time is kept by the
+ * runtime's timers. Nothing is ever sent twice: the pool does not, and neither does this.
  */
 export class HttpClient {
   readonly #dispatcher: Dispatcher;

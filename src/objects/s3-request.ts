@@ -20,7 +20,10 @@ export function rangeHeader(range: NonNullable<GetOptions["range"]>): string {
   return `bytes=${range.start}-${Math.max(range.start, range.end - 1)}`;
 }
 
-/** Size of the whole object from Content-Range, "bytes 0-9/100", or with a star for the bytes behind the end; null if it is not said. */
+/**
+ * Size of the whole object from Content-Range, "bytes 0-9/100", or with a star for the bytes behind the end; null if it
+ * is not said.
+ */
 export function totalOf(answer: HttpAnswer): number | null {
   const total = /^bytes [^/]*\/([0-9]{1,15})$/.exec(answer.header("content-range"))?.[1];
   return total === undefined ? null : Number(total);

@@ -123,7 +123,7 @@ test("no answer in time: a put is unknown and not sent again; the deadline is ke
   equal(server.seen.length, 1);
 });
 
-test("a server that cannot be reached: nothing was sent, so a put is refused for now; reads are unavailable", async () => {
+test("a server that cannot be reached: a put is refused for now, as nothing was sent; reads fail", async () => {
   const server = await startScriptedS3(() => fine);
   await server.close();
   const store = await openStore(parseStoreUrl(`s3://bucket?endpoint=${server.endpoint}`), runtime, { credentials });

@@ -42,8 +42,8 @@ const storageClasses = [
 
 /**
  * `file:///absolute/directory`, `memory:`, or
- * `s3://bucket/prefix?endpoint=…&region=…&path-style=true|false&profile=…&ca=FILE&sse=AES256|aws:kms[:KEY]&storage-class=…`.
- * Throws `invalidArgument` with one line that names what is wrong.
+ * `s3://bucket/prefix?endpoint=…&region=…&path-style=true|false&profile=…&ca=FILE
+ * &sse=AES256|aws:kms[:KEY]&storage-class=…`. Throws `invalidArgument` with one line that names what is wrong.
  */
 export function parseStoreUrl(text: string): StoreSettings {
   const wrong = (what: string) => new DbError("invalidArgument", `store ${JSON.stringify(text)}: ${what}`);

@@ -223,7 +223,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
       for (const key of all) equal(await store.get(key, soon), null);
     });
 
-    test("a request given up before it began has no effect: reads throw canceled, a put says that it did nothing", async () => {
+    test("a request given up before it began has no effect: reads throw canceled, a put is refused", async () => {
       const { store, key } = await scene();
       const given = { ...soon, signal: AbortSignal.abort() };
       await rejects(store.get(key, given), { kind: "canceled" });

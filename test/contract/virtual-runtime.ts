@@ -8,8 +8,8 @@ interface Waiting {
 }
 
 /**
- * Clock, timers and randomness for tests of code that only waits: time stands still while there is anything to run, then
- * jumps to the next timer, so that minutes pass in milliseconds and a seed replays.
+ * Clock, timers and randomness for tests of code that only waits: time stands still while there is anything to run,
+ * then jumps to the next timer, so that minutes pass in milliseconds and a seed replays.
  */
 export class VirtualRuntime implements Pick<Runtime, "clock" | "timers" | "random"> {
   #nowMs = 0;
