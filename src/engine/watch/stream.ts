@@ -60,8 +60,8 @@ export class HubStream implements WatchStream {
 
   #refusal(request: WatchCreate): string | null {
     const from = request.key === "" ? "\0" : request.key;
-    if (request.rangeEnd !== "" && request.rangeEnd !== "\0" && from >= request.rangeEnd) return EMPTY_RANGE;
     if (request.startRevision < 0) return COMPACTED;
+    if (request.rangeEnd !== "" && request.rangeEnd !== "\0" && from >= request.rangeEnd) return EMPTY_RANGE;
     if (request.watchId !== 0n && this.watchers.has(request.watchId)) return DUPLICATE_ID;
     return this.#hub.isFull ? TOO_MANY : null;
   }

@@ -113,8 +113,13 @@ export const watchStories: Story[] = [
       const watch = client.watch();
       await watch.created("a", { startRevision: -1n });
       await watch.created("a", { startRevision: -(2n ** 63n) });
-      await watch.created("a");
-      await client.put("a", "1");
+      // The order of the checks.
+      await watch.created("b", { end: "a", startRevision: -1n });
+      await watch.created("a", { watchId: 5n });
+      await watch.created("b", { end: "a", watchId: 5n });
+      await watch.created("a", { startRevision: -1n, watchId: 5n });
+      await watch.created("c");
+      await client.put("c", "1");
       await watch.message();
     },
   },
