@@ -1,81 +1,18 @@
 import { assert } from "../base/assert.ts";
-import type { Effect, KeyRange, Version } from "./storage.ts";
+import { KeyTable } from "./key-table.ts";
+import { grown, MemtableVersions, NO_ROW } from "./memtable-versions.ts";
+import type { KeyRange } from "./storage.ts";
 
 const KEYS_MAX = 64;
 const CHILDREN_MAX = 64;
+const IDS_MIN = 16;
 
-/** A version in a memtable. `sum` is the sum of this key's effects in this memtable up to and with this version. */
-export class MemoryVersion implements Version {
-  readonly key: string;
-  readonly main: number;
-  readonly sub: number;
-  readonly tombstone: boolean;
-  readonly effect: Effect;
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-  readonly sum: number;
-
-  constructor(
-    key: string,
-    main: number,
-    sub: number,
-    tombstone: boolean,
-    effect: Effect,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    sum: number,
-  ) {
-    this.key = key;
-    this.main = main;
-    this.sub = sub;
-    this.tombstone = tombstone;
-    this.effect = effect;
-    this.bytes = bytes;
-    this.start = start;
-    this.end = end;
-    this.sum = sum;
-  }
-}
-
-/** A key with its versions. */
-export class MemoryKey {
-  readonly key: string;
-  newest: MemoryVersion;
-  /** All but the newest, oldest first; null for none. */
-  older: MemoryVersion[] | null = null;
-  /** Greatest main of a version whose effect is not 0; 0 for none. */
-  effectMain: number;
-
-  constructor(key: string, newest: MemoryVersion) {
-    this.key = key;
-    this.newest = newest;
-    this.effectMain = newest.effect === 0 ? 0 : newest.main;
-  }
-
-  /** The newest version that is not newer than `at`, be it a tombstone; null for none. */
-  versionAt(at: number): MemoryVersion | null {
-    if (this.newest.main <= at) return this.newest;
-    const older = this.older;
-    if (older === null) return null;
-    let low = 0;
-    let high = older.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (older[middle]!.main <= at) low = middle + 1;
-      else high = middle;
-    }
-    return low === 0 ? null : older[low - 1]!;
-  }
-}
-
-/** A node of the B+tree: a leaf has `entries`, an inner node `children` (one more than `keys`, which separate them). */
+/** A node of the B+tree: a leaf has its keys' numbers in `ids`, an inner node has `children`, one more than `keys`, which separate them. */
 class Node {
   parent: Node | null = null;
-  keys: string[];
+  readonly keys: string[];
   readonly children: Node[] | null;
-  readonly entries: MemoryKey[] | null;
+  readonly ids: number[] | null;
   next: Node | null = null;
   previous: Node | null = null;
   /** Sum of all effects below. */
@@ -83,29 +20,10 @@ class Node {
   /** Greatest main with a non-zero effect below: a count at a revision not below it needs no look inside. */
   effectMain = 0;
 
-  constructor(keys: string[], children: Node[] | null, entries: MemoryKey[] | null) {
+  constructor(keys: string[], children: Node[] | null, ids: number[] | null) {
     this.keys = keys;
     this.children = children;
-    this.entries = entries;
-  }
-
-  /** Makes `sum` and `effectMain` anew from what is below. */
-  reckon(): void {
-    let sum = 0;
-    let effectMain = 0;
-    if (this.entries !== null) {
-      for (const entry of this.entries) {
-        sum += entry.newest.sum;
-        if (entry.effectMain > effectMain) effectMain = entry.effectMain;
-      }
-    } else {
-      for (const child of this.children!) {
-        sum += child.sum;
-        if (child.effectMain > effectMain) effectMain = child.effectMain;
-      }
-    }
-    this.sum = sum;
-    this.effectMain = effectMain;
+    this.ids = ids;
   }
 }
 
@@ -140,52 +58,79 @@ function insertAt<T>(array: T[], at: number, value: T): void {
 }
 
 /**
- * The keys of one space in a memtable: a B+tree for order and counts, a hash map for point reads and for
- * overwriting (which changes no count, so that it need not descend). Keys are added, never removed.
+ * The keys of one space in a memtable, numbered in the order of their coming, with their versions: a hash table for point reads and
+ * for overwriting (which changes no count, so that it need not descend), a B+tree for order and counts. Keys are
+ * added, never removed.
  */
-export class MemoryKeys {
-  readonly #byKey = new Map<string, MemoryKey>();
+export class MemtableKeys {
+  readonly versions = new MemtableVersions();
+  readonly #table: KeyTable;
+  /** Of each key: the row of its newest version; the greatest main of its versions with a non-zero effect (0: none). */
+  #newest = new Int32Array(IDS_MIN);
+  #effectMains = new Float64Array(IDS_MIN);
   #root = new Node([], null, []);
   /** The leaf of the last insertion: keys often come in order. */
   #finger = this.#root;
-  /** Grows with each new key; a cursor then has to find its place again. */
-  changes = 0;
 
+  constructor(seed: number) {
+    this.#table = new KeyTable(seed);
+  }
+
+  /** Number of keys, and the number that the next one gets. */
   get size(): number {
-    return this.#byKey.size;
+    return this.#table.keys.length;
   }
 
-  find(key: string): MemoryKey | undefined {
-    return this.#byKey.get(key);
+  key(id: number): string {
+    return this.#table.keys[id]!;
   }
 
-  /** Adds a key that is not there yet. */
-  insert(entry: MemoryKey): void {
-    const key = entry.key;
-    this.changes++;
-    this.#byKey.set(key, entry);
+  /** The key's number, or −1. */
+  find(key: string): number {
+    return this.#table.find(key);
+  }
+
+  /** Row of the key's newest version. */
+  newest(id: number): number {
+    return this.#newest[id]!;
+  }
+
+  /** Row of the newest version of a key that is not newer than `at`, be it a tombstone; NO_ROW for none. */
+  rowAt(id: number, at: number): number {
+    return this.versions.rowAt(this.#newest[id]!, at);
+  }
+
+  /** Adds a key that is not there yet; its first version is in `row`. */
+  insert(key: string, row: number): void {
+    const id = this.#table.add(key);
+    if (id === this.#newest.length) {
+      this.#newest = grown(this.#newest, new Int32Array(2 * id));
+      this.#effectMains = grown(this.#effectMains, new Float64Array(2 * id));
+    }
+    this.#newest[id] = row;
     const leaf = this.#fits(this.#finger, key) ? this.#finger : this.#leafOf(key);
     const at = countBelow(leaf.keys, key);
     const last = at === leaf.keys.length;
     insertAt(leaf.keys, at, key);
-    insertAt(leaf.entries!, at, entry);
+    insertAt(leaf.ids!, at, id);
     this.#finger = leaf;
-    this.#addEffect(leaf, entry.newest.effect, entry.newest.main);
+    this.#addEffect(leaf, id, this.versions.effect(row), this.versions.main(row));
     if (leaf.keys.length > KEYS_MAX) {
       const right = this.#splitLeaf(leaf, last ? KEYS_MAX : KEYS_MAX >> 1);
       if (last) this.#finger = right;
     }
   }
 
-  /** A version with this effect was added to `key`, which is there. */
-  addEffect(key: string, effect: Effect, main: number): void {
-    this.#addEffect(this.#leafOf(key), effect, main);
+  /** `row` is now the newest version of key `id`, and adds `effect` to the key's sum. */
+  setNewest(id: number, row: number, effect: number): void {
+    this.#newest[id] = row;
+    if (effect !== 0) this.#addEffect(this.#leafOf(this.key(id)), id, effect, this.versions.main(row));
   }
 
   /** Sum of the effects of versions not newer than `at`, of keys in `range`. */
   count(range: KeyRange, at: number): number {
     if (range.to !== null && range.to <= range.from) return 0;
-    return countIn(this.#root, range.from === "" ? null : range.from, range.to, at);
+    return this.#countIn(this.#root, range.from === "" ? null : range.from, range.to, at);
   }
 
   /** Where the first key >= `key` is. */
@@ -227,22 +172,42 @@ export class MemoryKeys {
     return node;
   }
 
-  #addEffect(leaf: Node, effect: Effect, main: number): void {
+  #addEffect(leaf: Node, id: number, effect: number, main: number): void {
     if (effect === 0) return;
+    this.#effectMains[id] = main;
     for (let node: Node | null = leaf; node !== null; node = node.parent) {
       node.sum += effect;
       if (main > node.effectMain) node.effectMain = main;
     }
   }
 
+  /** Makes a node's sums anew from what is below it. */
+  #reckon(node: Node): void {
+    let sum = 0;
+    let effectMain = 0;
+    if (node.ids !== null) {
+      for (const id of node.ids) {
+        sum += this.versions.sum(this.#newest[id]!);
+        effectMain = Math.max(effectMain, this.#effectMains[id]!);
+      }
+    } else {
+      for (const child of node.children!) {
+        sum += child.sum;
+        effectMain = Math.max(effectMain, child.effectMain);
+      }
+    }
+    node.sum = sum;
+    node.effectMain = effectMain;
+  }
+
   #splitLeaf(leaf: Node, at: number): Node {
-    const right = new Node(leaf.keys.splice(at), null, leaf.entries!.splice(at));
+    const right = new Node(leaf.keys.splice(at), null, leaf.ids!.splice(at));
     right.next = leaf.next;
     if (right.next !== null) right.next.previous = right;
     right.previous = leaf;
     leaf.next = right;
-    leaf.reckon();
-    right.reckon();
+    this.#reckon(leaf);
+    this.#reckon(right);
     this.#addChild(leaf, right.keys[0]!, right);
     return right;
   }
@@ -254,7 +219,7 @@ export class MemoryKeys {
       this.#root = new Node([separator], [left, right], null);
       left.parent = this.#root;
       right.parent = this.#root;
-      this.#root.reckon();
+      this.#reckon(this.#root);
       return;
     }
     const at = countUpTo(parent.keys, separator);
@@ -274,19 +239,49 @@ export class MemoryKeys {
     assert(separator !== undefined, "an inner node that is split has a key to give up");
     const right = new Node(keys, node.children!.splice(cut + 1), null);
     for (const child of right.children!) child.parent = right;
-    node.reckon();
-    right.reckon();
+    this.#reckon(node);
+    this.#reckon(right);
     this.#addChild(node, separator, right);
+  }
+
+  /** `from`, `to`: null where the node is known to be wholly inside on that side. */
+  #countIn(node: Node, from: string | null, to: string | null, at: number): number {
+    if (from === null && to === null && node.effectMain <= at) return node.sum;
+    if (node.ids !== null) return this.#countLeaf(node, from, to, at);
+    const first = from === null ? 0 : countUpTo(node.keys, from);
+    const last = to === null ? node.keys.length : countBelow(node.keys, to);
+    let sum = 0;
+    for (let i = first; i <= last; i++) {
+      sum += this.#countIn(node.children![i]!, i === first ? from : null, i === last ? to : null, at);
+    }
+    return sum;
+  }
+
+  #countLeaf(leaf: Node, from: string | null, to: string | null, at: number): number {
+    const end = to === null ? leaf.keys.length : countBelow(leaf.keys, to);
+    let sum = 0;
+    for (let i = from === null ? 0 : countBelow(leaf.keys, from); i < end; i++) {
+      const id = leaf.ids![i]!;
+      const row = this.#effectMains[id]! <= at ? this.#newest[id]! : this.rowAt(id, at);
+      if (row !== NO_ROW) sum += this.versions.sum(row);
+    }
+    return sum;
   }
 }
 
-/** A place in the tree: entry `index` of `leaf`. */
+/** A place in the order of keys: number `index` of `leaf`. */
 export class Place {
   leaf: Node | null = null;
   index = 0;
 
-  entry(): MemoryKey | null {
-    return this.leaf === null ? null : (this.leaf.entries![this.index] ?? null);
+  /** The key's number; −1 beyond either end. */
+  id(): number {
+    const { leaf, index } = this;
+    return leaf === null || index < 0 || index >= leaf.keys.length ? -1 : leaf.ids![index]!;
+  }
+
+  key(): string {
+    return this.leaf!.keys[this.index]!;
   }
 
   forward(): void {
@@ -302,24 +297,4 @@ export class Place {
     this.leaf = leaf.previous;
     this.index = leaf.previous.keys.length - 1;
   }
-}
-
-/** `from`, `to`: null where the node is known to be wholly inside on that side. */
-function countIn(node: Node, from: string | null, to: string | null, at: number): number {
-  if (from === null && to === null && node.effectMain <= at) return node.sum;
-  const first = from === null ? 0 : node.entries !== null ? countBelow(node.keys, from) : countUpTo(node.keys, from);
-  let sum = 0;
-  if (node.entries !== null) {
-    const end = to === null ? node.keys.length : countBelow(node.keys, to);
-    for (let i = first; i < end; i++) {
-      const entry = node.entries[i]!;
-      sum += entry.effectMain <= at ? entry.newest.sum : (entry.versionAt(at)?.sum ?? 0);
-    }
-    return sum;
-  }
-  const last = to === null ? node.keys.length : countBelow(node.keys, to);
-  for (let i = first; i <= last; i++) {
-    sum += countIn(node.children![i]!, i === first ? from : null, i === last ? to : null, at);
-  }
-  return sum;
 }

@@ -1,33 +1,39 @@
 import { assert } from "../base/assert.ts";
 import { Arena } from "./arena.ts";
-import { MemoryKey, MemoryKeys, MemoryVersion, Place } from "./memtable-keys.ts";
+import { MemtableCursor, MemtableSource } from "./memtable-cursor.ts";
+import { MemtableKeys } from "./memtable-keys.ts";
+import { NO_ROW, ROW_BYTES } from "./memtable-versions.ts";
 import { type Effect, type Entry, KEYS, type KeyRange, type Space, spaces, type Version } from "./storage.ts";
+import type { StoredVersion } from "./stored-version.ts";
 
-/** About what a key and a version cost in memory beside their bytes (measured). */
-const KEY_OVERHEAD_BYTES = 150;
-const VERSION_OVERHEAD_BYTES = 112;
-
-const SPACES: readonly Space[] = Object.values(spaces).sort((a, b) => a - b);
+/** About what a key costs in memory beside its bytes and its versions: the string, its hash and slots, its place in a leaf. */
+const KEY_OVERHEAD_BYTES = 100;
+const HASH_SEED = 0x811c9dc5;
+const SPACES = Math.max(...Object.values(spaces)) + 1;
 
 /**
  * The newest part of a branch's state, in memory: every version of the user's keys, and of all other spaces the newest alone.
  *
  * Invariants:
- * 1. Entries of space 0 come in the order of (main, sub): the log's order. So `#log` is sorted, and history needs no index.
+ * 1. Entries of space 0 come in the order of (main, sub): the log's order. So rows are sorted by it, and history needs
+ *    no index.
  * 2. A version that a reader has got hold of never changes; its bytes neither.
- * 3. The sum of a key's effects here is what this memtable changes in the number of live keys, also where only the newest
- *    version is kept: that one then carries the effects of those it replaced.
+ * 3. The sum of a key's effects here is what this memtable changes in the number of live keys, also where only the
+ *    newest version is kept: that one then carries the effects of those it replaced.
  */
 export class Memtable {
-  readonly #keys: MemoryKeys[] = SPACES.map(() => new MemoryKeys());
-  /** All versions of space 0 as they came. */
-  readonly #log: MemoryVersion[] = [];
+  /** By space; made with its first entry. */
+  readonly #spaces: (MemtableKeys | null)[] = new Array<MemtableKeys | null>(SPACES).fill(null);
   readonly #arena = new Arena();
+  readonly #hashSeed: number;
   #overheadBytes = 0;
   #frozen = false;
   #entries = 0;
-  /** Greatest main of the other spaces' entries (record numbers); 0 for none. */
   #recordMax = 0;
+
+  constructor(hashSeed = HASH_SEED) {
+    this.#hashSeed = hashSeed;
+  }
 
   /** Memory taken, about. */
   get bytes(): number {
@@ -45,13 +51,13 @@ export class Memtable {
 
   /** Greatest revision in space 0; 0 for none. */
   get revisionMax(): number {
-    const log = this.#log;
-    return log.length === 0 ? 0 : log[log.length - 1]!.main;
+    const versions = this.#spaces[KEYS]?.versions;
+    return versions === undefined ? 0 : versions.main(versions.count - 1);
   }
 
   /** Least revision in space 0; 0 for none. */
   get revisionMin(): number {
-    return this.#log.length === 0 ? 0 : this.#log[0]!.main;
+    return this.#spaces[KEYS]?.versions.main(0) ?? 0;
   }
 
   /** Greatest record number among the other spaces' entries; 0 for none. */
@@ -67,233 +73,110 @@ export class Memtable {
   apply(entry: Entry): void {
     assert(!this.#frozen, "a frozen memtable takes no entry");
     assert(entry.effect >= -1 && entry.effect <= 1, "an effect is -1, 0 or 1");
-    if (entry.space === KEYS) this.#applyVersion(entry);
-    else this.#applyNewest(entry);
+    assert(!entry.tombstone || entry.start === entry.end, "a tombstone has no value");
+    const keys = (this.#spaces[entry.space] ??= this.#makeSpace(entry.space));
+    this.#arena.add(entry.bytes, entry.start, entry.end);
+    if (entry.space === KEYS) this.#applyVersion(keys, entry);
+    else this.#applyNewest(keys, entry);
   }
 
   /** The newest version of `key` not newer than `at`, be it a tombstone; null if this memtable has none. */
-  find(space: Space, key: string, at: number): MemoryVersion | null {
-    const found = this.#keys[space]!.find(key);
-    return found === undefined ? null : found.versionAt(at);
+  find(space: Space, key: string, at: number): StoredVersion | null {
+    const keys = this.#spaces[space];
+    if (keys === null || keys === undefined) return null;
+    const id = keys.find(key);
+    if (id < 0) return null;
+    const row = keys.rowAt(id, at);
+    return row === NO_ROW ? null : keys.versions.version(row, keys.key(id), this.#arena);
   }
 
   /** Sum of the effects not newer than `at` in `range`. */
   count(space: Space, range: KeyRange, at: number): number {
-    return this.#keys[space]!.count(range, at);
+    return this.#spaces[space]?.count(range, at) ?? 0;
   }
 
   cursor(space: Space, range: KeyRange, at: number, reverse: boolean): MemtableCursor {
-    return new MemtableCursor(this.#keys[space]!, range, at, reverse);
+    return new MemtableCursor(this.#spaces[space] ?? null, this.#arena, { range, at, reverse });
   }
 
   /** All entries in the order of tables. */
   source(): MemtableSource {
     assert(this.#frozen, "only a frozen memtable is written out");
-    return new MemtableSource(this.#keys);
+    return new MemtableSource(this.#spaces, this.#arena);
   }
 
   /**
-   * Versions of space 0 in `range` with after < main <= upTo, in order, appended to `into`; stops behind a whole main once `into` holds
-   * `limit` or more. Returns the main up to which that is complete.
+   * Versions of space 0 in `range` with after < main <= upTo, in order, appended to `into`; stops behind a whole main
+   * once `into` holds `limit` or more. Returns the main up to which that is complete.
    */
   history(range: KeyRange, after: number, upTo: number, limit: number, into: Version[]): number {
-    const log = this.#log;
+    const keys = this.#spaces[KEYS];
+    if (keys === null || keys === undefined) return upTo;
+    const { versions } = keys;
     let complete = after;
-    for (let at = firstAbove(log, after); at < log.length; at++) {
-      const version = log[at]!;
-      if (version.main > upTo) break;
-      if (into.length >= limit && version.main > complete) return complete;
-      complete = version.main;
-      if (version.key >= range.from && (range.to === null || version.key < range.to)) into.push(version);
+    for (let row = versions.firstAbove(after); row < versions.count; row++) {
+      const main = versions.main(row);
+      if (main > upTo) break;
+      if (into.length >= limit && main > complete) return complete;
+      complete = main;
+      const key = keys.key(versions.key(row));
+      if (key >= range.from && (range.to === null || key < range.to)) {
+        into.push(versions.version(row, key, this.#arena));
+      }
     }
     return upTo;
   }
 
-  #applyVersion(entry: Entry): void {
-    const log = this.#log;
-    const last = log.length === 0 ? null : log[log.length - 1]!;
-    assert(
-      last === null || entry.main > last.main || (entry.main === last.main && entry.sub > last.sub),
-      "versions of keys come in the order of (main, sub)",
-    );
-    const keys = this.#keys[KEYS]!;
-    const found = keys.find(entry.key);
-    const version = this.#store(
-      entry,
-      entry.effect,
-      (found === undefined ? 0 : found.newest.sum) + entry.effect,
-      found,
-    );
-    log.push(version);
+  #makeSpace(space: Space): MemtableKeys {
+    assert(space >= 0 && space < SPACES, `space ${space} exists`);
+    return new MemtableKeys(this.#hashSeed);
+  }
+
+  #applyVersion(keys: MemtableKeys, entry: Entry): void {
+    const { versions } = keys;
+    const { key, main, sub, tombstone, effect } = entry;
+    const last = versions.count - 1;
+    const isNext = last < 0 || main > versions.main(last) || (main === versions.main(last) && sub > versions.sub(last));
+    assert(isNext, "versions of keys come in the order of (main, sub)");
     this.#entries++;
-    if (found === undefined) {
-      this.#overheadBytes += KEY_OVERHEAD_BYTES + entry.key.length;
-      keys.insert(new MemoryKey(entry.key, version));
+    this.#overheadBytes += ROW_BYTES;
+    const id = keys.find(key);
+    if (id < 0) {
+      this.#insert(keys, entry);
       return;
     }
-    if (found.older === null) found.older = [found.newest];
-    else found.older.push(found.newest);
-    found.newest = version;
-    if (entry.effect === 0) return;
-    found.effectMain = entry.main;
-    keys.addEffect(entry.key, entry.effect, entry.main);
-  }
-
-  #applyNewest(entry: Entry): void {
-    const keys = this.#keys[entry.space];
-    assert(keys !== undefined, `space ${entry.space} exists`);
-    if (entry.main > this.#recordMax) this.#recordMax = entry.main;
-    const found = keys.find(entry.key);
-    if (found === undefined) {
-      this.#entries++;
-      this.#overheadBytes += KEY_OVERHEAD_BYTES + entry.key.length;
-      keys.insert(new MemoryKey(entry.key, this.#store(entry, entry.effect, entry.effect, undefined)));
-      return;
-    }
-    const old = found.newest;
-    assert(
-      entry.main > old.main || (entry.main === old.main && entry.sub > old.sub),
-      "an entry is newer than those of its key before it",
-    );
-    const sum = old.effect + entry.effect;
+    const older = keys.newest(id);
+    const sum = versions.sum(older) + effect;
     assert(sum >= -1 && sum <= 1, "the effects of a key's entries add up to -1, 0 or 1");
-    this.#overheadBytes -= VERSION_OVERHEAD_BYTES;
-    found.newest = this.#store(entry, sum as Effect, sum, found);
-    if (sum !== 0) found.effectMain = entry.main;
-    keys.addEffect(entry.key, entry.effect, entry.main);
+    const row = versions.add(id, { main, sub, tombstone, effect, sum, older }, this.#arena);
+    keys.setNewest(id, row, effect);
   }
 
-  #store(entry: Entry, effect: Effect, sum: number, found: MemoryKey | undefined): MemoryVersion {
-    const arena = this.#arena;
-    assert(!entry.tombstone || entry.start === entry.end, "a tombstone has no value");
-    arena.add(entry.bytes, entry.start, entry.end);
-    this.#overheadBytes += VERSION_OVERHEAD_BYTES;
-    const key = found === undefined ? entry.key : found.key;
-    const { main, sub, tombstone } = entry;
-    return new MemoryVersion(key, main, sub, tombstone, effect, arena.bytes, arena.start, arena.end, sum);
-  }
-}
-
-/** Index of the first version with a main above `after`. */
-function firstAbove(log: MemoryVersion[], after: number): number {
-  let low = 0;
-  let high = log.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (log[middle]!.main <= after) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/**
- * Walks a range key by key, one version each: the newest not newer than `at`, be it a tombstone. Keys that are inserted
- * meanwhile do no harm: the cursor then finds its place again by its key.
- */
-export class MemtableCursor {
-  /** The present one; null at the end. */
-  version: MemoryVersion | null = null;
-  readonly #keys: MemoryKeys;
-  readonly #range: KeyRange;
-  readonly #at: number;
-  readonly #reverse: boolean;
-  readonly #place = new Place();
-  #changes: number;
-
-  constructor(keys: MemoryKeys, range: KeyRange, at: number, reverse: boolean) {
-    this.#keys = keys;
-    this.#range = range;
-    this.#at = at;
-    this.#reverse = reverse;
-    this.#changes = keys.changes;
-    if (reverse) {
-      keys.seekBefore(this.#place, range.to);
-      this.#settleBackward();
-    } else {
-      keys.seek(this.#place, range.from);
-      this.#settleForward();
-    }
-  }
-
-  advance(): void {
-    const version = this.version;
-    assert(version !== null, "a cursor at its end does not advance");
-    const moved = this.#changes !== this.#keys.changes;
-    this.#changes = this.#keys.changes;
-    if (this.#reverse) {
-      if (moved) this.#keys.seekBefore(this.#place, version.key);
-      else this.#place.backward();
-      this.#settleBackward();
-    } else {
-      if (moved) this.#keys.seek(this.#place, version.key);
-      if (!moved || this.#place.entry()?.key === version.key) this.#place.forward();
-      this.#settleForward();
-    }
-  }
-
-  #settleForward(): void {
-    const to = this.#range.to;
-    for (let entry = this.#place.entry(); entry !== null; entry = this.#place.entry()) {
-      if (to !== null && entry.key >= to) break;
-      const version = entry.versionAt(this.#at);
-      if (version !== null) {
-        this.version = version;
-        return;
-      }
-      this.#place.forward();
-    }
-    this.version = null;
-  }
-
-  #settleBackward(): void {
-    const from = this.#range.from;
-    for (let entry = this.#place.entry(); entry !== null; entry = this.#place.entry()) {
-      if (entry.key < from) break;
-      const version = entry.versionAt(this.#at);
-      if (version !== null) {
-        this.version = version;
-        return;
-      }
-      this.#place.backward();
-    }
-    this.version = null;
-  }
-}
-
-/** Walks all entries of a frozen memtable in the order of tables: space, key, newest first. */
-export class MemtableSource {
-  space: Space = KEYS;
-  version: Version | null = null;
-  readonly #keys: MemoryKeys[];
-  readonly #place = new Place();
-  /** Older versions of the present key that are still to come. */
-  #older = 0;
-
-  constructor(keys: MemoryKeys[]) {
-    this.#keys = keys;
-    keys[KEYS]!.seek(this.#place, "");
-    this.#settle();
-  }
-
-  advance(): void {
-    const entry = this.#place.entry();
-    assert(entry !== null, "a source at its end does not advance");
-    if (this.#older > 0) {
-      this.version = entry.older![--this.#older]!;
+  #applyNewest(keys: MemtableKeys, entry: Entry): void {
+    const { versions } = keys;
+    const { key, main, sub, tombstone, effect } = entry;
+    if (main > this.#recordMax) this.#recordMax = main;
+    this.#overheadBytes += ROW_BYTES;
+    const id = keys.find(key);
+    if (id < 0) {
+      this.#entries++;
+      this.#insert(keys, entry);
       return;
     }
-    this.#place.forward();
-    this.#settle();
+    const replaced = keys.newest(id);
+    const replacedMain = versions.main(replaced);
+    const isNewer = main > replacedMain || (main === replacedMain && sub > versions.sub(replaced));
+    assert(isNewer, "an entry is newer than those of its key before it");
+    const sum = versions.sum(replaced) + effect;
+    assert(sum >= -1 && sum <= 1, "the effects of a key's entries add up to -1, 0 or 1");
+    const carried = { main, sub, tombstone, effect: sum as Effect, sum, older: NO_ROW };
+    keys.setNewest(id, versions.add(id, carried, this.#arena), effect);
   }
 
-  #settle(): void {
-    let entry = this.#place.entry();
-    while (entry === null && this.space < this.#keys.length - 1) {
-      this.space = (this.space + 1) as Space;
-      this.#keys[this.space]!.seek(this.#place, "");
-      entry = this.#place.entry();
-    }
-    this.version = entry === null ? null : entry.newest;
-    this.#older = entry === null || entry.older === null ? 0 : entry.older.length;
+  #insert(keys: MemtableKeys, entry: Entry): void {
+    const { key, main, sub, tombstone, effect } = entry;
+    this.#overheadBytes += KEY_OVERHEAD_BYTES + key.length;
+    const first = { main, sub, tombstone, effect, sum: effect, older: NO_ROW };
+    keys.insert(key, keys.versions.add(keys.size, first, this.#arena));
   }
 }

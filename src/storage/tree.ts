@@ -9,7 +9,8 @@ import { KeyHash } from "./bloom.ts";
 import type { Checkpoint, CheckpointPosition } from "./checkpoint.ts";
 import type { CheckpointWriter } from "./checkpoint-store.ts";
 import { scanMemtable } from "./memory-tree.ts";
-import { Memtable, type MemtableCursor } from "./memtable.ts";
+import { Memtable } from "./memtable.ts";
+import type { MemtableCursor } from "./memtable-cursor.ts";
 import { pickMerge } from "./merge-policy.ts";
 import { Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
@@ -90,7 +91,8 @@ export class BranchTree implements Tree {
   };
   readonly #options: TreeOptions;
   readonly #context: TableContext;
-  #active = new Memtable();
+  readonly #hashSeed: number;
+  #active: Memtable;
   /** The youngest first. */
   #frozen: readonly Memtable[] = [];
   #runs: readonly Run[];
@@ -107,6 +109,8 @@ export class BranchTree implements Tree {
     this.#options = options;
     const { store, runtime, cache, checkpoint, settings } = options;
     this.#context = { store, runtime, cache, requestTimeoutMs: settings.requestTimeoutMs };
+    this.#hashSeed = runtime.random.uint32();
+    this.#active = new Memtable(this.#hashSeed);
     this.#checkpoint = checkpoint;
     this.#head = checkpoint?.point.position.revision ?? 0;
     this.#runs = (checkpoint?.runs ?? []).map((run) => new Run(run.map((ref) => new Table(ref, this.#context))));
@@ -198,7 +202,7 @@ export class BranchTree implements Tree {
     if (this.#active.entries === 0) return;
     this.#active.freeze();
     this.#frozen = [this.#active, ...this.#frozen];
-    this.#active = new Memtable();
+    this.#active = new Memtable(this.#hashSeed);
   }
 
   /** From now on this node writes the branch: `persist` may be called, and runs are merged in the background. */
