@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
 import { etcdHttp } from "../api/http.ts";
 import { isDbError, messageOf } from "../base/errors.ts";
@@ -7,8 +6,8 @@ import { version } from "../base/version.ts";
 import { Host } from "../engine/host/host.ts";
 import type { ServedBranch } from "../engine/host/served-branch.ts";
 import { MeteredStore } from "../objects/metered.ts";
-import { openStore } from "../objects/open-store.ts";
-import { parseStoreUrl } from "../objects/store-url.ts";
+import { openStore, type StoreSurroundings } from "../objects/open-store.ts";
+import type { StoreSettings } from "../objects/store-url.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
 import type { Listener, Runtime } from "../runtime/runtime.ts";
 import { createTransport, type Transport } from "../transport/server.ts";
@@ -59,8 +58,8 @@ class Server {
 
   async start(): Promise<void> {
     const settings = this.#settings;
-    const storeUrl = settings.store ?? pathToFileURL(resolve(settings["data-dir"], "store")).href;
-    const inner = await openStore(parseStoreUrl(storeUrl), this.#runtime, surroundingsOfStore());
+    const place = settings.store ?? { kind: "file", directory: resolve(settings["data-dir"], "store") };
+    const inner = await openStore(place, this.#runtime, surroundingsOfStore(place));
     const store = new MeteredStore(inner, this.#runtime.clock);
     // Ports are bound before anything is written: a second server on them stops here.
     for (const url of settings["listen-client-urls"]) await this.#listen(url);
@@ -192,10 +191,20 @@ function lazyMetrics(
   };
 }
 
-/** What a store takes from the environment, as AWS's tools do. */
-function surroundingsOfStore(): { region?: string; proxy?: string } {
+/** What a store takes from the environment, as AWS's tools do: HTTPS_PROXY is for https alone, NO_PROXY lists hosts that go without. */
+function surroundingsOfStore(store: StoreSettings): StoreSurroundings {
   const { env } = process;
   const region = env["AWS_REGION"] ?? env["AWS_DEFAULT_REGION"];
-  const proxy = env["HTTPS_PROXY"] ?? env["https_proxy"];
+  const proxy = store.kind === "s3" ? proxyFor(store.endpoint, env) : undefined;
   return { ...(region === undefined ? {} : { region }), ...(proxy === undefined ? {} : { proxy }) };
+}
+
+function proxyFor(endpoint: string | null, env: NodeJS.ProcessEnv): string | undefined {
+  const url = new URL(endpoint ?? "https://s3.amazonaws.com");
+  if (url.protocol !== "https:") return undefined;
+  const excluded = (env["NO_PROXY"] ?? env["no_proxy"] ?? "")
+    .split(",")
+    .map((host) => host.trim().replace(/^\*?\./, ""));
+  const isExcluded = excluded.some((host) => host === "*" || (host !== "" && `.${url.hostname}`.endsWith(`.${host}`)));
+  return isExcluded ? undefined : (env["HTTPS_PROXY"] ?? env["https_proxy"]);
 }

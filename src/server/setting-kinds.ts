@@ -1,3 +1,5 @@
+import { parseStoreUrl, type StoreSettings } from "../objects/store-url.ts";
+
 /** How the text of a setting is read. Each throws an Error that says what is expected, without naming the setting. */
 export interface Kind<T> {
   /** Shown in --help: "duration", "bytes" … */
@@ -148,3 +150,6 @@ export const advertiseUrlsKind: Kind<string[]> = {
     return urls;
   },
 };
+
+/** file:///DIR, s3://BUCKET/PREFIX?…, memory: */
+export const storeUrlKind: Kind<StoreSettings> = { name: "url", parse: parseStoreUrl };

@@ -22,7 +22,7 @@ test("a flag goes before the environment, that before the file", () => {
   const file = { path: "t4.yaml", values: { name: "file", store: "memory:", "max-txn-ops": 7 } };
   const env = { ETCD_NAME: "env", T4_STORE: "file:///env", T4_NAME: "not read" };
   const { settings } = resolveSettings({ flags: { name: "flag" }, env, file });
-  deepEqual([settings.name, settings.store, settings["max-txn-ops"]], ["flag", "file:///env", 7]);
+  deepEqual([settings.name, settings.store, settings["max-txn-ops"]], ["flag", { kind: "file", directory: "/env" }, 7]);
 });
 
 test("durations and sizes are read as Go and people write them", () => {
@@ -62,6 +62,7 @@ test("what is wrong is named in one line", () => {
     { flags: { "advertise-client-urls": "nowhere" } },
     '--advertise-client-urls: expected a URL such as http://127.0.0.1:2379, not "nowhere"',
   );
+  refuses({ flags: { store: "ftp://x" } }, '--store: store "ftp://x": unknown kind ftp: expected file, s3 or memory');
   refuses({ flags: { "upload-bytes": "1GiB" } }, "--upload-bytes: must not be over --upload-bytes-max");
   refuses({ file: { path: "x.yaml", values: { nmae: "a" } } }, "nmae in x.yaml: there is no such setting");
   refuses(

@@ -8,6 +8,7 @@ import {
   type Kind,
   listenUrlsKind,
   oneOf,
+  storeUrlKind,
   textKind,
 } from "./setting-kinds.ts";
 
@@ -43,7 +44,7 @@ export const runSettings = {
   name: etcd(textKind, undefined, "name of this node (default: a random one, kept in the data directory)"),
   "data-dir": etcd(textKind, "t4-data", "directory for what this node keeps on its own disk"),
   store: ours(
-    textKind,
+    storeUrlKind,
     undefined,
     "where the data lives: file:///DIR, s3://BUCKET/PREFIX?…, memory: (default: DATA-DIR/store)",
   ),
