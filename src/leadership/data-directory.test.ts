@@ -51,7 +51,7 @@ test("a second process is told that the directory is in use, until the first one
   });
 });
 
-test("local is refused on a shared file system; a lock there proves nothing, nor where the kind is unknown", async () => {
+test("local is refused on a shared file system; a lock proves nothing there, nor on an unknown one", async () => {
   for (const [kind, refused] of [
     ["nfs", true],
     ["9p", true],

@@ -56,6 +56,14 @@ const mutants: Mutant[] = [
     seen: twoServed,
   },
   {
+    rule: "a shorter term holds from the sending of the renewal that promises it",
+    file: "heartbeat.ts",
+    from: 'this.#term = termAfter(this.#term, { kind: "sent", now: sentAt, termMs });',
+    to: "",
+    scenario: "leadership-term",
+    seen: twoServed,
+  },
+  {
     rule: "a term ends by the monotonic clock too",
     file: "term.ts",
     from: "clock.monotonicMs() < term.until.monotonicMs && clock.wallMs()",
