@@ -94,7 +94,8 @@ class Server {
       requestBytesMax: settings["max-request-bytes"],
       quotaBytes: 0,
       clientUrls: () => settings["advertise-client-urls"] ?? this.#clientUrls(),
-      peerUrls: () => [],
+      // There is no peer port; etcd's clients show a member's peer URL and never dial it.
+      peerUrls: () => settings["advertise-client-urls"] ?? this.#clientUrls(),
       timers: this.#runtime.timers,
       onBug,
     });
