@@ -43,6 +43,18 @@ test("C2 readers are refused below it once it is durable, not before; other comp
   deepEqual(watch.compactions, [4]);
 });
 
+test("C2 of two compactions under way, readers see the durable one", async () => {
+  const { database, log } = await openRig();
+  for (const value of ["1", "2", "3"]) await database.put(put("k", value));
+  log.auto = false;
+  const both = [database.compact(at(2)), database.compact(at(4))];
+  log.commit(4);
+  equal(database.compactRevision, 2);
+  log.commit();
+  equal(database.compactRevision, 4);
+  await Promise.all(both);
+});
+
 test("C3 a physical compaction waits for the storage", async () => {
   let finish = (): void => {};
   const { database } = await openRig({ physical: () => new Promise<void>((resolve) => (finish = resolve)) });

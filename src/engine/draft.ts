@@ -49,7 +49,7 @@ export class Draft {
   changes: Change[] = [];
   /** Run once what was evaluated is durable, before the answer leaves. */
   afterCommit: (() => void) | null = null;
-  #bytes: Buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  #bytes: Buffer = Buffer.alloc(0);
   #start = 0;
   #at = 0;
   #otherSub = 0;

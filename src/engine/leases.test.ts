@@ -215,6 +215,24 @@ test("L7 after a crash every lease has its full TTL again; after a clean release
   deepEqual([await ttl(later, 1), await ttl(later, 2)], [100, 100], "somebody may have led in between");
 });
 
+test("L8 a lease that is renewed while its end waits for a read lives on", async () => {
+  const rig = await openRig();
+  await grant(rig, 1, 5);
+  await rig.database.put(put("k", "v", { lease: lease(1) }));
+  let arrive = (): void => {};
+  rig.tree.arrival = () => new Promise((resolve) => (arrive = resolve));
+  rig.tree.isAway = (what) => what === "scan";
+  await rig.time.pass(5100);
+  rig.leadership.onRegained();
+  rig.tree.isAway = () => false;
+  arrive();
+  await settle();
+  equal(await ttl(rig, 1), 5);
+  deepEqual(await keys(rig), ["k"]);
+  await rig.time.pass(5600);
+  deepEqual(await keys(rig), []);
+});
+
 const COUNT = 20_000;
 
 test("L9, L6 very many leases end at a bounded pace, none early; very many keys of one end in one revision", async () => {

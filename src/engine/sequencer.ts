@@ -147,6 +147,11 @@ export class Sequencer {
     pending.outcome = outcome;
     pending.resolve = resolve as (result: unknown) => void;
     pending.reject = reject;
+    if (this.#end !== null) {
+      // The log came to its end while it took the record.
+      reject(unknownOutcome(this.#end));
+      return promise;
+    }
     this.#pending.push(pending);
     this.#watchTime(pending.deadlineMs);
     return promise;
@@ -178,6 +183,8 @@ export class Sequencer {
       this.#pending.shift();
       this.#commit(first, commits);
     }
+    // Asking for proof may have been what told that leadership is lost.
+    if (this.#end !== null) return;
     const { committed } = this.#options;
     if (commits.length > 0) this.#options.onCommitted(commits);
     if (committed.compactRevision !== compactBefore) this.#options.onCompacted(committed.compactRevision as Revision);

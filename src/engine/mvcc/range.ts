@@ -29,14 +29,16 @@ const NOTHING: Found = { rows: NO_ROWS, count: 0 };
 /** Answers at once where the tree does. Throws futureRevision (R3) or compacted (R4). */
 export function range(tree: Tree, point: RangePoint, request: RangeRequest): MaybePromise<RangeResult> {
   const at = effectiveRevision(point, request);
+  // The point may move on while the tree reads: the header tells the revision that was read.
+  const { revision } = point;
   if (request.rangeEnd === "") {
     const version = tree.get(KEYS, request.key, at);
-    if (version instanceof Promise) return version.then((found) => pointResult(point.revision, found, request));
-    return pointResult(point.revision, version, request);
+    if (version instanceof Promise) return version.then((found) => pointResult(revision, found, request));
+    return pointResult(revision, version, request);
   }
   const found = findRange(tree, request, at, 0);
-  if (found instanceof Promise) return found.then((rows) => rangeResult(point.revision, rows, request));
-  return rangeResult(point.revision, found, request);
+  if (found instanceof Promise) return found.then((rows) => rangeResult(revision, rows, request));
+  return rangeResult(revision, found, request);
 }
 
 /** R5: 0 and below is the newest. */
