@@ -149,6 +149,11 @@ test("frames of an earlier use of the file, and a value that looks like a frame,
   const old = fileOf([["x"], ["y"], ["z"]], { generation: "ffffffffffffffff", bytes: 4096 });
   const recycled = Buffer.concat([bytes.subarray(0, end), old.bytes.subarray(end)]);
   equal(scanFile(path, recycled, expected).frames.length, 1);
+  // The older frame begins exactly where the next one will.
+  const same = fileOf([["other"], ["later"]], { generation: "ffffffffffffffff", bytes: 4096 });
+  const aligned = Buffer.concat([bytes.subarray(0, end), same.bytes.subarray(end)]);
+  equal(same.places[1], end);
+  deepEqual(payloadsOf(aligned, scanFile(path, aligned, expected).frames), [["first"]]);
   // A torn frame whose value holds a whole file's image, as a client may store one.
   const image = old.bytes.toString("latin1");
   const within = fileOf([["first"], [image]], { bytes: 16384 });

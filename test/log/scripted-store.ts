@@ -15,15 +15,19 @@ import type {
 /** A PUT under way: the test says when it takes effect, and what its sender is told. */
 export class ScriptedPut {
   readonly key: ObjectKey;
+  /** As it was when it was sent. */
   readonly body: Buffer;
+  /** The sender's own bytes: what a request that is still under way would read. */
+  readonly live: Uint8Array;
   readonly resolve: (outcome: PutOutcome) => void;
   readonly #store: ScriptedStore;
   settled = false;
 
-  constructor(store: ScriptedStore, key: ObjectKey, body: Buffer, resolve: (outcome: PutOutcome) => void) {
+  constructor(store: ScriptedStore, key: ObjectKey, live: Uint8Array, resolve: (outcome: PutOutcome) => void) {
     this.#store = store;
     this.key = key;
-    this.body = body;
+    this.body = Buffer.from(live);
+    this.live = live;
     this.resolve = resolve;
   }
 
@@ -73,7 +77,7 @@ export class ScriptedStore implements ObjectStore {
   put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     assert(options.condition.kind === "absent", "segments are only ever created");
     return new Promise((resolve) => {
-      const put = new ScriptedPut(this, key, Buffer.from(body), resolve);
+      const put = new ScriptedPut(this, key, body, resolve);
       this.underWay.push(put);
       this.sent.push(put);
       options.signal?.addEventListener("abort", () => {
