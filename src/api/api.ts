@@ -16,7 +16,8 @@ import { watch } from "./watch.ts";
 export type { DatabaseSource, EtcdSettings } from "./settings.ts";
 
 /**
- * etcd's gRPC services on the engine, for the transport: decode, check, call, map the error, set the header. A method of etcd's
+ * etcd's gRPC services on the engine, for the transport: decode, check, call, map the error, set the header. A
+ * method of etcd's
  * that is not built is there by name and answers Unimplemented; of one that etcd has not either, the transport says so.
  */
 export interface EtcdRoutes extends Pick<Routes, "unary" | "streams"> {

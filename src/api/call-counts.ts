@@ -1,4 +1,7 @@
-/** How often each method was called and how the calls ended, for the metrics grpc_server_started_total and …_handled_total. */
+/**
+ * How often each method was called and how the calls ended, for the metrics grpc_server_started_total and
+ * …_handled_total.
+ */
 export class CallCounts {
   readonly methods = new Map<string, MethodCounts>();
 

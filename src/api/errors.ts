@@ -30,7 +30,8 @@ interface Answer {
 const { invalidArgument, failedPrecondition, outOfRange, unavailable } = codes;
 
 /**
- * The one map from what goes wrong to etcd's code and text (row ids of etcd-api, appendix 1, in brackets). A kind that is
+ * The one map from what goes wrong to etcd's code and text (row ids of etcd-api, appendix 1, in brackets). A kind
+ * that is
  * missing here does not compile.
  */
 export const answers: { readonly [kind in ErrorKind]: Answer } = {

@@ -6,7 +6,10 @@ import type { StreamCall } from "./stream-call.ts";
 const CHECK_INTERVAL_MS = 1000;
 const CHECKS_MAX = 3;
 
-/** Streams opened with `hasleader: true`: cut with "no leader" when their database has long had no proof of leadership (B1.9, W18). */
+/**
+ * Streams opened with `hasleader: true`: cut with "no leader" when their database has long had no proof of
+ * leadership (B1.9, W18).
+ */
 export class LeaderWatch {
   readonly #timers: ServiceTimers;
   readonly #calls = new Set<StreamCall>();

@@ -44,7 +44,10 @@ function timeToLive(database: StreamCall["database"], result: LeaseTimeToLiveRes
 /** Keep-alives of a stream that wait for their answer; at this many no more are read. */
 const PENDING_MAX = 128;
 
-/** LeaseKeepAlive: each message is answered, in the order of the messages, though answers may become ready in another (L4). */
+/**
+ * LeaseKeepAlive: each message is answered, in the order of the messages, though answers may become ready in
+ * another (L4).
+ */
 export function keepAlive(call: StreamCall): void {
   const { stream, database } = call;
   /** Null: not answered yet. */

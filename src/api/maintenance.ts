@@ -7,7 +7,10 @@ import { decodeEmpty } from "./wire/other-requests.ts";
 export const ETCD_VERSION = "3.6.16";
 export const STORAGE_VERSION = "3.6.0";
 
-/** etcdserverpb.Maintenance. Raft's index is the number of the newest record, the applied one that of the newest durable one. */
+/**
+ * etcdserverpb.Maintenance. Raft's index is the number of the newest record, the applied one that of the newest
+ * durable one.
+ */
 export const maintenanceService = (quotaBytes: number): Record<string, Method> => ({
   "/etcdserverpb.Maintenance/Status": (database, message) => {
     decodeEmpty(message, "StatusRequest");

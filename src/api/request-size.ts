@@ -1,6 +1,9 @@
 import { DbError } from "../base/errors.ts";
 
-/** What etcd's consensus log adds to a request: it is the request with this envelope that is held against the limit (B1.1; measured). */
+/**
+ * What etcd's consensus log adds to a request: it is the request with this envelope that is held against the limit
+ * (B1.1; measured).
+ */
 const ENVELOPE_BYTES = 17;
 
 export type RequestSizeCheck = (message: Buffer) => void;

@@ -6,10 +6,16 @@ import type { MethodCounts } from "./call-counts.ts";
 import { codes, unaryError } from "./errors.ts";
 import type { DatabaseOf } from "./settings.ts";
 
-/** A method: decodes, calls the engine, wraps the answer. Throws DbError, GrpcError or WireError; may give a promise. */
+/**
+ * A method: decodes, calls the engine, wraps the answer. Throws DbError, GrpcError or WireError; may give a
+ * promise.
+ */
 export type Method = (database: Database, message: Buffer, call: Call) => MaybePromise<Encodable>;
 
-/** The same steps around every method: find the database, check metadata, call, count, map errors. No promise where none is needed. */
+/**
+ * The same steps around every method: find the database, check metadata, call, count, map errors. No promise where
+ * none is needed.
+ */
 export function unaryHandler(databaseOf: DatabaseOf, counts: MethodCounts, method: Method): UnaryHandler {
   const fail = (error: unknown): never => {
     const mapped = unaryError(error);

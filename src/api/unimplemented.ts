@@ -2,7 +2,10 @@ import { DbError } from "../base/errors.ts";
 import type { StreamCall } from "./stream-call.ts";
 import type { Method } from "./unary-call.ts";
 
-/** etcd's methods that are known by name and not built. The text is the one that gRPC itself gives for a method it does not know. */
+/**
+ * etcd's methods that are known by name and not built. The text is the one that gRPC itself gives for a method it
+ * does not know.
+ */
 const unary: Readonly<Record<string, readonly string[]>> = {
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
   "etcdserverpb.Maintenance": ["Alarm", "Defragment", "Hash", "HashKV", "MoveLeader", "Downgrade"],

@@ -7,7 +7,8 @@ import { decodeWatch } from "./wire/other-requests.ts";
 import { WatchResponse } from "./wire/watch-responses.ts";
 
 /**
- * etcdserverpb.Watch. Two-way back-pressure: while the client does not read, the engine is asked to stop, and the client's own
+ * etcdserverpb.Watch. Two-way back-pressure: while the client does not read, the engine is asked to stop, and the
+ * client's own
  * requests are not read either, so that their answers cannot pile up.
  *
  * A client that has finished sending goes on being told of events until it cancels, as by etcd.

@@ -1,9 +1,11 @@
 /**
  * Random operations on two servers, whose whole answers are compared:
  *
- *   t4-node test/compat/differential.ts [--seed N] [--operations N] [--left engine|server|etcd] [--right etcd|server|engine]
+ * t4-node test/compat/differential.ts [--seed N] [--operations N] [--left engine|server|etcd] [--right
+ * etcd|server|engine]
  *
- * The seed is printed first, and a difference with the fewest operations that still show it. The engine runs in this process.
+ * The seed is printed first, and a difference with the fewest operations that still show it. The engine runs in
+ * this process.
  */
 import { parseArgs } from "node:util";
 import { contest } from "./differential/run.ts";

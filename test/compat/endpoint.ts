@@ -9,7 +9,10 @@ export interface RawStream {
   send(message: Uint8Array): void;
   halfClose(): void;
   cancel(): void;
-  /** The next message, or null at the end with OK; rejects with an RpcFailure at any other end, and after `timeoutMs`. */
+  /**
+   * The next message, or null at the end with OK; rejects with an RpcFailure at any other end, and after
+   * `timeoutMs`.
+   */
   next(timeoutMs?: number): Promise<Uint8Array | null>;
 }
 

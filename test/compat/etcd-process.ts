@@ -20,7 +20,10 @@ export interface ServerProcess {
 
 const START_TIMEOUT_MS = 20_000;
 
-/** A real etcd of one member with an empty store. Short election timings make it start in 0.1 s, and allow leases of 1 s. */
+/**
+ * A real etcd of one member with an empty store. Short election timings make it start in 0.1 s, and allow leases of
+ * 1 s.
+ */
 export async function startEtcd(options: { defaultTimings?: boolean } = {}): Promise<ServerProcess> {
   const directory = await mkdtemp(join(tmpdir(), "t4-etcd-"));
   const [port, peerPort] = await freePorts(2);

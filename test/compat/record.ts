@@ -1,5 +1,6 @@
 /**
- * Writes real etcd's answers to every story into test/recorded. To be run, and its result committed, when a story is new or
+ * Writes real etcd's answers to every story into test/recorded. To be run, and its result committed, when a story
+ * is new or
  * changed: `t4-node test/compat/record.ts [group …]`.
  */
 import { writeFile } from "node:fs/promises";

@@ -2,7 +2,10 @@ import type { EtcdRoutes } from "../../src/api/api.ts";
 import { type Call, type Encodable, GrpcError, type GrpcStream } from "../../src/transport/transport.ts";
 import { type Endpoint, Inbox, type RawStream, RpcFailure } from "./endpoint.ts";
 
-/** Calls the services in this process, without a transport: what is sent is encoded, and every answer is encoded and copied. */
+/**
+ * Calls the services in this process, without a transport: what is sent is encoded, and every answer is encoded and
+ * copied.
+ */
 export class RoutesEndpoint implements Endpoint {
   readonly #routes: EtcdRoutes;
   readonly #close: () => Promise<void>;

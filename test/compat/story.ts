@@ -2,7 +2,10 @@ import { ok } from "node:assert/strict";
 import type { EtcdClient } from "./client.ts";
 import { RpcFailure } from "./endpoint.ts";
 
-/** A compatibility test's body: runs against a store that nothing else uses, at revision 1. Named after the rows of etcd-api that it is about. */
+/**
+ * A compatibility test's body: runs against a store that nothing else uses, at revision 1. Named after the rows of
+ * etcd-api that it is about.
+ */
 export interface Story {
   readonly name: string;
   readonly body: (client: EtcdClient) => Promise<void>;

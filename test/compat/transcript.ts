@@ -3,7 +3,8 @@ import { type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf"
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
 /**
- * What a story asked and what it was answered, in order, without what differs from store to store: the ids of cluster and
+ * What a story asked and what it was answered, in order, without what differs from store to store: the ids of
+ * cluster and
  * member, the term, and lease ids that the server chose are replaced by names.
  */
 export class Transcript {

@@ -12,7 +12,10 @@ import type {
 } from "../../engine/engine.ts";
 import { WireReader } from "./reader.ts";
 
-/** etcd allows 128 operations a level and takes each level's from the next one's allowance: no legal transaction nests deeper. */
+/**
+ * etcd allows 128 operations a level and takes each level's from the next one's allowance: no legal transaction
+ * nests deeper.
+ */
 const NESTING_MAX = 128;
 
 const NO_BYTES = new Uint8Array(0);

@@ -14,8 +14,10 @@ import {
 } from "./write.ts";
 
 /**
- * A message put together field by field, for answers that are not asked for often. Fields are added in the order of their
- * numbers, which stay below 16; zero values are left out, but for `always…`, which are elements of repeated fields or messages.
+ * A message put together field by field, for answers that are not asked for often. Fields are added in the order of
+ * their
+ * numbers, which stay below 16; zero values are left out, but for `always…`, which are elements of repeated fields
+ * or messages.
  */
 export class Message implements Encodable {
   readonly #writers: ((buffer: Buffer, at: number) => number)[] = [];

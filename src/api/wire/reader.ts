@@ -6,8 +6,10 @@ export class WireError extends Error {
 }
 
 /**
- * A cursor over one protobuf message, as etcd's own decoder reads it: unknown fields are passed over, the last value of a field
- * wins, a known field of another wire type is an error (unlike in most protobuf libraries), and what is malformed gets the text
+ * A cursor over one protobuf message, as etcd's own decoder reads it: unknown fields are passed over, the last
+ * value of a field
+ * wins, a known field of another wire type is an error (unlike in most protobuf libraries), and what is malformed
+ * gets the text
  * that etcd gives. Never reads past `end`; allocates nothing by a length that it has not compared with what is left.
  */
 export class WireReader {
@@ -71,7 +73,8 @@ export class WireReader {
   }
 
   /**
-   * An int64 whose exact value matters only within ±(2^53 − 1), such as a revision or a limit: what lies beyond is clamped
+   * An int64 whose exact value matters only within ±(2^53 − 1), such as a revision or a limit: what lies beyond is
+   * clamped
    * there. No store reaches such a revision, so the answer is the same as to the exact number.
    */
   int64Clamped(): number {
@@ -127,7 +130,8 @@ export class WireReader {
   }
 
   /**
-   * What to do with a field that the decoder of `message` has no case for: fails when the field is known (named in `fields`, by
+   * What to do with a field that the decoder of `message` has no case for: fails when the field is known (named in
+   * `fields`, by
    * number), because then its wire type is wrong; else passes over it. To be called right after tag().
    */
   other(message: string, fields: readonly (string | undefined)[]): void {

@@ -255,7 +255,8 @@ test("the other requests are decoded as the oracle encoded them", () => {
       });
     }),
   );
-  // Unpacked enums, as older encoders write them; a cancel with content unknown to us; the last member of the union wins.
+  // Unpacked enums, as older encoders write them; a cancel with content unknown to us; the last member of the union
+  // wins.
   const unpacked = decodeWatch(Buffer.from("0a0428012800", "hex"));
   equal(unpacked.kind === "create" && unpacked.create.noPut && unpacked.create.noDelete, true);
   equal(decodeWatch(Buffer.from("0a001a00", "hex")).kind, "progress");

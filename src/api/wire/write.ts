@@ -1,6 +1,8 @@
 /**
- * Protobuf's encoding, in the order and with the omissions of etcd's own encoder: fields by number, zero values left out. Each
- * `…Size` function foretells what its `write…` writes; both give nothing for a zero. Tags are the encoded field number and
+ * Protobuf's encoding, in the order and with the omissions of etcd's own encoder: fields by number, zero values
+ * left out. Each
+ * `…Size` function foretells what its `write…` writes; both give nothing for a zero. Tags are the encoded field
+ * number and
  * type, below 0x80 (one byte) but for what names itself otherwise.
  */
 
@@ -75,7 +77,10 @@ export function writeBool(buffer: Uint8Array, at: number, tag: number, value: bo
   return at;
 }
 
-/** A field of `length` bytes, tag and length included; for repeated fields and messages, which are written even when empty. */
+/**
+ * A field of `length` bytes, tag and length included; for repeated fields and messages, which are written even when
+ * empty.
+ */
 export const lengthDelimitedSize = (length: number): number => 1 + varintSize(length) + length;
 
 export function writeLength(buffer: Uint8Array, at: number, tag: number, length: number): number {

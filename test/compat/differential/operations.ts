@@ -1,5 +1,6 @@
 /**
- * Random operations. An operation is plain data that means the same whatever came before it: revisions are given as distances
+ * Random operations. An operation is plain data that means the same whatever came before it: revisions are given as
+ * distances
  * from the head at the time, so that leaving operations out (to shrink a failure) leaves the others as they are.
  */
 
@@ -83,7 +84,10 @@ export type Operation =
   | DeleteSpec
   | TxnSpec
   | LeaseOperation
-  /** Ends the watches there are, compacts, then begins the given ones. Alone in touching watches, so that no compaction races them. */
+  /**
+   * Ends the watches there are, compacts, then begins the given ones. Alone in touching watches, so that no
+   * compaction races them.
+   */
   | PeriodSpec;
 
 /** mulberry32: small, seeded, good enough to choose operations by. */
@@ -196,7 +200,8 @@ const remove = (dice: Dice, mayBeOpen = true): DeleteSpec => ({
 });
 
 /**
- * Not both in one transaction: a delete whose range has no end, and a put that keeps the value or lease of before. etcd's check
+ * Not both in one transaction: a delete whose range has no end, and a put that keeps the value or lease of before.
+ * etcd's check
  * for duplicate keys does not see the first, so that both may meet in one key: etcd then ends itself (Q10).
  */
 function txn(dice: Dice, depth: number, mayIgnore = dice.chance(0.5)): TxnSpec {

@@ -1,5 +1,6 @@
 /**
- * A smaller list that still fails, found by leaving out ever smaller runs of it (Zeller's delta debugging, in its simple form).
+ * A smaller list that still fails, found by leaving out ever smaller runs of it (Zeller's delta debugging, in its
+ * simple form).
  * `fails` is asked at most `triesMax` times.
  */
 export async function shrink<T>(

@@ -72,7 +72,8 @@ export const txnStories: Story[] = [
       });
       let deep = nested([]);
       for (let i = 0; i < 127; i++) deep = nested([deep]);
-      // The client's own decoder refuses what is nested as deeply as this: bytes are looked at only for being an answer.
+      // The client's own decoder refuses what is nested as deeply as this: bytes are looked at only for being an
+      // answer.
       const bytesOf = (success: Op[]) => toBinary(TxnRequestSchema, create(TxnRequestSchema, { success }));
       await client.transcript.silently(async () => {
         await client.raw("/etcdserverpb.KV/Txn", bytesOf([deep]));
