@@ -156,6 +156,36 @@ test("a client that sends beyond a paused stream's window loses the stream", asy
   deepEqual(resetsOf(await peer.got()), [[1, ErrorCode.flowControlError]]);
 });
 
+test("paused streams together close the connection's window; it opens when they resume", async () => {
+  const { runtime, transport, sample } = sampleServer();
+  const fill = (peer: H2Peer, streams: number): void => {
+    for (let n = 0; n < streams && !peer.stream.ended; n++) {
+      peer.headers(2 * n + 1, grpcFields("/test.Sample/Chat"));
+      sample.streams.at(-1)!.pauseMessages();
+      const part = message(Buffer.alloc(16379));
+      for (let i = 0; i < 64; i++) peer.data(2 * n + 1, part, false);
+    }
+  };
+  const given = async (peer: H2Peer): Promise<number> =>
+    (await peer.all())
+      .filter(({ type, streamId }) => type === FrameType.windowUpdate && streamId === 0)
+      .reduce((sum, { payload }) => sum + payload.readUInt32BE(0), 0);
+  const patient = new H2Peer(transport, runtime);
+  fill(patient, 24);
+  const window = 65535 + (await given(patient)) - (24 << 20);
+  ok(window >= 0 && window < 8 << 20, "it had just enough for all this");
+  equal(patient.stream.ended, false);
+  for (const stream of sample.streams) {
+    stream.onMessage = () => {};
+    stream.resumeMessages();
+  }
+  ok((await given(patient)) > 0);
+  const greedy = new H2Peer(transport, runtime);
+  fill(greedy, 40);
+  equal(goawayOf(await greedy.got())?.code, ErrorCode.flowControlError);
+  deepEqual(sample.bugs, []);
+});
+
 test("send says stop at the stream's bound, and onDrain says go", async () => {
   const { runtime, transport, sample } = sampleServer({ streamQueueBytesMax: 1000 });
   const peer = new H2Peer(transport, runtime, [windowSetting(0)]);

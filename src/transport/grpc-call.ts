@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import type { Expiring } from "./deadlines.ts";
 import { GrpcDeframer, type MessageSink } from "./grpc-deframer.ts";
 import { GrpcCode, statusFields } from "./grpc-status.ts";
@@ -58,7 +59,7 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
 
   expire(): void {
     this.connection.guard(() => {
-      if (this.closed) return;
+      assert(!this.closed, "a call that is over has no deadline");
       this.dropQueue();
       this.finish(GrpcCode.deadlineExceeded, "context deadline exceeded");
       this.cancel();

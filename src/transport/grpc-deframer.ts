@@ -92,7 +92,7 @@ export class GrpcDeframer {
 
   private growAssembly(needed: number): void {
     const before = this.assembly;
-    const size = Math.min(this.length, Math.max(needed * 2, ASSEMBLY_BYTES_MIN));
+    const size = Math.min(this.length, Math.max(needed * 4, ASSEMBLY_BYTES_MIN));
     if (!this.budget.reserve(size - (before?.length ?? 0))) {
       throw new GrpcError(GrpcCode.resourceExhausted, "grpc: too many bytes in unfinished messages of one connection");
     }

@@ -10,6 +10,7 @@ import {
   H2Peer,
   message,
   resetsOf,
+  text,
 } from "../../test/transport/h2-peer.ts";
 import { bytesMessage, sampleServer } from "../../test/transport/sample-server.ts";
 import { ErrorCode, Flag, FrameType } from "./frames.ts";
@@ -108,10 +109,10 @@ test("a unary call has exactly one message", async () => {
   peer.data(7, message("end on its own"), false);
   peer.data(7, Buffer.alloc(0));
   const frames = await peer.got();
-  const text = (id: number): string => answerTo(id, frames).fields.slice(-2).join(" ");
-  match(text(1), /grpc-status: 13 .*received no request message/);
-  match(text(3), /grpc-status: 13 .*received multiple request messages/);
-  equal(text(5), "grpc-status: 13 grpc-message: unexpected EOF");
+  const status = (id: number): string => answerTo(id, frames).fields.slice(-2).join(" ");
+  match(status(1), /grpc-status: 13 .*received no request message/);
+  match(status(3), /grpc-status: 13 .*received multiple request messages/);
+  equal(status(5), "grpc-status: 13 grpc-message: unexpected EOF");
   equal(answerTo(7, frames).body, "end on its own");
   equal(sample.calls.length, 1);
 });
@@ -154,12 +155,12 @@ test("gzip requests are taken, within the bound; other encodings are named", asy
   peer.data(11, message("x", 7));
   const frames = await peer.got();
   equal(answerTo(1, frames).body, "compressed");
-  const text = (id: number): string => answerTo(id, frames).fields.slice(2).join(" ");
-  equal(text(3), "grpc-status: 8 grpc-message: grpc: received message after decompression larger than max 10000");
-  match(text(5), /^grpc-status: 13 /);
-  equal(text(7), "grpc-status: 13 grpc-message: grpc: compressed flag set with identity or empty encoding");
-  match(text(9), /grpc-accept-encoding: identity,gzip grpc-status: 12 .*not installed for grpc-encoding "snappy"/);
-  equal(text(11), "grpc-status: 13 grpc-message: grpc: received unexpected payload format 7");
+  const status = (id: number): string => answerTo(id, frames).fields.slice(2).join(" ");
+  equal(status(3), "grpc-status: 8 grpc-message: grpc: received message after decompression larger than max 10000");
+  match(status(5), /^grpc-status: 13 /);
+  equal(status(7), "grpc-status: 13 grpc-message: grpc: compressed flag set with identity or empty encoding");
+  match(status(9), /grpc-accept-encoding: identity,gzip grpc-status: 12 .*not installed for grpc-encoding "snappy"/);
+  equal(status(11), "grpc-status: 13 grpc-message: grpc: received unexpected payload format 7");
 });
 
 test("metadata, authority and remote address of a call; blocks that are seen again mean the same", async () => {
@@ -181,6 +182,24 @@ test("metadata, authority and remote address of a call; blocks that are seen aga
   await peer.got();
   equal(sample.calls[0]!.call.remoteAddress, "192.0.2.1:4711");
   equal(sample.calls[0]!.call.metadata("absent"), undefined);
+});
+
+test("the same bytes of a header block mean something else when the table has changed", async () => {
+  const { runtime, transport } = sampleServer();
+  const peer = new H2Peer(transport, runtime);
+  const fields = block(grpcFields("/test.Sample/Metadata"));
+  const entering = (value: string): Buffer => Buffer.concat([fields, Buffer.from([0x40]), text("token"), text(value)]);
+  const newest = Buffer.concat([fields, Buffer.from([0xbe])]);
+  const blocks = [entering("one"), newest, newest, entering("two"), newest, newest];
+  for (const [i, one] of blocks.entries()) {
+    peer.send(frame(FrameType.headers, Flag.endHeaders, 2 * i + 1, one));
+    peer.data(2 * i + 1, message("token"));
+  }
+  const frames = await peer.got();
+  deepEqual(
+    blocks.map((_, i) => answerTo(2 * i + 1, frames).body),
+    ["one", "one", "one", "two", "two", "two"].map((value) => `${value} of test`),
+  );
 });
 
 test("a deadline ends the call, cancels its handler, and late answers are dropped", async () => {

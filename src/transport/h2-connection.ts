@@ -366,7 +366,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
       return;
     }
     if (this.farewell?.final === false && nowMs - this.farewell.startedMs >= DRAIN_GRACE_MS) this.endDrain();
-    this.keepAlive(nowMs);
+    this.pingIdle(nowMs);
     if (nowMs - this.stallCheckedMs < STALL_CHECK_MS) return;
     this.stallCheckedMs = nowMs;
     this.guard(() => this.endStalled());
@@ -382,7 +382,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     return undefined;
   }
 
-  private keepAlive(nowMs: number): void {
+  private pingIdle(nowMs: number): void {
     switch (this.keepalive.due(nowMs)) {
       case "nothing":
         break;

@@ -1,8 +1,11 @@
+import { FRAME_HEADER_BYTES } from "./frames.ts";
+import { FRAME_BYTES_MAX } from "./limits.ts";
+
 /** What a connection starts a turn's output in: a few dozen small responses. */
 const SMALL_SLAB_BYTES = 4096;
-/** Room for the largest frame with the headers and trailers around it, and for a few hundred small responses. */
-export const SLAB_BYTES = 32768;
-/** A turn may end with output of thousands of connections: what is kept for the next one, 8 MiB and 4 MiB. */
+/** Room for four of the largest frames with what comes around them, or for a few hundred small responses. */
+export const SLAB_BYTES = 4 * (FRAME_BYTES_MAX + FRAME_HEADER_BYTES) + 1024;
+/** A turn may end with output of thousands of connections: what is kept for the next one, 8 MiB of each. */
 const FREE_SMALL_MAX = 2048;
 const FREE_LARGE_MAX = 128;
 
