@@ -7,7 +7,7 @@ import { type ErrorKind, isDbError } from "../base/errors.ts";
 const isKind = (kind: ErrorKind) => (error: unknown) => isDbError(error, kind);
 const at = (revision: number, physical = false) => ({ revision, physical });
 
-test("C1 at or below the compact revision: compacted; beyond the newest: future; 0 passes once on a fresh store", async () => {
+test("C1 at or below the compact revision: compacted; beyond the newest: future; 0 passes once", async () => {
   const { database } = await openRig();
   throws(() => database.compact(at(-1)), isKind("compacted"));
   throws(() => database.compact(at(-7)), isKind("compacted"));

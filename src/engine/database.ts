@@ -53,7 +53,10 @@ export interface StoragePort {
     DatabaseStatus,
     "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot"
   >;
-  /** Done once what a compaction at this revision makes superfluous is gone (C3), as far as the storage promises that at all. */
+  /**
+   * Done once what a compaction at this revision makes superfluous is gone (C3), as far as the storage promises that at
+   * all.
+   */
   compacted(revision: Revision): MaybePromise<void>;
 }
 
@@ -73,8 +76,8 @@ export interface DatabaseOptions {
 }
 
 /**
- * A branch under one leadership: etcd's semantics put together from mvcc, leases and watches, around one sequencer. Made by `openDatabase`
- * (open-database.ts).
+ * A branch under one leadership: etcd's semantics put together from mvcc, leases and watches, around one sequencer.
+ * Made by `openDatabase` (open-database.ts).
  *
  *   reads:  check ─► proof ─► tree at `committed`           no promise where proof and tree have the answer at hand
  *   writes: check ─► sequencer.run(evaluate, request)       answered when durable
@@ -241,7 +244,8 @@ export class BranchDatabase implements Database {
   async #keepAliveEnding(id: LeaseId, lease: Lease): Promise<{ ttlSeconds: number; revision: Revision }> {
     await this.#sequencer.run(this.#expireEvaluation, lease);
     const found = this.#lessor.look(id, this.#nowMs());
-    // Proof was regained in between, which gave it its full time again: the client's next keep-alive is answered as usual.
+    // Proof was regained in between, which gave it its full time again: the client's next keep-alive is answered as
+    // usual.
     if (found !== null && !found.isEnding && found.lease === lease) {
       this.#lessor.renew(lease, this.#nowMs());
       return { ttlSeconds: lease.ttlSeconds, revision: this.committed };
@@ -293,7 +297,10 @@ export class BranchDatabase implements Database {
 
   // --- the rest ---
 
-  /** Any change of the branch that is evaluated against the head: for what is composed with this database (auth, alarms, settings). */
+  /**
+   * Any change of the branch that is evaluated against the head: for what is composed with this database (auth, alarms,
+   * settings).
+   */
   run<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request): MaybePromise<Result> {
     this.#checkServing();
     return this.#sequencer.run(evaluate, request);
@@ -313,7 +320,8 @@ export class BranchDatabase implements Database {
     const { log, storage, watch, leadership, identity } = this.#options;
     const logStats = log.stats();
     const keys = this.#tree.count(KEYS, { from: "", to: null }, this.committed);
-    // A count that must be read for is not waited for: the last one known is shown. The read warms the way for the next.
+    // A count that must be read for is not waited for: the last one known is shown. The read warms the way for the
+    // next.
     if (keys instanceof Promise) keys.then(this.#setKeys, () => {});
     else this.#keys = keys;
     const { streams, watchers } = watch.stats;
@@ -350,8 +358,9 @@ export class BranchDatabase implements Database {
   }
 
   /**
-   * The end of a leadership that gives its branch up: takes no more writes and keep-alives, and logs how long leases have left. The caller
-   * then drains the log and releases; if this rejects the next leadership gives every lease its full TTL.
+   * The end of a leadership that gives its branch up: takes no more writes and keep-alives, and logs how long leases
+   * have left. The caller then drains the log and releases; if this rejects the next leadership gives every lease its
+   * full TTL.
    */
   async release(): Promise<void> {
     this.#closing = true;

@@ -15,7 +15,10 @@ import {
 import { Reads } from "./reads.ts";
 import { EFFECT_SHIFT, RECORD_VERSION, type RecordKind, recordKinds, TOMBSTONE_BIT } from "./record.ts";
 
-/** Records are encoded one behind the other into chunks of this size, which are never written twice: rows point into them. */
+/**
+ * Records are encoded one behind the other into chunks of this size, which are never written twice: rows point into
+ * them.
+ */
 const CHUNK_BYTES = 256 << 10;
 /** Flags, and two varints. */
 const ENTRY_HEADER_BYTES_MAX = 1 + 2 * VARINT_BYTES_MAX;
@@ -33,9 +36,9 @@ export interface NewPair {
 }
 
 /**
- * What one request would change, while it is being evaluated against the head: the record's bytes, its entries and its changes. Nothing
- * of it is visible before the sequencer has taken it; a draft that is thrown away leaves no trace. It keeps in step what must
- * not come apart: pairs, counts (effects) and the attachment of keys to leases.
+ * What one request would change, while it is being evaluated against the head: the record's bytes, its entries and its
+ * changes. Nothing of it is visible before the sequencer has taken it; a draft that is thrown away leaves no trace. It
+ * keeps in step what must not come apart: pairs, counts (effects) and the attachment of keys to leases.
  */
 export class Draft {
   readonly reads: Reads;
@@ -113,8 +116,8 @@ export class Draft {
   }
 
   /**
-   * Deletes a pair: `prev` as it is now; `before` as it was before this request (W10), which differs where one transaction changes a key
-   * twice.
+   * Deletes a pair: `prev` as it is now; `before` as it was before this request (W10), which differs where one
+   * transaction changes a key twice.
    */
   delete(key: string, { prev, before }: { prev: Row; before: Row | null }): void {
     const main = this.revision + 1;
@@ -130,7 +133,10 @@ export class Draft {
     if (header.hasLease) this.#moveLease(key, header.lease, 0n);
   }
 
-  /** Writes (or with null deletes) an entry of a space other than the user's keys. `effect` as the count of its live keys changes. */
+  /**
+   * Writes (or with null deletes) an entry of a space other than the user's keys. `effect` as the count of its live
+   * keys changes.
+   */
   entry(space: Exclude<Space, typeof KEYS>, key: string, value: Uint8Array | null, effect: Effect): void {
     assert(space !== (KEYS as number), "the user's keys are written as pairs");
     const valueBytes = value === null ? 0 : value.length;
@@ -182,7 +188,10 @@ export class Draft {
     if (to !== 0n) this.entry(spaces.leaseKeys, leaseKey(to) + key, NOTHING, 1);
   }
 
-  /** Makes room for `size` more bytes; what is written of this record so far moves along, rows into the old chunk stay good. */
+  /**
+   * Makes room for `size` more bytes; what is written of this record so far moves along, rows into the old chunk stay
+   * good.
+   */
   #reserve(size: number): void {
     if (this.#at === this.#start) this.#at += 2;
     if (this.#at + size <= this.#bytes.length) return;

@@ -1,7 +1,7 @@
 /**
- * Puts, point reads and Kubernetes' transactions in process, over the tree in memory and a log that is durable at the end of each
- * batch: what the engine itself costs, the
- * collector's threads included (so that other work on the machine disturbs less).
+ * Puts, point reads and Kubernetes' transactions in process, over the tree in memory and a log that is durable at the
+ * end of each batch: what the engine itself costs, the collector's threads included (so that other work on the machine
+ * disturbs less).
  *
  *   t4-node src/engine/engine.bench.ts [thousand operations]
  */

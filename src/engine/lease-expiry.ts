@@ -72,7 +72,8 @@ export class LeaseExpiry {
     try {
       await this.#options.expire(lease);
     } catch (error) {
-      // Not now (no proof, no room, out of time): it is still due, and comes up again. A bug has ended the branch already.
+      // Not now (no proof, no room, out of time): it is still due, and comes up again. A bug has ended the branch
+      // already.
       if (!isDbError(error)) this.stop();
     } finally {
       this.#revoking--;

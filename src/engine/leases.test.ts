@@ -89,7 +89,7 @@ test("L5 leases are listed by expiry", async () => {
   deepEqual((await rig.database.leaseLeases()).ids, [3n, 2n, 1n]);
 });
 
-test("L9 a key is attached, moved, kept and detached by what is put on it; a delete detaches, a new key stays free", async () => {
+test("L9 a key is attached, moved, kept and detached by what is put on it; a delete detaches", async () => {
   const rig = await openRig();
   const { database } = rig;
   await grant(rig, 1, 60);
@@ -194,7 +194,7 @@ test("L8 without proof no lease ends; with it again, each has its full TTL", asy
   equal(rig.log.records.length, 2);
 });
 
-test("L7 after a crash every lease has its full TTL again; after a clean release what was left, at least the minimum", async () => {
+test("L7 after a crash every lease has its full TTL again; after a clean release what was left", async () => {
   const first = await openRig();
   await grant(first, 1, 100);
   await grant(first, 2, 100);
@@ -235,7 +235,7 @@ test("L8 a lease that is renewed while its end waits for a read lives on", async
 
 const COUNT = 20_000;
 
-test("L9, L6 very many leases end at a bounded pace, none early; very many keys of one end in one revision", async () => {
+test("L6, L9 very many leases end at a bounded pace, none early; very many keys in one revision", async () => {
   const rig = await openRig({ settings: { callsMax: 200_000 } });
   const grants: Promise<unknown>[] = [];
   for (let id = 1; id <= COUNT; id++) grants.push(grant(rig, id, 30));
@@ -258,7 +258,7 @@ test("L9, L6 very many leases end at a bounded pace, none early; very many keys 
   equal((await attached(one, 1)).length, 0);
 });
 
-test("a lease revoked and granted anew before either is durable: readers see the old one until its end is durable", async () => {
+test("a lease revoked and granted anew before either is durable: readers see what is durable", async () => {
   const rig = await openRig();
   await grant(rig, 1, 10);
   rig.log.auto = false;

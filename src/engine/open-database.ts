@@ -23,8 +23,8 @@ export interface WatchedState {
 }
 
 /**
- * A database over a tree that the log has been replayed into (`applyRecord`), by the leader of its branch, with all of the log durable. Reads
- * what the engine keeps in memory: the compact revision and the leases, not the keys.
+ * A database over a tree that the log has been replayed into (`applyRecord`), by the leader of its branch, with all of
+ * the log durable. Reads what the engine keeps in memory: the compact revision and the leases, not the keys.
  */
 export async function openDatabase(options: OpenOptions): Promise<BranchDatabase> {
   const { tree, revision, runtime, leadership, identity } = options;
@@ -48,8 +48,8 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
 const PAGE = 10_000;
 
 /**
- * Every lease has its full TTL again, but what remained where the leadership just before this one logged that as its last act. Epochs without
- * a gap prove that nobody led in between, and a cut branch has another cluster id.
+ * Every lease has its full TTL again, but what remained where the leadership just before this one logged that as its
+ * last act. Epochs without a gap prove that nobody led in between, and a cut branch has another cluster id.
  */
 async function restoreLeases(
   lessor: Lessor,

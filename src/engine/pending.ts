@@ -2,7 +2,10 @@ import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
 import type { CommittedRevision } from "./changes.ts";
 
-/** A call that was sequenced and is not answered, or a record whose call was answered already (out of time) and that is not durable. */
+/**
+ * A call that was sequenced and is not answered, or a record whose call was answered already (out of time) and that is
+ * not durable.
+ */
 export class Pending {
   /** All up to this record must be durable. */
   readonly record: number;
@@ -27,7 +30,10 @@ export class Pending {
 
 const neverCalled = (): void => assert(false, "a call is settled after it was made");
 
-/** First in, first out; both the records and the deadlines ascend (but for calls that waited for reads, which are told late at worst). */
+/**
+ * First in, first out; both the records and the deadlines ascend (but for calls that waited for reads, which are told
+ * late at worst).
+ */
 export class PendingQueue {
   #items: Pending[] = [];
   #first = 0;

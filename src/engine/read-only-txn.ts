@@ -22,8 +22,8 @@ export function readOnlyTxnAt(tree: Tree, committed: RangePoint, request: TxnReq
 const OVERTAKEN_MAX = 20;
 
 /**
- * Runs it again with each read's answer, which gets further every time as a revision does not change; from a newer revision if compaction
- * has overtaken this one, as its reads would then miss what is gone.
+ * Runs it again with each read's answer, which gets further every time as a revision does not change; from a newer
+ * revision if compaction has overtaken this one, as its reads would then miss what is gone.
  */
 async function afterReads(tree: Tree, committed: RangePoint, request: TxnRequest): Promise<TxnResult> {
   let read: Promise<unknown> | null = suspension.take();

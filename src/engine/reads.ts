@@ -2,11 +2,13 @@ import type { MaybePromise } from "../base/maybe-promise.ts";
 import { KEYS, type KeyRange, type Space, type Tree, type Version } from "../storage/storage.ts";
 
 /**
- * Reads of one evaluation. An evaluation is plain synchronous code: where the tree has no answer at hand, the read throws a
- * Suspension, and the evaluation is run again from its start when the answer is there. Nothing has been written or changed by
- * then (an evaluation reads all that it needs before it changes anything), so that is safe at any time.
+ * Reads of one evaluation. An evaluation is plain synchronous code: where the tree has no answer at hand, the read
+ * throws a Suspension, and the evaluation is run again from its start when the answer is there. Nothing has been
+ * written or changed by then (an evaluation reads all that it needs before it changes anything), so that is safe at any
+ * time.
  *
- * While the state cannot move (`replay` with the answers so far), each run gets at least one answer further than the last:
+ * While the state cannot move (`replay` with the answers so far), each run gets at least one answer further than the
+ * last:
  *
  *   run 1: get a ✓  get b → suspended            answers: a, b
  *   run 2: get a ✓  get b ✓  scan c → suspended   answers: a, b, c

@@ -5,15 +5,19 @@ import { type Effect, type Entry, KEYS, type Space, spaces, type Tree } from "..
 import { KeyValueReader } from "./mvcc/key-value.ts";
 
 /**
- * The payload of a log record (docs/formats/record.md): what one change adds to the tree. Replaying is applying each entry;
- * the sequencer applies the same ones. Invariants, asserted where they are written and checked where they are read:
- *   - entries of the user's keys carry a KeyValue whose mod_revision is the record's revision; the n-th of them has sub n;
+ * The payload of a log record (docs/formats/record.md): what one change adds to the tree. Replaying is applying each
+ * entry; the sequencer applies the same ones. Invariants, asserted where they are written and checked where they are
+ * read:
+ *   - entries of the user's keys carry a KeyValue whose mod_revision is the record's revision; the n-th of them has
+ *     sub n;
  *   - a record with such entries takes a revision, one without does not;
  *   - entries of other spaces have the record's number as main, and the n-th of them has sub n.
  */
 export const RECORD_VERSION = 1;
 
-/** What made a record, for those who read a log; replay does not depend on it. A number is never given a second meaning. */
+/**
+ * What made a record, for those who read a log; replay does not depend on it. A number is never given a second meaning.
+ */
 export const recordKinds = {
   transaction: 1,
   leaseGrant: 2,

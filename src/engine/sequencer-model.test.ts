@@ -8,9 +8,9 @@ import { compareMod, del, plain, put, txn } from "../../test/engine/requests.ts"
 import type { TxnRequest, TxnResult } from "./engine.ts";
 
 /**
- * Many calls at once, over a tree that is slow at times and a log that becomes durable in odd steps: each answer is the one that the
- * plainest store gives when it takes the requests one by one in the order of their revisions, and none leaves before its revision is
- * committed.
+ * Many calls at once, over a tree that is slow at times and a log that becomes durable in odd steps: each answer is the
+ * one that the plainest store gives when it takes the requests one by one in the order of their revisions, and none
+ * leaves before its revision is committed.
  */
 test("calls at the same time have one order, and none is answered before it is durable", async () => {
   const key = fc.constantFrom("a", "b", "c");

@@ -91,7 +91,7 @@ test("compares see what is sequenced; their answers, and refusals, wait for it t
   equal(log.records.length, 1);
 });
 
-test("an answer that wrote nothing needs the proof, asked for after its evaluation; one that wrote does not", async () => {
+test("an answer that wrote nothing needs the proof, asked for after its evaluation", async () => {
   const { database, leadership } = await openRig();
   let prove = (_: DbError | null): void => {};
   leadership.answer = new Promise((resolve) => (prove = resolve));
@@ -138,7 +138,7 @@ test("with proof and tree at hand a read is answered without a promise", async (
   equal(database.txn(txn([range("k")])) instanceof Promise, false);
 });
 
-test("durability fails: every call pending is told its outcome is unknown, and the instance answers nothing more", async () => {
+test("durability fails: every call pending is told its outcome is unknown; nothing more is answered", async () => {
   const { database, log, watch, ends } = await openRig({ auto: false });
   const calls = [
     track(() => database.put(put("a"))),
@@ -178,7 +178,7 @@ test("deposed, and closed", async () => {
   equal(closed.watch.failed?.kind, "stopped");
 });
 
-test("durability pending past the request timeout: the call is told so, and is committed all the same when it becomes durable", async () => {
+test("past the request timeout a call is told so; it is committed all the same when it is durable", async () => {
   const { database, log, time, watch } = await openRig({ auto: false });
   const early = track(() => database.put(put("a")));
   await time.pass(3000);
@@ -241,7 +241,7 @@ test("a read that must be waited for does not hold up others, nor does it see ha
   });
 });
 
-test("a request whose reads never are at hand holds the sequencer in the end; then others wait, and go on in order", async () => {
+test("a request whose reads never are at hand holds the sequencer in the end; others wait in order", async () => {
   const { database, tree } = await openRig();
   for (const key of ["a", "b", "c"]) await database.put(put(key, "0"));
   const arrivals: (() => void)[] = [];

@@ -11,21 +11,22 @@ import { Pending, PendingQueue } from "./pending.ts";
 import { suspension } from "./reads.ts";
 
 /**
- * The one place where a branch is written: requests are evaluated one after the other against the head, and answered when that is
- * durable.
+ * The one place where a branch is written: requests are evaluated one after the other against the head, and answered
+ * when that is durable.
  *
  *   run ─► evaluate against head ─► append to the log, apply to the tree ─► head moves
  *   log durable ─► committed moves ─► answers leave ─► watchers are told
  *
  * Invariants:
- *   1. Each record that changes keys takes the next revision (DESIGN invariant 1); a record is in the tree only with its payload in
- *      the log.
- *   2. No answer, an error or a refusal that an evaluation made included, leaves before everything that it was evaluated against is
- *      durable. One that wrote nothing also needs the proof of leading, asked for after that.
- *   3. An evaluation is synchronous. One that must wait for a read has changed nothing, and is run again from its start; after
- *      OPEN_RUNS_MAX runs it holds the sequencer, so that the state stands still and each run gets further.
- *   4. When durability fails for good nothing is undone or sent again: every call gets an error that says its outcome is unknown, and
- *      the sequencer never answers anything else again.
+ *   1. Each record that changes keys takes the next revision (DESIGN invariant 1); a record is in the tree only with
+ *      its payload in the log.
+ *   2. No answer, an error or a refusal that an evaluation made included, leaves before everything that it was
+ *      evaluated against is durable. One that wrote nothing also needs the proof of leading, asked for after that.
+ *   3. An evaluation is synchronous. One that must wait for a read has changed nothing, and is run again from its
+ *      start; after OPEN_RUNS_MAX runs it holds the sequencer, so that the state stands still and each run gets
+ *      further.
+ *   4. When durability fails for good nothing is undone or sent again: every call gets an error that says its
+ *      outcome is unknown, and the sequencer never answers anything else again.
  *   5. Calls not yet answered, and the bytes of records not yet durable, are bounded.
  */
 export class Sequencer {
@@ -71,8 +72,8 @@ export class Sequencer {
   }
 
   /**
-   * Evaluates a request and answers it. `evaluate` may be run more than once, must read all that it needs before it changes
-   * anything outside the draft, and must not keep the draft.
+   * Evaluates a request and answers it. `evaluate` may be run more than once, must read all that it needs before it
+   * changes anything outside the draft, and must not keep the draft.
    */
   run<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request): MaybePromise<Result> {
     const refusal = this.#refusal();
@@ -215,7 +216,9 @@ export class Sequencer {
     }
   }
 
-  /** Nothing more becomes durable. Every call is told that its outcome is unknown (or, if it was never sequenced, was not carried out). */
+  /**
+   * Nothing more becomes durable. Every call under way is told that its outcome is unknown.
+   */
   fail(error: DbError): void {
     if (this.#end !== null) return;
     this.#end = error;
@@ -254,7 +257,10 @@ export class Sequencer {
     return promise;
   }
 
-  /** Runs a request again whenever its read is done. Others are sequenced meanwhile; whoever is settled meanwhile (time, the end) stops here. */
+  /**
+   * Runs a request again whenever its read is done. Others are sequenced meanwhile; whoever is settled meanwhile (time,
+   * the end) stops here.
+   */
   async #evaluateAfter(waiting: Waiting, read: Promise<unknown>): Promise<void> {
     while (await this.#readDone(waiting, read)) {
       if (this.#holder !== null) {
@@ -301,7 +307,9 @@ export class Sequencer {
     if (this.#waiting.delete(waiting)) settle();
   }
 
-  /** From here on nothing else is sequenced until this request is, or gives up: so the answers to its reads stay true. */
+  /**
+   * From here on nothing else is sequenced until this request is, or gives up: so the answers to its reads stay true.
+   */
   #hold(waiting: Waiting): void {
     assert(this.#holder === null, "one request holds the sequencer");
     this.#holder = waiting;
@@ -338,7 +346,10 @@ export class Sequencer {
     this.#timer = this.#options.timers.set(delayMs, () => this.#timeOut(), { background: true });
   }
 
-  /** Calls past their time are told that their outcome is unknown; what they wrote stays pending, and is committed if it becomes durable. */
+  /**
+   * Calls past their time are told that their outcome is unknown; what they wrote stays pending, and is committed if it
+   * becomes durable.
+   */
   #timeOut(): void {
     this.#timer = null;
     const nowMs = this.#options.clock.monotonicMs();
@@ -418,7 +429,10 @@ const neverCalled = (): void => assert(false, "a call is settled after it was ma
 
 const UNKNOWN_KINDS: ReadonlySet<ErrorKind> = new Set(["leadershipLost", "timeout", "stopped", "connectionLost"]);
 
-/** The error for a call that was under way when the sequencer came to its end: never one that promises it was not carried out. */
+/**
+ * The error for a call that was under way when the sequencer came to its end: never one that promises it was not
+ * carried out.
+ */
 const unknownOutcome = (error: DbError): DbError =>
   UNKNOWN_KINDS.has(error.kind) ? error : new DbError("leadershipLost", error.message, { cause: error });
 

@@ -20,8 +20,8 @@ type State = ReadonlyMap<string, Pair>;
 class Failure extends Error {}
 
 /**
- * etcd's key space in the plainest words: the whole state is kept for every revision, and copied for each change. Answers are
- * plain data, as `plain` in requests.ts makes them of the engine's; errors are kinds.
+ * etcd's key space in the plainest words: the whole state is kept for every revision, and copied for each change.
+ * Answers are plain data, as `plain` in requests.ts makes them of the engine's; errors are kinds.
  */
 export class NaiveStore {
   readonly states: State[] = [new Map(), new Map()];

@@ -7,8 +7,8 @@ export interface Expiring {
 }
 
 /**
- * A binary heap by due time. An item knows its place, so that it can leave from anywhere. An item whose time has moved on
- * later than where it sits need not be told: it is put right when it comes up (a keep-alive costs nothing here).
+ * A binary heap by due time. An item knows its place, so that it can leave from anywhere. An item whose time has moved
+ * on later than where it sits need not be told: it is put right when it comes up (a keep-alive costs nothing here).
  */
 export class ExpiryHeap<T extends Expiring> {
   readonly #items: T[] = [];

@@ -17,9 +17,11 @@ export const defaultLeaseSettings: LeaseSettings = { ttlSecondsMin: 2, ttlSecond
  *   granting ──durable──► live ──revoke sequenced──► revoking ──durable──► (gone)
  *
  * Invariants:
- *   - what is sequenced against the head sees granting and live ones; what is answered to readers, live and revoking ones;
- *   - a lease is due no earlier than its TTL after the last keep-alive that was answered, after its grant became durable, and after
- *     `renewAll` (a takeover after a crash, proof regained): those who call answer only after they have called here;
+ *   - what is sequenced against the head sees granting and live ones; what is answered to readers, live and revoking
+ *     ones;
+ *   - a lease is due no earlier than its TTL after the last keep-alive that was answered, after its grant became
+ *     durable, and after `renewAll` (a takeover after a crash, proof regained): those who call answer only after they
+ *     have called here;
  *   - one that is being revoked is never renewed.
  * The keys attached to a lease are entries of the tree, not held here.
  */

@@ -2,16 +2,16 @@ import { DbError } from "../../base/errors.ts";
 import type { DeleteRangeRequest, RequestOp, TxnRequest } from "../engine.ts";
 
 /**
- * T5: within one branch of a transaction, through all levels below it, no key is put twice, and none is put that a delete
- * of its own level, or of an *earlier* nested transaction, covers. etcd looks at a level's deletes first, then at its nested
- * transactions in order, then at its puts. So of two nested siblings
+ * T5: within one branch of a transaction, through all levels below it, no key is put twice, and none is put that a
+ * delete of its own level, or of an *earlier* nested transaction, covers. etcd looks at a level's deletes first, then
+ * at its nested transactions in order, then at its puts. So of two nested siblings
  *
  *   {put k} {delete k}   passes: the delete is not known yet when the put is looked at
  *   {delete k} {put k}   is refused
  *
- * THEN and ELSE of one nested transaction may both put a key: only one of them runs. A delete's range counts here only if
- * its end is greater than its key: "\0" (all from the key on) does not, as in etcd (tried with 3.6.16), so
- * such a transaction may put and delete one key.
+ * THEN and ELSE of one nested transaction may both put a key: only one of them runs. A delete's range counts here only
+ * if its end is greater than its key: "\0" (all from the key on) does not, as in etcd (tried with 3.6.16), so such a
+ * transaction may put and delete one key.
  */
 export function checkDuplicateKeys(ops: readonly RequestOp[]): void {
   if (ops.length < 2 && ops[0]?.kind !== "txn") return;
@@ -56,7 +56,9 @@ function addNested(written: Written, nested: TxnRequest): void {
   written.deletes.addAll(failure.deletes);
 }
 
-/** A set of keys and ranges, told quickly whether it has a key: a hostile transaction holds a hundred thousand of them. */
+/**
+ * A set of keys and ranges, told quickly whether it has a key: a hostile transaction holds a hundred thousand of them.
+ */
 export class DeletedKeys {
   readonly #keys = new Set<string>();
   /** Disjoint, ascending: #starts[i] to #ends[i]. */

@@ -2,7 +2,9 @@ import { DbError } from "../../base/errors.ts";
 import type { DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest } from "../engine.ts";
 import { checkDuplicateKeys } from "./check-duplicates.ts";
 
-/** What can be told of a request without the data, in etcd's order: it decides which error a doubly wrong request gets. */
+/**
+ * What can be told of a request without the data, in etcd's order: it decides which error a doubly wrong request gets.
+ */
 
 export function checkRange(request: RangeRequest): void {
   if (request.key === "") throw new DbError("emptyKey"); // R1

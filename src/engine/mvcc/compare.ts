@@ -5,7 +5,10 @@ import type { Reads } from "../reads.ts";
 import { keyRange } from "./key-range.ts";
 import { KeyValueReader } from "./key-value.ts";
 
-/** T6, T7: it must hold for every key; where there is none, for a pair of zeros, but of a value that is not there nothing holds. */
+/**
+ * T6, T7: it must hold for every key; where there is none, for a pair of zeros, but of a value that is not there
+ * nothing holds.
+ */
 export function holds(reads: Reads, compare: Compare): boolean {
   if (compare.rangeEnd === "") return holdsFor(compare, reads.get(compare.key));
   const versions = reads.scan(KEYS, keyRange(compare.key, compare.rangeEnd));

@@ -117,8 +117,9 @@ function varint64Size(value: bigint): number {
 }
 
 /**
- * Where the fields of one encoded KeyValue are. One object is used again and again: what it says holds until its next `read`.
- * Bytes that no writer of ours makes (a field unknown, twice or out of order, a number over 2^53 − 1) are `corrupt`.
+ * Where the fields of one encoded KeyValue are. One object is used again and again: what it says holds until its next
+ * `read`. Bytes that no writer of ours makes (a field unknown, twice or out of order, a number over 2^53 − 1) are
+ * `corrupt`.
  */
 export class KeyValueReader {
   keyStart = 0;

@@ -9,8 +9,8 @@ interface OwnWrite {
 }
 
 /**
- * What a transaction has done to keys so far, laid over the state before it: its later operations see its earlier ones (T11),
- * while everything that is read was read before the first write.
+ * What a transaction has done to keys so far, laid over the state before it: its later operations see its earlier ones
+ * (T11), while everything that is read was read before the first write.
  */
 export class OwnWrites {
   readonly #writes = new Map<string, OwnWrite>();

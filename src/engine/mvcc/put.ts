@@ -9,7 +9,10 @@ export interface LeaseLookup {
   exists(id: bigint): boolean;
 }
 
-/** A put by itself. etcd looks for the lease first, then for the key that ignore_* needs; within a transaction the other way round. */
+/**
+ * A put by itself. etcd looks for the lease first, then for the key that ignore_* needs; within a transaction the other
+ * way round.
+ */
 export function put(draft: Draft, leases: LeaseLookup, request: PutRequest): PutResult {
   checkLease(leases, request); // P5
   const prev = draft.reads.get(request.key);

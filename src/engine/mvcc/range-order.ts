@@ -24,7 +24,10 @@ export function filterRows(rows: readonly Row[], request: RangeRequest): Row[] {
   });
 }
 
-/** By a target other than the key; NONE counts as ascending (R8). Ties keep their order, of which nothing is promised (Q2). */
+/**
+ * By a target other than the key; NONE counts as ascending (R8). Ties keep their order, of which nothing is promised
+ * (Q2).
+ */
 export function sortRows(rows: readonly Row[], request: RangeRequest): Row[] {
   const sign = request.sortOrder === sortOrders.descend ? -1 : 1;
   if (request.sortTarget === sortTargets.value) {

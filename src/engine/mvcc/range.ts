@@ -56,7 +56,10 @@ function pointResult(revision: Revision, version: Version | null, request: Range
   return { kind: "range", revision, rows, more: false, count: 1 };
 }
 
-/** Any range as found by the tree. `extra`: how many rows beyond the limit are wanted besides the one that tells of more. */
+/**
+ * Any range as found by the tree. `extra`: how many rows beyond the limit are wanted besides the one that tells of
+ * more.
+ */
 export function find(tree: Tree, request: RangeRequest, at: number, extra: number): MaybePromise<Found> {
   if (request.rangeEnd !== "") return findRange(tree, request, at, extra);
   const version = tree.get(KEYS, request.key, at);
@@ -87,8 +90,9 @@ function withCount(tree: Tree, range: KeyRange, at: number, rows: Version[], lim
 }
 
 /**
- * How many rows to read: one more than the limit, to tell of more; all (0) where filters or an order other than by key come before the limit (R8).
- * Quirk Q1: with no order given, another target than the key still cuts first and sorts what is left.
+ * How many rows to read: one more than the limit, to tell of more; all (0) where filters or an order other than by key
+ * come before the limit (R8). Quirk Q1: with no order given, another target than the key still cuts first and sorts
+ * what is left.
  */
 export function scanLimit(request: RangeRequest, extra: number): number {
   if (request.limit <= 0 || extra === Number.POSITIVE_INFINITY || hasFilters(request)) return 0;

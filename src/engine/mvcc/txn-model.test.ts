@@ -71,7 +71,7 @@ async function checkState(rig: Rig, model: NaiveStore): Promise<void> {
 const countFrom = (model: NaiveStore, at: number): number =>
   [...model.states[at]!.keys()].filter((key) => key >= "b").length;
 
-test("T6–T14, Q1, Q3–Q5, W10, W11: transactions answer, and change the keys, as the plainest store does", async () => {
+test("T6–T14, Q1, Q3–Q5, W10, W11: transactions answer and change keys as the plainest store does", async () => {
   let nested = 0;
   await fc.assert(
     fc.asyncProperty(histories, async ({ requests, away, compactAfter }) => {

@@ -26,7 +26,7 @@ async function filled(...keys: string[]): Promise<Rig> {
   return rig;
 }
 
-test("T6 a missing key compares as zeros, but nothing holds of its value; unknown results hold, unknown targets are equal", async () => {
+test("T6 a missing key compares as zeros, but nothing holds of its value; unknown results hold", async () => {
   const rig = await filled("a");
   const of = (target: "version" | "create" | "mod" | "lease", operand: bigint, key = "none"): Compare => ({
     key,
@@ -90,7 +90,7 @@ test("T8, T9 without comparisons it succeeds; responses align with operations", 
   });
 });
 
-test("T10, T14 a check that fails in the branch taken fails all, before any write; the other branch is not checked", async () => {
+test("T10, T14 a check that fails in the branch taken fails all; the other branch is not checked", async () => {
   const rig = await filled("a");
   const { database } = rig;
   const refused = (kind: Parameters<typeof isDbError>[1], ...ops: RequestOp[]) => {
@@ -142,7 +142,7 @@ test("T11 one revision; later operations see earlier ones; without changes there
   deepEqual(plain(old.responses[1]!), { revision: 4, more: false, count: 1, rows: ["a=2@2/3/2"] });
 });
 
-test("T11 a limited range sees enough beyond what was deleted before it, and cuts where own keys lie beyond", async () => {
+test("T11 a limited range sees enough beyond what was deleted, and cuts where own keys lie beyond", async () => {
   const rig = await filled("a", "b", "c", "d", "e");
   const limited = range(...everything, { limit: 1 });
   const result = await run(rig, del("a"), del("b"), limited, del("c", "d"), limited, put("A"), limited);

@@ -47,8 +47,8 @@ export const isReadOnly = (request: TxnRequest): boolean =>
 const isRange = (op: RequestOp): boolean => op.kind === "range";
 
 /**
- * Whether it may be answered without proof of leading: every range says so. One without any range may in etcd, too; here it needs
- * the proof, as it cannot have asked to do without.
+ * Whether it may be answered without proof of leading: every range says so. One without any range may in etcd, too;
+ * here it needs the proof, as it cannot have asked to do without.
  */
 export const isSerializable = ({ success, failure }: TxnRequest): boolean =>
   success.length + failure.length > 0 && success.every(isSerializableRange) && failure.every(isSerializableRange);
@@ -194,7 +194,8 @@ function execute(steps: readonly Step[], context: Executing): ResponseOp[] {
 
 function executePut(op: PutRequest, version: Version | null, { draft, own }: Executing): Version | null {
   const prev = own === null ? version : (own.current(op.key, version) as Version | null);
-  // Deleted by this transaction itself, in a way that T5 lets pass: etcd 3.6.16 aborts here, after its checks (Q10). The draft is dropped.
+  // Deleted by this transaction itself, in a way that T5 lets pass: etcd 3.6.16 aborts here, after its checks (Q10).
+  // The draft is dropped.
   checkPrevious(op, prev);
   const row = applyPut(draft, op, prev);
   own?.set(op.key, { current: row, before: own.before(op.key, version) });
