@@ -9,6 +9,7 @@ import { isDbError } from "../../base/errors.ts";
 import { AT_HEAD, KEYS, spaces } from "../../storage/storage.ts";
 import type { TxnRequest } from "../engine.ts";
 import { checkTxn } from "./check-request.ts";
+import { KeyValueReader } from "./key-value.ts";
 
 const outcome = async (rig: Rig, request: TxnRequest): Promise<unknown> => {
   try {
@@ -46,7 +47,7 @@ async function check(rig: Rig, model: NaiveStore, request: TxnRequest): Promise<
   );
   const before = model.states[model.revision - 1]!;
   for (const { key, deleted, prev, kv } of changes) {
-    const created = !deleted && model.state.get(key)?.create === model.revision;
+    const created = !deleted && new KeyValueReader().read(kv).createRevision === model.revision;
     const old = before.get(key);
     // W10: the pair before the transaction, also where it changes a key twice; none for a birth.
     equal(shown(prev), old === undefined || created ? null : shownPair(old));
