@@ -151,3 +151,17 @@ test("a range over a tree that has to wait is answered all the same, as of the m
   rig.tree.arrival = () => Promise.reject(new Error("gone"));
   await rejects(async () => rig.database.range(range("a")), /gone/);
 });
+
+test("R13 the header tells the revision that was read, however long the tree reads and whatever is committed meanwhile", async () => {
+  for (const request of [range("a"), range(...everything), range(...everything, { countOnly: true })]) {
+    const rig = await filled();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    rig.tree.isAway = () => true;
+    rig.tree.arrival = () => promise;
+    const reading = ask(rig, request);
+    rig.tree.isAway = () => false;
+    await rig.database.put(put("e", "new"));
+    resolve();
+    equal((await reading).revision, 7);
+  }
+});
