@@ -85,11 +85,19 @@ test("the newest version at or below the compact revision stays and takes over t
 
 test("a tombstone goes at the bottom only: above it an older version would come to life", async () => {
   const rows = [k(5, null, -1), k(3, "b", 1)];
-  deepEqual(await rowsOf(await merge([rows], { compactRevision: 5, bottom: true })), []);
-  deepEqual(await rowsOf(await merge([rows], { compactRevision: 5, bottom: false })), ["k@5.0 deleted 0"]);
+  deepEqual(await rowsOf(await merge([rows], { compactRevision: 6, bottom: true })), []);
+  deepEqual(await rowsOf(await merge([rows], { compactRevision: 6, bottom: false })), ["k@5.0 deleted 0"]);
   deepEqual(await rowsOf(await merge([rows], { compactRevision: 4, bottom: true })), ["k@5.0 deleted -1", "k@3.0=b 1"]);
   // Its birth lies below: dropped here it would leave a key counted that is dead.
-  await rejects(merge([[k(5, null, -1)]], { compactRevision: 5, bottom: true }), /no effect left/);
+  await rejects(merge([[k(5, null, -1)]], { compactRevision: 6, bottom: true }), /no effect left/);
+});
+
+test("a tombstone at the compact revision stays: who watches from there on is told of it, as by etcd", async () => {
+  const rows = [k(5, null, -1), k(3, "b", 1)];
+  const first = await merge([rows], { compactRevision: 5, bottom: true });
+  deepEqual(await rowsOf(first), ["k@5.0 deleted 0"]);
+  const run = new Run(first.tables.map((ref) => new Table(ref, context)));
+  deepEqual(await mergeRuns(writing(6), [run], true), [], "and goes with the next compaction");
 });
 
 test("versions of one main are told apart by sub; beside the keys the newest alone stays", async () => {

@@ -63,8 +63,8 @@ export interface Merged {
  *
  * 1. Of the versions not newer than C the newest of a key stays and takes over the effects of the others, which are dropped. So the
  *    sum of effects is the same before and after, for every revision from C on.
- * 2. A tombstone at or below C goes only where nothing older lies below, and its effect is then 0: the birth that it ended
- *    was dropped with it. Else an older version would come to life again.
+ * 2. A tombstone below C goes only where nothing older lies below, and its effect is then 0: the birth that it ended
+ *    was dropped with it. Else an older version would come to life again. One at C stays: C is the first revision that can be watched.
  * 3. In the spaces beside the keys the newest alone stays.
  * 4. Versions are told apart by (main, sub). Two sources never hold the same one.
  */
@@ -140,13 +140,18 @@ export class Merge {
     if (survivor === null) return;
     this.#survivor = null;
     const { space, version, effect } = survivor;
-    if (version.tombstone && this.#options.bottom) {
+    if (version.tombstone && this.#options.bottom && !this.#isAtCompaction(space, version)) {
       assert(effect === 0, "a tombstone dropped at the bottom has no effect left");
       this.#drop(space, version);
       return;
     }
     assert(effect >= -1 && effect <= 1, "the effect of what survives is -1, 0 or 1");
     return this.#write(space, version, effect as Effect);
+  }
+
+  /** Who watches from C on is told of a deletion at C. */
+  #isAtCompaction(space: number, version: Version): boolean {
+    return keepsVersions(space) && version.main === this.#options.compactRevision;
   }
 
   #drop(space: number, version: Version): void {
