@@ -35,6 +35,8 @@ export class TransportContext {
   readonly deadlines: Deadlines;
   readonly refused = new Map<string, number>();
   streams = 0;
+  /** Held by unfinished messages of all connections. */
+  assemblyBytes = 0;
   bytesReceived = 0;
   bytesSent = 0;
   private dirty: Flushable[] = [];

@@ -19,6 +19,8 @@ export class UnaryCall extends GrpcCall {
   /** The handler's promise is pending, or the call is parked. */
   private pending = false;
   private responding = false;
+  /** Reserved of the connection's budget while the call is parked. */
+  private parkedBytes = 0;
 
   constructor(connection: H2Connection, id: number, head: RequestHead, handler: UnaryHandler) {
     super(connection, id, head);
@@ -69,7 +71,7 @@ export class UnaryCall extends GrpcCall {
   /** The connection has room for a response again. */
   unpark(): void {
     this.pending = false;
-    this.connection.assemblyBudget.release(this.message!.length);
+    this.releaseParked();
     if (this.closed) this.connection.settled();
     else this.run();
   }
@@ -94,11 +96,23 @@ export class UnaryCall extends GrpcCall {
     this.connection.unqueued(this, bytes);
   }
 
+  override onClosed(): void {
+    super.onClosed();
+    this.releaseParked();
+  }
+
+  private releaseParked(): void {
+    if (this.parkedBytes > 0) this.connection.assemblyBudget.release(this.parkedBytes);
+    this.parkedBytes = 0;
+  }
+
   private park(): void {
-    if (!this.connection.assemblyBudget.reserve(this.message!.length)) {
+    const bytes = this.message!.length;
+    if (!this.connection.assemblyBudget.reserve(bytes)) {
       this.finish(GrpcCode.resourceExhausted, "too many requests of one connection wait for responses to be read");
       return;
     }
+    this.parkedBytes = bytes;
     // A copy, so that a parked request holds no more than itself.
     this.message = Buffer.from(this.message!);
     this.pending = true;

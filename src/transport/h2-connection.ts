@@ -89,7 +89,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.output = new H2Output(context, bytes, () => this.relieved());
     this.sender = new H2Sender(this.output);
     this.receiveWindow = new ReceiveWindow(this.output);
-    this.assemblyBudget = new ConnectionBudget(settings.messageBytesMax);
+    this.assemblyBudget = new ConnectionBudget(context);
     this.meter = new FloodMeter(this.turnMs);
     this.keepalive = new Keepalive(settings, this.turnMs);
     this.frames = new H2Frames(this);

@@ -25,6 +25,12 @@ export const CONNECTION_WINDOW_BYTES = 8 << 20;
 /** Bytes of a connection that wait for paused streams; past this the connection's window stays closed until they resume. */
 export const HELD_BYTES_MAX = 16 << 20;
 
+/** What the unfinished messages of one connection may hold, in messages of the largest size, and at least in bytes. */
+export const ASSEMBLY_MESSAGES_MAX = 64;
+export const ASSEMBLY_BYTES_MIN = 16 << 20;
+/** The same over all connections. */
+export const ASSEMBLY_BYTES_TOTAL_MAX = 1 << 30;
+
 /** Bytes handed to the socket and not yet taken by the system, past which responses stay in their streams' queues. */
 export const SOCKET_BACKLOG_BYTES_MAX = 1 << 20;
 

@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 import { block, frame, grpcFields, message, uint32 } from "../../test/transport/h2-peer.ts";
 import { MemoryStream } from "../../test/transport/memory-stream.ts";
 import { bytesMessage, sampleServer } from "../../test/transport/sample-server.ts";
+import type { TransportContext } from "./context.ts";
 import { Flag, FrameType, PREFACE } from "./frames.ts";
 
 /** A small generator of its own (mulberry32), so that a seed means the same everywhere. */
@@ -167,6 +168,7 @@ export async function fuzzRound(seed: number): Promise<{ refused: string[]; call
   equal(connections, 0);
   equal(streams, 0);
   equal(runtime.timerCount, 0);
+  equal((Reflect.get(transport, "context") as TransportContext).assemblyBytes, 0);
   return { refused: [...transport.stats().refused.keys()], calls: sample.calls.length };
 }
 
