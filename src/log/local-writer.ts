@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { RecordNumber, Revision } from "../base/ids.ts";
-import { isPromise } from "../base/maybe-promise.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { LocalLog } from "./local-log.ts";
 import { FRAME_HEADER_BYTES } from "./local-log-codec.ts";
 import type { LogPosition, LogWriter, LogWriterStats } from "./log.ts";
@@ -152,13 +152,15 @@ export class LocalLogWriter implements LogWriter {
     this.copiedEnd = FRAME_HEADER_BYTES;
     this.copiedCount = 0;
     this.writeStartMs = this.options.runtime.clock.monotonicMs();
+    let written: MaybePromise<void>;
     try {
-      const written = this.log.write(frame);
-      if (isPromise(written)) this.underWay = this.confirm(frame, written);
-      else this.written(frame);
+      written = this.log.write(frame);
     } catch (error) {
       this.diskFailed(error);
+      return;
     }
+    if (isPromise(written)) this.underWay = this.confirm(frame, written);
+    else this.written(frame);
   }
 
   private async confirm(frame: RecordBatch, written: Promise<void>): Promise<void> {
@@ -185,7 +187,14 @@ export class LocalLogWriter implements LogWriter {
     if (this.failure !== null) return;
     this.durable = lastRecord;
     this.queue.allow(lastRecord);
-    this.onDurable(lastRecord);
+    try {
+      this.onDurable(lastRecord);
+    } catch (error) {
+      // A bug of the listener's: with it the order in which answers leave is lost, so nothing more may become durable.
+      this.fail(
+        new DbError("leadershipLost", `acting on what is durable failed: ${messageOf(error)}`, { cause: error }),
+      );
+    }
   }
 
   private copyToSegment(): void {

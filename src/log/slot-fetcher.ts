@@ -4,6 +4,8 @@ import { segmentKey } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions, StoredObject } from "../objects/objects.ts";
 
 const AHEAD_MAX = 32;
+/** At first, of slots that are known to be there: their sizes are not known yet. */
+const AHEAD_KNOWN = 4;
 /** Of all objects being fetched ahead, guessed by the largest one seen. */
 const AHEAD_BYTES_MAX = 64 << 20;
 
@@ -28,7 +30,7 @@ export class SlotFetcher {
     store: ObjectStore;
     branch: BranchId;
     from: Slot;
-    /** Known to be there, up to this slot: asked for at once. */
+    /** All up to this slot are known to be there. */
     until?: Slot;
     request: RequestOptions;
   }) {
@@ -36,7 +38,7 @@ export class SlotFetcher {
     this.branch = options.branch;
     this.nextSlot = options.from;
     this.until = options.until ?? Number.MAX_SAFE_INTEGER;
-    this.ahead = options.until === undefined ? 1 : AHEAD_MAX;
+    this.ahead = options.until === undefined ? 1 : AHEAD_KNOWN;
     this.timeoutMs = options.request.timeoutMs;
     const { signal } = options.request;
     this.signal = signal ? AbortSignal.any([signal, this.abort.signal]) : this.abort.signal;

@@ -1,6 +1,8 @@
 import { deepEqual, ok } from "node:assert/strict";
 import { DbError, isDbError } from "../../src/base/errors.ts";
 import { branchId, type Epoch, type ObjectKey, type Revision, type Slot } from "../../src/base/ids.ts";
+import type { TakeoverLog } from "../../src/leadership/leadership.ts";
+import { takeOver } from "../../src/leadership/takeover.ts";
 import { firstPosition } from "../../src/log/chain.ts";
 import { createTakeoverLog, type FencingLog, type TakeoverStart } from "../../src/log/fence.ts";
 import { defaultLogSettings, type LogPosition, type LogSettings, type LogWriter } from "../../src/log/log.ts";
@@ -77,7 +79,10 @@ class FencingWorld {
   constructor(simulation: Simulation, mutant: FencingMutant | undefined) {
     this.#simulation = simulation;
     this.#mutant = mutant;
-    this.storage = new SimStorage(simulation, { ...someStoreFaults, late: 0.1 });
+    this.storage = new SimStorage(simulation, {
+      ...someStoreFaults,
+      late: simulation.random.fork("late").pick([0.05, 0.4]),
+    });
     const window = mutant === "window beyond the fence" ? 4 * WINDOW : WINDOW;
     this.#settings = {
       ...defaultLogSettings,
@@ -224,15 +229,17 @@ class Process {
       requestTimeoutMs: REQUEST_MS,
       newestStart: () => newestStart(this.#store),
     });
-    for (;;) {
-      const start = await log.newestStart();
-      if (this.#random.chance(0.2)) await this.#sleep(this.#random.between(0, 10_000));
-      await log.firstFreeSlot(start, epoch);
-      if (mutant === "no fence") return log;
-      while ((await log.fence(epoch)) === "taken");
-      if (mutant === "no second look" || (await log.newestStart()).id === start.id) break;
+    const slow: TakeoverLog<Start> = changed(log, {
+      firstFreeSlot: async (start, by) => {
+        if (this.#random.chance(0.2)) await this.#sleep(this.#random.between(0, 10_000));
+        await log.firstFreeSlot(start, by);
+      },
+    });
+    if (mutant === "no fence" || mutant === "narrow fence" || mutant === "no second look") {
+      await takeOverCarelessly(slow, epoch, mutant);
+    } else {
+      await takeOver({ log: slow, epoch, window: WINDOW, fence: true, stopped: () => null });
     }
-    if (mutant !== "narrow fence") await log.widen(epoch, WINDOW - 1);
     return log;
   }
 
@@ -278,6 +285,18 @@ class Process {
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => this.#node.runtime.timers.set(ms, resolve));
   }
+}
+
+/** leadership's takeOver without one of its steps. */
+async function takeOverCarelessly(log: TakeoverLog<Start>, epoch: Epoch, mutant: FencingMutant): Promise<void> {
+  for (;;) {
+    const start = await log.newestStart();
+    await log.firstFreeSlot(start, epoch);
+    if (mutant === "no fence") return;
+    while ((await log.fence(epoch)) === "taken");
+    if (mutant === "no second look" || (await log.newestStart()).id === start.id) break;
+  }
+  if (mutant !== "narrow fence") await log.widen(epoch, WINDOW - 1);
 }
 
 /** A request may take longer than its time limit, now and then. */
