@@ -23,8 +23,8 @@ const ENTRY_BYTES = 150;
 const KEPT_SHARE = 0.75;
 
 /**
- * Blocks in memory: one cache for all branches, bounded in bytes. A block that is used a second time moves to the part of
- * those that are kept; a scan that sees each block once leaves that part alone. Within each part the one that was
+ * Blocks in memory: one cache for all branches, bounded in bytes. A block that is used a second time moves to the part
+ * of those that are kept; a scan that sees each block once leaves that part alone. Within each part the one that was
  * not used for longest goes first.
  */
 export class BlockCache {

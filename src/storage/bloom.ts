@@ -1,8 +1,8 @@
 import { assert } from "../base/assert.ts";
 
 /**
- * A bloom filter over (space, key), in partitions, each small enough to be a cached block; a key's hash chooses its partition
- * (docs/formats/table.md). About one in a hundred missing keys is taken for present.
+ * A bloom filter over (space, key), in partitions, each small enough to be a cached block; a key's hash chooses its
+ * partition (docs/formats/table.md). About one in a hundred missing keys is taken for present.
  */
 const BITS_PER_KEY = 10;
 const PROBES = 7;

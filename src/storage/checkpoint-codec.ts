@@ -70,7 +70,10 @@ export function encodeCheckpoint(checkpoint: Omit<Checkpoint, "id">): Buffer {
   return writer.view();
 }
 
-/** Throws `corrupt` naming the object, what was expected and what was found; `storeRefused` for what a newer t4 has written. */
+/**
+ * Throws `corrupt` naming the object, what was expected and what was found; `storeRefused` for what a newer t4 has
+ * written.
+ */
 export function decodeCheckpoint(key: ObjectKey, bytes: Buffer): Checkpoint {
   try {
     if (bytes.length < HEADER_BYTES + TRAILER_BYTES) throw new RangeError(`${bytes.length} bytes are too few`);

@@ -19,7 +19,7 @@ const made = (leaf: number, wallMs: number): RetainedCheckpoint => ({
   proof: { leaf, path: [] },
 });
 
-test("a month of checkpoints every 15 minutes thins to all, hourly, daily; the log begins at the newest that is a day old", () => {
+test("a month of checkpoints thins to all, hourly, daily; the log begins at the newest that is a day old", () => {
   let kept: RetainedCheckpoint[] = [];
   let firstLogSlot = 1 as Slot;
   let nowMs = 0;

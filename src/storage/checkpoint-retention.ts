@@ -3,7 +3,9 @@ import type { RetainedCheckpoint } from "./checkpoint.ts";
 
 /** Which older checkpoints, and how much of the log, stay. */
 export interface RetentionPolicy {
-  /** Every revision of the last `logMs` can be had again: the log is kept from a checkpoint on that is at least so old. */
+  /**
+   * Every revision of the last `logMs` can be had again: the log is kept from a checkpoint on that is at least so old.
+   */
   readonly logMs: number;
   /** A checkpoint stays while some tier keeps it. */
   readonly tiers: readonly RetentionTier[];
@@ -31,9 +33,9 @@ export const defaultRetention: RetentionPolicy = {
 };
 
 /**
- * What a checkpoint made at `nowMs` retains of `candidates` (older ones, in order), and the first log slot it keeps: the next slot of the
- * newest checkpoint that is older than `logMs`. While there is none, the log stays from `firstLogSlot` on, the one kept so
- * far, and so does the checkpoint that it begins at.
+ * What a checkpoint made at `nowMs` retains of `candidates` (older ones, in order), and the first log slot it keeps:
+ * the next slot of the newest checkpoint that is older than `logMs`. While there is none, the log stays from
+ * `firstLogSlot` on, the one kept so far, and so does the checkpoint that it begins at.
  */
 export function retain(
   policy: RetentionPolicy,

@@ -70,7 +70,9 @@ export interface CheckpointWriterOptions {
   readonly runtime: Runtime;
   readonly branch: BranchId;
   readonly epoch: Epoch;
-  /** The branch's newest checkpoint; for a branch that has none yet, that of its origin; null if that has none either. */
+  /**
+   * The branch's newest checkpoint; for a branch that has none yet, that of its origin; null if that has none either.
+   */
   readonly newest: Checkpoint | null;
   /** The branch's first slot: the state before it is that of its origin. */
   readonly firstSlot: Slot;
@@ -81,8 +83,8 @@ export interface CheckpointWriterOptions {
 /**
  * Makes the checkpoints of one leadership, one at a time.
  *
- * 1. A checkpoint's parent is the one before it; one whose outcome stayed unknown is tried again first, with the same bytes, so that it
- *    either is the parent or will never be.
+ * 1. A checkpoint's parent is the one before it; one whose outcome stayed unknown is tried again first, with the same
+ *    bytes, so that it either is the parent or will never be.
  * 2. A name that is taken by other bytes belongs to a late checkpoint of a deposed leader: the next n is tried. If its
  *    epoch is higher than ours, we are the deposed one.
  */
@@ -106,7 +108,10 @@ export class CheckpointWriter {
     return this.#options.epoch;
   }
 
-  /** Throws `leadershipLost` when deposed; `storeUnavailable` when the outcome stays unknown: call again, with a later point. */
+  /**
+   * Throws `leadershipLost` when deposed; `storeUnavailable` when the outcome stays unknown: call again, with a later
+   * point.
+   */
   async write(
     point: CheckpointPoint<CheckpointPosition>,
     runs: Checkpoint["runs"],

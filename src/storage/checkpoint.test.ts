@@ -165,7 +165,7 @@ test("the newest is the one of the greatest slot, then n; also beyond one page o
   await rejects(newestCheckpoint(store, BRANCH, options), /strange/);
 });
 
-test("a name taken by a deposed leader's late checkpoint: the next n; by a higher epoch: leadership is lost", async () => {
+test("a name taken by a deposed leader: the next n; by a higher epoch: leadership is lost", async () => {
   const bucket = new MemoryBucket();
   const store = new MemoryStore(runtime, bucket);
   const base = await writer(store, null, { epoch: 1 as Epoch }).write(point(2), []);
@@ -183,7 +183,7 @@ test("a name taken by a deposed leader's late checkpoint: the next n; by a highe
   throws(() => writer(store, mine), /epoch 2 met a checkpoint of epoch 3/);
 });
 
-test("a checkpoint of unknown outcome is the parent of the next if it was written, and else never will be", async () => {
+test("a checkpoint of unknown outcome becomes the parent of the next, or never exists", async () => {
   for (const applied of [true, false]) {
     const store = new MemoryStore(runtime);
     const put = store.put.bind(store);

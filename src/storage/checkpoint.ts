@@ -12,8 +12,8 @@ import type { TableRef } from "./table.ts";
  * 1. It never changes. Its id is the SHA-256 of its bytes, and it names its parent's id: checkpoints are a hash chain.
  * 2. It covers exactly the records below `position.nextSlot`, all of which are in the bucket.
  * 3. What the newest checkpoint of a branch does not list as retained is not retained, whatever objects exist.
- * 4. `range` is over the ids of all checkpoints of the branch before this one (leaf 0 of a child: its origin's checkpoint), so that
- *    what is retained is proved to be of this history although others between were collected.
+ * 4. `range` is over the ids of all checkpoints of the branch before this one (leaf 0 of a child: its origin's
+ *    checkpoint), so that what is retained is proved to be of this history although others between were collected.
  */
 export interface Checkpoint {
   /** SHA-256 of the object's bytes, 64 hex digits. */

@@ -2,9 +2,10 @@ import { assert } from "../base/assert.ts";
 import type { Version } from "./storage.ts";
 
 /**
- * A hash of a multiset of entries: the sum, in four lanes modulo 2^32, of a 128-bit hash of each entry without its effect.
- * It does not depend on order, and what is added can be compared with what was taken away: over a merge, inputs = outputs + dropped.
- * It finds mistakes, not forgers. The hash of an entry is part of the table format (docs/formats/table.md).
+ * A hash of a multiset of entries: the sum, in four lanes modulo 2^32, of a 128-bit hash of each entry without its
+ * effect. It does not depend on order, and what is added can be compared with what was taken away: over a merge, inputs
+ * = outputs + dropped. It finds mistakes, not forgers. The hash of an entry is part of the table format
+ * (docs/formats/table.md).
  */
 const HEAD_BYTES = 24;
 

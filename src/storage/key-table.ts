@@ -3,8 +3,8 @@ import { grown } from "./memtable-versions.ts";
 const KEYS_MIN = 16;
 
 /**
- * Numbers keys 0, 1, 2 … in the order of their coming: a hash table with open addressing over columns. Measured against a
- * Map of strings: twice as fast to fill, and nothing for the collector of garbage but the keys themselves.
+ * Numbers keys 0, 1, 2 … in the order of their coming: a hash table with open addressing over columns. Measured against
+ * a Map of strings: twice as fast to fill, and nothing for the collector of garbage but the keys themselves.
  */
 export class KeyTable {
   readonly keys: string[] = [];

@@ -7,7 +7,10 @@ const KEYS_MAX = 64;
 const CHILDREN_MAX = 64;
 const IDS_MIN = 16;
 
-/** A node of the B+tree: a leaf has its keys' numbers in `ids`, an inner node has `children`, one more than `keys`, which separate them. */
+/**
+ * A node of the B+tree: a leaf has its keys' numbers in `ids`, an inner node has `children`, one more than `keys`,
+ * which separate them.
+ */
 class Node {
   parent: Node | null = null;
   readonly keys: string[];
@@ -58,9 +61,9 @@ function insertAt<T>(array: T[], at: number, value: T): void {
 }
 
 /**
- * The keys of one space in a memtable, numbered in the order of their coming, with their versions: a hash table for point reads and
- * for overwriting (which changes no count, so that it need not descend), a B+tree for order and counts. Keys are
- * added, never removed.
+ * The keys of one space in a memtable, numbered in the order of their coming, with their versions: a hash table for
+ * point reads and for overwriting (which changes no count, so that it need not descend), a B+tree for order and counts.
+ * Keys are added, never removed.
  */
 export class MemtableKeys {
   readonly versions = new MemtableVersions();

@@ -6,13 +6,17 @@ import { NO_ROW, ROW_BYTES } from "./memtable-versions.ts";
 import { type Effect, type Entry, KEYS, type KeyRange, type Space, spaces, type Version } from "./storage.ts";
 import type { StoredVersion } from "./stored-version.ts";
 
-/** About what a key costs in memory beside its bytes and its versions: the string, its hash and slots, its place in a leaf. */
+/**
+ * About what a key costs in memory beside its bytes and its versions: the string, its hash and slots, its place in a
+ * leaf.
+ */
 const KEY_OVERHEAD_BYTES = 100;
 const HASH_SEED = 0x811c9dc5;
 const SPACES = Math.max(...Object.values(spaces)) + 1;
 
 /**
- * The newest part of a branch's state, in memory: every version of the user's keys, and of all other spaces the newest alone.
+ * The newest part of a branch's state, in memory: every version of the user's keys, and of all other spaces the newest
+ * alone.
  *
  * Invariants:
  * 1. Entries of space 0 come in the order of (main, sub): the log's order. So rows are sorted by it, and history needs

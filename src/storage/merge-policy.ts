@@ -12,9 +12,9 @@ const SMALL_BYTES = 1 << 20;
 const RATIO = 1.5;
 
 /**
- * Which adjacent runs to merge, as [first, end); null for none. `bytes` are the sizes of the runs, the youngest first. Runs of like size are
- * merged, so that each byte is rewritten a number of times that grows with the logarithm of the whole; where there are
- * none, the two neighbours that cost the least.
+ * Which adjacent runs to merge, as [first, end); null for none. `bytes` are the sizes of the runs, the youngest first.
+ * Runs of like size are merged, so that each byte is rewritten a number of times that grows with the logarithm of the
+ * whole; where there are none, the two neighbours that cost the least.
  */
 export function pickMerge(bytes: readonly number[], policy: MergePolicy): { first: number; end: number } | null {
   if (bytes.length <= policy.runsMax) return null;

@@ -75,7 +75,7 @@ const k = (main: number, value: string | null, effect: -1 | 0 | 1, key = "k"): R
   effect,
 });
 
-test("the newest version at or below the compact revision stays and takes over the effects of those it hides", async () => {
+test("the newest version not above the compact revision takes over the effects of those it hides", async () => {
   const young = [k(9, "e", 0), k(7, "d", 1)];
   const old = [k(5, null, -1), k(3, "b", 0), k(2, "a", 1)];
   const merged = await merge([young, old], { compactRevision: 5, bottom: false });

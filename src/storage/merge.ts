@@ -59,12 +59,14 @@ export interface Merged {
  *
  *   key   k      k      k      k           C = compact revision
  *   main  9      7   C  5      2
- *         kept   kept   kept   dropped     the one at 5 takes over the effect of the one at 2: counts at 5 and above stay as they are
+ *         kept   kept   kept   dropped     the one at 5 takes over the effect of the one at 2, so that
+ *                                         counts at 5 and above stay as they are
  *
- * 1. Of the versions not newer than C the newest of a key stays and takes over the effects of the others, which are dropped. So the
- *    sum of effects is the same before and after, for every revision from C on.
+ * 1. Of the versions not newer than C the newest of a key stays and takes over the effects of the others, which are
+ *    dropped. So the sum of effects is the same before and after, for every revision from C on.
  * 2. A tombstone below C goes only where nothing older lies below, and its effect is then 0: the birth that it ended
- *    was dropped with it. Else an older version would come to life again. One at C stays: C is the first revision that can be watched.
+ *    was dropped with it. Else an older version would come to life again. One at C stays: C is the first revision that
+ *    can be watched.
  * 3. In the spaces beside the keys the newest alone stays.
  * 4. Versions are told apart by (main, sub). Two sources never hold the same one.
  */

@@ -29,7 +29,10 @@ export function peakCount(leaves: number): number {
   return count;
 }
 
-/** Appends an id; `proofs` are of the range before, and come back as of the range after, with the new leaf's own at the end. */
+/**
+ * Appends an id; `proofs` are of the range before, and come back as of the range after, with the new leaf's own at the
+ * end.
+ */
 export function appendLeaf(
   range: MountainRange,
   id: string,

@@ -16,7 +16,10 @@ import type { OpenTable, ReadAhead, Table } from "./table.ts";
 import type { TableBlock } from "./table-block.ts";
 import type { IndexBlock } from "./table-index.ts";
 
-/** What a scan fetches at once, from its second block on: more and more, so that a short one does not pay for a long one. */
+/**
+ * What a scan fetches at once, from its second block on: more and more, so that a short one does not pay for a long
+ * one.
+ */
 const AHEAD_BYTES_MIN = 64 << 10;
 const AHEAD_BYTES_MAX = 512 << 10;
 
@@ -162,7 +165,10 @@ export class RunCursor {
     return this.#goForward(nextTable.ref.first, () => this.#enterTable(this.#t + 1, null));
   }
 
-  /** To the block that starts at `start`, by `enter`, unless the range ends before, or it only goes on with a key that is done. */
+  /**
+   * To the block that starts at `start`, by `enter`, unless the range ends before, or it only goes on with a key that
+   * is done.
+   */
   #goForward(start: Position, enter: () => MaybePromise<void>): MaybePromise<void> {
     if (comparePositions(start, this.#high) >= 0) return this.#stop();
     const { space, key, main } = start;

@@ -27,8 +27,8 @@ interface Window {
 }
 
 /**
- * Reads a run from end to end, past the block cache, for merging. Two windows at most are in memory: the one being read and the
- * one being fetched.
+ * Reads a run from end to end, past the block cache, for merging. Two windows at most are in memory: the one being read
+ * and the one being fetched.
  */
 export class RunSource implements EntrySource {
   version: Version | null = null;

@@ -16,8 +16,8 @@ import type { TableBlock } from "./table-block.ts";
 import { addSums, type IndexBlock, noSums, type Sums } from "./table-index.ts";
 
 /**
- * Tables that follow one another in the order of entries and do not overlap, read as one. One key's versions may lie in several
- * tables. All versions in a run are newer, key by key, than those in an older run.
+ * Tables that follow one another in the order of entries and do not overlap, read as one. One key's versions may lie in
+ * several tables. All versions in a run are newer, key by key, than those in an older run.
  */
 export class Run {
   readonly tables: readonly Table[];
@@ -105,7 +105,10 @@ export class Run {
     return low - 1;
   }
 
-  /** Sum of the effects not newer than `at` in `range`: of what lies inside, from the index; blocks are read at its edges. */
+  /**
+   * Sum of the effects not newer than `at` in `range`: of what lies inside, from the index; blocks are read at its
+   * edges.
+   */
   count(space: number, range: KeyRange, at: number): MaybePromise<number> {
     if (this.sums(space).entries === 0 || (range.to !== null && range.to <= range.from)) return 0;
     const low = startOf(space, range.from);

@@ -2,11 +2,12 @@ import type { Revision } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 
 /**
- * A branch's state as a sorted set of entries: memtable over tables, read at a revision. Knows versions of keys, not etcd.
+ * A branch's state as a sorted set of entries: memtable over tables, read at a revision. Knows versions of keys, not
+ * etcd.
  *
- * Entries are ordered and told apart by (space, key, main and sub newest first). In space 0 (the user's keys) every version is kept
- * until it is compacted, and main is the revision; in all other spaces only the newest version matters, and main is the
- * number of the record that wrote it.
+ * Entries are ordered and told apart by (space, key, main and sub newest first). In space 0 (the user's keys) every
+ * version is kept until it is compacted, and main is the revision; in all other spaces only the newest version matters,
+ * and main is the number of the record that wrote it.
  */
 export const KEYS = 0;
 /** Spaces beside the keys. A number is never given a second meaning. */
@@ -52,8 +53,8 @@ export interface KeyRange {
 export const AT_HEAD = Number.MAX_SAFE_INTEGER;
 
 /**
- * Reads give a value when all that they need is in memory, else a promise; a promise's answer is as of the moment of the call.
- * `at`: versions with a greater main are not seen (AT_HEAD: all are).
+ * Reads give a value when all that they need is in memory, else a promise; a promise's answer is as of the moment of
+ * the call. `at`: versions with a greater main are not seen (AT_HEAD: all are).
  */
 export interface Tree {
   /** The version of `key` at `at`, or null if it has none or is deleted there. */
@@ -63,8 +64,8 @@ export interface Tree {
   /** The number of live keys. O(log n) at the head; also when nothing of the range is newer than `at`. */
   count(space: Space, range: KeyRange, at: number): MaybePromise<number>;
   /**
-   * Space 0: every version and tombstone in `range` with after < main <= upTo, ordered by (main, sub). At most about `limit`, but always
-   * all of a main: `through` is the main up to which the answer is complete (upTo at the end).
+   * Space 0: every version and tombstone in `range` with after < main <= upTo, ordered by (main, sub). At most about
+   * `limit`, but always all of a main: `through` is the main up to which the answer is complete (upTo at the end).
    */
   history(
     range: KeyRange,

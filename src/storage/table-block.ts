@@ -6,8 +6,9 @@ import { type Effect, KEYS, type Version } from "./storage.ts";
 import { StoredVersion } from "./stored-version.ts";
 
 /**
- * The content of a data block: entries of one space, in order, each key written as what it does not share with the one before it
- * (docs/formats/table.md). A block is decoded once, into columns, and then searched and read as often as it is needed.
+ * The content of a data block: entries of one space, in order, each key written as what it does not share with the one
+ * before it (docs/formats/table.md). A block is decoded once, into columns, and then searched and read as often as it
+ * is needed.
  *
  * Decoding checks the order and every length: what it accepts is what the encoder writes.
  */

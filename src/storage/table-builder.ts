@@ -58,7 +58,8 @@ interface OpenBlock {
 }
 
 /**
- * Makes one table of entries given in order. The whole table is in memory until it is written: who calls ends it at a size.
+ * Makes one table of entries given in order. The whole table is in memory until it is written: who calls ends it at a
+ * size.
  */
 export class TableBuilder {
   readonly contentHash = new ContentHash();
@@ -74,7 +75,9 @@ export class TableBuilder {
   readonly #spaces: SpaceSums[] = [];
   #keyHashes = new Uint32Array(4096);
   #keys = 0;
-  /** Handles of the partition being filled, and of the partitions filled, whose offsets count from the index's start. */
+  /**
+   * Handles of the partition being filled, and of the partitions filled, whose offsets count from the index's start.
+   */
   #partition: BlockHandle[] = [];
   #partitionBytes = 0;
   readonly #partitions: { handles: BlockHandle[]; sums: Sums }[] = [];
@@ -117,8 +120,8 @@ export class TableBuilder {
   }
 
   /**
-   * Ends the table. `next` is the entry that the next table of the run begins with. Pauses now and then, so that the event
-   * loop gets its turn.
+   * Ends the table. `next` is the entry that the next table of the run begins with. Pauses now and then, so that the
+   * event loop gets its turn.
    */
   async finish(options: {
     next: Position | null;

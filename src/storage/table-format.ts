@@ -14,9 +14,10 @@ import { readSums, type Sums, writeSums } from "./table-index.ts";
  *   header | data blocks | index partitions | bloom partitions | top index | footer, its length, its checksum, magic
  *
  * 1. A table never changes: its name is the SHA-256 of its bytes.
- * 2. A block's checksum begins with the table's salt and the block's offset: bytes of another table or place are refused.
- * 3. What a newer version, codec or key id means is not guessed: it is refused by name. The footer repeats the header, because a reader
- *    of ranges does not see it.
+ * 2. A block's checksum begins with the table's salt and the block's offset: bytes of another table or place are
+ *    refused.
+ * 3. What a newer version, codec or key id means is not guessed: it is refused by name. The footer repeats the header,
+ *    because a reader of ranges does not see it.
  * 4. No length, offset or count is believed before it is checked against what holds it.
  */
 const MAGIC = 0x42543454; // "T4TB", little-endian
@@ -43,7 +44,9 @@ export interface SpaceSums extends Sums {
   readonly valueBytes: number;
 }
 
-/** What a table says of itself. A checkpoint repeats most of it, so that a table need not be opened to be passed over. */
+/**
+ * What a table says of itself. A checkpoint repeats most of it, so that a table need not be opened to be passed over.
+ */
 export interface TableFacts {
   /** Entries lie at or above `first` and below `end`. */
   readonly first: Position;

@@ -3,8 +3,8 @@ import { type ByteWriter, unzigzag } from "./byte-writer.ts";
 import { comparePositions, type Position, readVersionPlace, sharedLength, writeVersionPlace } from "./position.ts";
 
 /**
- * An index block: where blocks are and what they hold in sum. A partition points to data blocks, the top index of a table to
- * its partitions; both are written the same way (docs/formats/table.md).
+ * An index block: where blocks are and what they hold in sum. A partition points to data blocks, the top index of a
+ * table to its partitions; both are written the same way (docs/formats/table.md).
  *
  * Block i holds the entries from position i on and before position i + 1 (of the last one: before the table's end).
  */

@@ -39,8 +39,8 @@ export function tableRefOf(key: ObjectKey, bytes: Buffer): TableRef {
 }
 
 /**
- * Checks a whole table: its name, each part, the order of all entries, and that the sums, the bloom filter and the multiset
- * hash are those of its entries. Throws `corrupt`, naming the object and what was expected and found.
+ * Checks a whole table: its name, each part, the order of all entries, and that the sums, the bloom filter and the
+ * multiset hash are those of its entries. Throws `corrupt`, naming the object and what was expected and found.
  */
 export async function verifyTable(key: ObjectKey, bytes: Buffer, runtime: Pick<Runtime, "offload">): Promise<TableRef> {
   const fail = (what: string): DbError => new DbError("corrupt", `object ${key}: ${what}`);

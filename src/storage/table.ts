@@ -141,7 +141,8 @@ export class Table {
   }
 
   /**
-   * The bytes of data blocks `first` to `last` of a partition, past the cache: for merging. `unpackBlock` takes them apart.
+   * The bytes of data blocks `first` to `last` of a partition, past the cache: for merging. `unpackBlock` takes them
+   * apart.
    */
   async fetchBlocks(partition: IndexBlock, first: number, last: number): Promise<{ bytes: Buffer; offset: number }> {
     const offset = partition.handles[first]!.offset;
@@ -286,7 +287,9 @@ export class Table {
     }
   }
 
-  /** Checks a block's checksum and unpacks it. The result is a buffer of its own, so that it alone is kept in memory. */
+  /**
+   * Checks a block's checksum and unpacks it. The result is a buffer of its own, so that it alone is kept in memory.
+   */
   #unpack(footer: TableFooter, place: Place, bytes: Buffer, offset: number): MaybePromise<Buffer> {
     const fail = (what: string): DbError =>
       new DbError("corrupt", `object ${this.ref.key}: block at ${place.offset}: ${what}`);

@@ -8,8 +8,8 @@ export interface LayerCursor {
 }
 
 /**
- * Merges the layers of a tree: of each key the youngest layer that sees a version of it decides. Runs as far as it can without
- * waiting; a promise is made only where a block has to be fetched.
+ * Merges the layers of a tree: of each key the youngest layer that sees a version of it decides. Runs as far as it can
+ * without waiting; a promise is made only where a block has to be fetched.
  */
 export class TreeScan {
   readonly #rows: Version[] = [];

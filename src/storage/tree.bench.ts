@@ -47,7 +47,13 @@ function fill(tree: BranchTree, effect: 0 | 1): void {
   for (let i = 0; i < total; i++) {
     const place = (i * 7919) % total;
     const value = Buffer.from(
-      `{"name":"pod-${place}","node":"n${place % 97}","phase":"Running","ip":"10.0.${place % 250}.${i % 250}","uid":"${(place * 2654435761) >>> 0}-${i}"}`,
+      JSON.stringify({
+        name: `pod-${place}`,
+        node: `n${place % 97}`,
+        phase: "Running",
+        ip: `10.0.${place % 250}.${i % 250}`,
+        uid: `${(place * 2654435761) >>> 0}-${i}`,
+      }),
     );
     tree.apply({
       space: KEYS,
@@ -107,13 +113,16 @@ async function timed(what: string, work: () => Promise<unknown>): Promise<number
   return ms;
 }
 
+const megabytes = (count: number): string => (count / 1e6).toFixed(1);
+
 const tree = open(null);
 fill(tree, 1);
 const bytes = tree.memtableBytes;
 const valueBytes = total * 160;
 let ms = await timed("flush", () => persist(tree, -1));
 console.log(
-  `flush of ${(bytes / 1e6).toFixed(0)} MB memtable, ${(valueBytes / 1e6).toFixed(0)} MB of keys and values: ${(valueBytes / ms / 1000).toFixed(0)} MB/s; tables ${(tree.stats().tableBytes / 1e6).toFixed(1)} MB`,
+  `flush of ${megabytes(bytes)} MB memtable, ${megabytes(valueBytes)} MB of keys and values:`,
+  `${(valueBytes / ms / 1000).toFixed(0)} MB/s; tables ${megabytes(tree.stats().tableBytes)} MB`,
 );
 fill(tree, 0);
 await persist(tree, -1);

@@ -7,8 +7,9 @@ import { AT_HEAD, KEYS, type KeyRange, type Space, spaces, type Version } from "
 import type { BranchTree } from "./tree.ts";
 
 /**
- * The model of effects (docs/formats/table.md, "effects") on the real code: random histories of transactions, flushes, merges, compactions
- * and reopenings; after each step the tree must read as the naive one does, at the head and at older revisions.
+ * The model of effects (docs/formats/table.md, "effects") on the real code: random histories of transactions, flushes,
+ * merges, compactions and reopenings; after each step the tree must read as the naive one does, at the head and at
+ * older revisions.
  */
 const keyNames = ["a", "ab", "abc", "b", "b\0", "b\xff", "long".repeat(60), "\xff\xff", ""];
 const key = fc.constantFrom(...keyNames);

@@ -33,7 +33,10 @@ import { flushMemtables, mergeRuns, type WriteContext } from "./tree-write.ts";
 export interface TreeSettings {
   /** A table is ended when it has this many bytes. */
   readonly tableBytes: number;
-  /** A block is closed when it has this many bytes, before packing: smaller ones pack worse, larger ones make a point read dearer. */
+  /**
+   * A block is closed when it has this many bytes, before packing: smaller ones pack worse, larger ones make a point
+   * read dearer.
+   */
   readonly blockBytes: number;
   /** Beyond so many runs, runs are merged. */
   readonly runsMax: number;
@@ -79,7 +82,8 @@ export const openTree = (options: TreeOptions): BranchTree => new BranchTree(opt
  *
  * 1. The lists of layers are replaced, never changed: a read goes on in those that it began with.
  * 2. A frozen memtable leaves when the tables with its entries are in the store, both in one turn of the event loop.
- * 3. A checkpoint lists the runs at its moment, all of whose tables are in the store. It covers what was frozen before the log was cut.
+ * 3. A checkpoint lists the runs at its moment, all of whose tables are in the store. It covers what was frozen before
+ *    the log was cut.
  * 4. Merging replaces adjacent runs by one. It drops by the compact revision of the last checkpoint: never newer than
  *    that of the next, which lists the output.
  * 5. Revisions of space 0 come in order, so layers have disjoint ranges of them.
@@ -197,7 +201,9 @@ export class BranchTree implements Tree {
     return this.#checkpoint;
   }
 
-  /** What was applied so far will be in the tables of the next `persist`; call it in the turn in which the log is cut. */
+  /**
+   * What was applied so far will be in the tables of the next `persist`; call it in the turn in which the log is cut.
+   */
   freeze(): void {
     if (this.#active.entries === 0) return;
     this.#active.freeze();
@@ -213,8 +219,8 @@ export class BranchTree implements Tree {
   }
 
   /**
-   * Writes what was frozen and lies below the point as tables, then a checkpoint. One at a time. When it fails nothing is lost: call it
-   * again with the same or a later point. Throws `leadershipLost` when deposed.
+   * Writes what was frozen and lies below the point as tables, then a checkpoint. One at a time. When it fails nothing
+   * is lost: call it again with the same or a later point. Throws `leadershipLost` when deposed.
    */
   async persist(point: CheckpointPoint<CheckpointPosition>): Promise<Checkpoint> {
     const writer = this.#writer;
@@ -360,7 +366,10 @@ export interface TreeStats {
   readonly mergeError: string | null;
 }
 
-/** The frozen memtables that lie below a point: a memtable is covered as a whole or not at all, because the log is cut where it is frozen. */
+/**
+ * The frozen memtables that lie below a point: a memtable is covered as a whole or not at all, because the log is cut
+ * where it is frozen.
+ */
 function coveredBy(point: CheckpointPoint<CheckpointPosition>, frozen: readonly Memtable[]): Memtable[] {
   const { revision, lastRecord } = point.position;
   const covered = frozen.filter((memtable) => memtable.revisionMax <= revision && memtable.recordMax <= lastRecord);
