@@ -9,10 +9,11 @@ import type { LogPosition, Segment, SegmentHeader } from "./log.ts";
  *
  * 1. Slots are dense. What stands in them belongs to this branch.
  * 2. A segment of an epoch below the highest seen is void: it adds nothing, and nothing else of it is believed.
- * 3. Every other one names the hash of the one before it, goes on with its record numbers, revisions and sequencing epochs, and its
- *    wall time never goes back.
- * 4. A fence of the epoch that already is the highest is repeated: the P - 1 further fences of a takeover, which are created all at once, in
- *    slots of which some may turn out to hold void segments. It names the same hash that the next segment will, and is named by nobody.
+ * 3. Every other one names the hash of the one before it, goes on with its record numbers, revisions and sequencing
+ *    epochs, and its wall time never goes back.
+ * 4. A fence of the epoch that already is the highest is repeated: the P - 1 further fences of a takeover, which are
+ *    created all at once, in slots of which some may turn out to hold void segments. It names the same hash that the
+ *    next segment will, and is named by nobody.
  *
  *   slot      7        8         9          10         11         12
  *   epoch     3        5 fence   5 fence    4          5 fence    5
@@ -70,10 +71,8 @@ export class Chain {
     if (found === expected) return;
     const before =
       this.lastSlot === 0 ? `what lies before slot ${this.at.nextSlot}` : this.keyAt(this.lastSlot as Slot);
-    throw new DbError(
-      "corrupt",
-      `object ${this.keyAt(this.at.nextSlot)} (epoch ${header.epoch}) does not follow ${before}: ${what} is ${found}, expected ${expected}`,
-    );
+    const object = `object ${this.keyAt(this.at.nextSlot)} (epoch ${header.epoch})`;
+    throw new DbError("corrupt", `${object} does not follow ${before}: ${what} is ${found}, expected ${expected}`);
   }
 
   private keyAt(slot: Slot): string {

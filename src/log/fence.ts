@@ -28,17 +28,23 @@ export interface TakeoverLogOptions<Start extends TakeoverStart> {
   newestStart(): Promise<Start>;
 }
 
-/** A fence's creation is tried for this many request timeouts before the driver is told; it may call again, with the same effect. */
+/**
+ * A fence's creation is tried for this many request timeouts before the driver is told; it may call again, with the
+ * same effect.
+ */
 const CREATE_REQUESTS = 3;
 
 /**
  * The log's part of a takeover (DESIGN: leadership and fencing, rule 2); the driver is leadership's.
  *
- * 1. All fences of one takeover are the same bytes each time they are tried: what an earlier try left is met as our own.
+ * 1. All fences of one takeover are the same bytes each time they are tried: what an earlier try left is met as our
+ *    own.
  * 2. A segment or fence of a higher epoch, or of this one that is not our own bytes, ends the takeover.
- * 3. The further fences all name the first one, so they are created at once; what a lower epoch holds there is void and just as good.
+ * 3. The further fences all name the first one, so they are created at once; what a lower epoch holds there is void and
+ *    just as good.
  *
- * It exposes `end`, behind all fences: the records up to it are replayed with readLog({ from: start.position, until: end.nextSlot }).
+ * It exposes `end`, behind all fences: the records up to it are replayed with readLog, from `start.position` until
+ * `end.nextSlot`.
  */
 export class FencingLog<Start extends TakeoverStart> {
   private readonly options: TakeoverLogOptions<Start>;
@@ -71,8 +77,8 @@ export class FencingLog<Start extends TakeoverStart> {
       await this.read(start, epoch);
     } catch (error) {
       if (!isDbError(error, "corrupt")) throw error;
-      // Rule 6: a slot collected under an old start may hold the fence of a taker that stalled. The driver, who reads the newest start
-      // once more, sees that it is another one.
+      // Rule 6: a slot collected under an old start may hold the fence of a taker that stalled. The driver, who reads
+      // the newest start once more, sees that it is another one.
       const newest = await this.newestStart();
       if (newest.id === start.id) throw error;
       await this.read(newest, epoch);
@@ -109,7 +115,8 @@ export class FencingLog<Start extends TakeoverStart> {
     const end = this.fencedSlot + count + 1;
     const tries: Promise<Segment>[] = [];
     for (let at: number = chain.position().nextSlot; at < end; at++) tries.push(this.create(at as Slot, epoch));
-    // All are waited for, so that nothing is sent after a failure has been told; what was created stays, and is met as our own.
+    // All are waited for, so that nothing is sent after a failure has been told; what was created stays, and is met as
+    // our own.
     const settled = await Promise.allSettled(tries);
     for (const one of settled) if (one.status === "rejected") throw one.reason;
     for (const one of settled) {

@@ -10,11 +10,12 @@ import { hex, markOfRecord, type RecordMark, readRecord } from "./record-codec.t
 /**
  * The local log's files (docs/formats/local-log.md): a header, then frames, one a write.
  *
- * 1. A file has a generation of 64 random bits, in its header and in every frame. So bytes that an earlier use of the file left behind are
- *    never taken for new ones, and no value that a client stores can look like a frame.
+ * 1. A file has a generation of 64 random bits, in its header and in every frame. So bytes that an earlier use of the
+ *    file left behind are never taken for new ones, and no value that a client stores can look like a frame.
  * 2. A frame names the checksum of the one before it (the first one that of the file's header).
- * 3. One frame is written at a time, and none behind one that is not whole. So a frame that is not whole is the torn end of the file; with a
- *    good frame of the same generation behind it, it is damage, which is never cut off in silence.
+ * 3. One frame is written at a time, and none behind one that is not whole. So a frame that is not whole is the torn
+ *    end of the file; with a good frame of the same generation behind it, it is damage, which is never cut off in
+ *    silence.
  */
 const FILE_MAGIC = 0x4c573454; // "T4WL", little-endian
 const FRAME_MAGIC = 0x52463454; // "T4FR"
@@ -98,7 +99,10 @@ function readFileHeader(path: string, bytes: Buffer): { header: FileHeader; chec
   return { header: { branch, sequence, generation }, checksum };
 }
 
-/** Completes `batch` to a frame, in place; returns what the next frame names. A frame without records carries its mark alone. */
+/**
+ * Completes `batch` to a frame, in place; returns what the next frame names. A frame without records carries its mark
+ * alone.
+ */
 export function sealFrame(
   batch: RecordBatch,
   frame: { generation: Buffer; epoch: Epoch; uploaded: RecordNumber; previousChecksum: number },
@@ -123,7 +127,10 @@ export function sealFrame(
   return checksum;
 }
 
-/** All frames of one file. Throws `corrupt` naming the file and the place, `storeRefused` for what a newer t4 has written. */
+/**
+ * All frames of one file. Throws `corrupt` naming the file and the place, `storeRefused` for what a newer t4 has
+ * written.
+ */
 export function scanFile(path: string, bytes: Buffer, expected: ExpectedFile): ScannedFile {
   try {
     return scan(path, bytes, expected);

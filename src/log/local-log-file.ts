@@ -32,7 +32,10 @@ export interface FileOptions {
   readonly uploaded: RecordNumber;
 }
 
-/** Cuts a torn end off, and syncs what a process may have left in the system's cache: a crash of the machine must not take it now. */
+/**
+ * Cuts a torn end off, and syncs what a process may have left in the system's cache: a crash of the machine must not
+ * take it now.
+ */
 export async function makeDurable(disk: Disk, path: string, tornAt: number | null): Promise<void> {
   const file = await disk.open(path, { create: false });
   if (file === null) throw new DbError("diskFailed", `the local log ${path} has gone`);
@@ -41,7 +44,10 @@ export async function makeDurable(disk: Disk, path: string, tornAt: number | nul
   await file.close();
 }
 
-/** A file ready for frames: of zeros, or one that was used before. With a `mark` its first frame is there, saying what goes before. */
+/**
+ * A file ready for frames: of zeros, or one that was used before. With a `mark` its first frame is there, saying what
+ * goes before.
+ */
 export async function createFile(
   options: FileOptions,
   wanted: { sequence: number; bytes: number; mark?: RecordMark; spare?: { path: string; bytes: number } | null },

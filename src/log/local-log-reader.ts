@@ -48,7 +48,10 @@ interface ReadFile {
   readonly scan: ScannedFile;
 }
 
-/** Reads the log's files in `directory` and changes nothing. Throws `corrupt` naming the file; an absent directory is empty. */
+/**
+ * Reads the log's files in `directory` and changes nothing. Throws `corrupt` naming the file; an absent directory is
+ * empty.
+ */
 export async function readLocalLog(options: {
   disk: Disk;
   directory: string;
@@ -84,7 +87,10 @@ export async function readLocalLog(options: {
 
 const lastNumber = (frame: Frame): RecordNumber => (frame.before.number + frame.count) as RecordNumber;
 
-/** A file that was removed may come back after a crash, without those between it and the present ones. All of it is in the bucket. */
+/**
+ * A file that was removed may come back after a crash, without those between it and the present ones. All of it is in
+ * the bucket.
+ */
 function withoutStale(files: ReadFile[], uploaded: RecordNumber, notes: string[]): ReadFile[] {
   let first = files.length - 1;
   while (first > 0 && lastNumber(files[first - 1]!.scan.frames.at(-1)!) === files[first]!.scan.frames[0]!.before.number)
@@ -100,7 +106,10 @@ function withoutStale(files: ReadFile[], uploaded: RecordNumber, notes: string[]
   return files.slice(first);
 }
 
-/** Decodes from the frame on that holds the newest record known to be in the bucket: what is before it is of no use any more. */
+/**
+ * Decodes from the frame on that holds the newest record known to be in the bucket: what is before it is of no use any
+ * more.
+ */
 function readTail(files: readonly ReadFile[], uploaded: RecordNumber): DiskTail {
   let before: RecordMark | null = null;
   let mark: RecordMark | null = null;

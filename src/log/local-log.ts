@@ -30,7 +30,10 @@ export interface LocalLogOptions {
   readonly after: RecordMark;
   /** The newest record in the bucket. */
   readonly uploaded: RecordNumber;
-  /** Forgets what the disk has (it is not in the in-sync set, and holds nothing that counts). Else all of it is kept until it is uploaded. */
+  /**
+   * Forgets what the disk has (it is not in the in-sync set, and holds nothing that counts). Else all of it is kept
+   * until it is uploaded.
+   */
   readonly discard: boolean;
   readonly settings?: LocalLogSettings;
 }
@@ -41,9 +44,11 @@ const GROWTH = 4;
  * The local write-ahead files of one leadership, for writing.
  *
  * 1. Every start writes to a file of its own: nothing is ever written behind what a crash has left.
- * 2. A file gets its name when its header is durable; the first one of a start has a frame by then, which says what record goes before.
+ * 2. A file gets its name when its header is durable; the first one of a start has a frame by then, which says what
+ *    record goes before.
  * 3. The next file is made ahead. While it is not ready the present one grows: a write never waits for it.
- * 4. A file goes when all of it is in the bucket and a later one has a frame, oldest first. It may become the next one, with a new generation.
+ * 4. A file goes when all of it is in the bucket and a later one has a frame, oldest first. It may become the next one,
+ *    with a new generation.
  */
 export class LocalLog {
   /** What was found on the disk and discarded, for the log. */
@@ -88,7 +93,10 @@ export class LocalLog {
     this.trimSoon();
   }
 
-  /** Throws `leadershipLost` if a later epoch has written here, `diskFailed`. A crash within leaves all that was there, or (`discard`) a part. */
+  /**
+   * Throws `leadershipLost` if a later epoch has written here, `diskFailed`. A crash within leaves all that was there,
+   * or (`discard`) a part.
+   */
   static async start(options: LocalLogOptions): Promise<LocalLog> {
     const { content, directory, epoch } = options;
     const { disk } = options.runtime;
@@ -130,7 +138,10 @@ export class LocalLog {
     return this.current.at === FILE_HEADER_BYTES ? this.older.at(-1)!.lastRecord : this.current.lastRecord;
   }
 
-  /** Writes the batch's records as one frame. Durable at once, or when the promise resolves; one at a time. Throws `diskFailed`. */
+  /**
+   * Writes the batch's records as one frame. Durable at once, or when the promise resolves; one at a time. Throws
+   * `diskFailed`.
+   */
   write(batch: RecordBatch): MaybePromise<void> {
     assert(!this.closed && !this.writing, "one frame is written at a time");
     if (this.next !== null && this.current.at + batch.end > this.current.bytes) this.switchFile(this.next);
@@ -214,7 +225,8 @@ export class LocalLog {
   private async trimOldest(): Promise<boolean> {
     const oldest = this.older[0];
     if (!oldest || oldest.lastRecord > this.uploadedRecord) return false;
-    // A file that was just switched to says by its first frame what goes before; until that is written the older one is needed.
+    // A file that was just switched to says by its first frame what goes before; until that is written the older one is
+    // needed.
     if (this.older.length === 1 && this.current.at === FILE_HEADER_BYTES) return false;
     const { path, file } = oldest;
     const { fileBytesMax } = this.settings;

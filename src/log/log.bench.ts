@@ -13,7 +13,10 @@ import { markOfPosition } from "./record-codec.ts";
 import { decodeSegment, SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES, sealSegment } from "./segment-codec.ts";
 import { createLogWriter } from "./writer.ts";
 
-/** t4-node src/log/log.bench.ts [payload bytes]: cost of an append, acknowledged appends and syncs a second, and of reading back. */
+/**
+ * t4-node src/log/log.bench.ts [payload bytes]: cost of an append, acknowledged appends and syncs a second, and of
+ * reading back.
+ */
 const payload = Buffer.alloc(Number(process.argv[2] ?? 200), "v");
 const runtime = createNodeRuntime();
 const branch = branchId("0".repeat(32));
@@ -90,8 +93,8 @@ async function closedLoop(name: string, writer: LogWriter, clients: number): Pro
   const rate = (count: number) => Math.round((count / MEASURED_MS) * 1000);
   const synced = localSyncs > 0 ? `, ${rate(localSyncs)} syncs/s of ${localSyncMs.toFixed(3)} ms` : "";
   console.log(
-    `${name}, ${clients} clients: ${rate(done)} appends/s${synced}, ${rate(segmentsWritten)} segments/s, p50 ${at(0.5)} ms, ` +
-      `p99 ${at(0.99)} ms, ${((appendMs / done) * 1000).toFixed(2)} µs in append`,
+    `${name}, ${clients} clients: ${rate(done)} appends/s${synced}, ${rate(segmentsWritten)} segments/s, ` +
+      `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, ${((appendMs / done) * 1000).toFixed(2)} µs in append`,
   );
   await writer.close();
 }

@@ -13,8 +13,8 @@ export interface LogPosition {
   /** The highest epoch of any segment or fence below `nextSlot`: a segment of a lower one is void. */
   readonly highestEpoch: Epoch;
   /**
-   * SHA-256, hex, of the last valid segment or fence below `nextSlot` that was not a repeated fence (chain.ts, rule 4); 64 zeros before
-   * the first. The next segment names it.
+   * SHA-256, hex, of the last valid segment or fence below `nextSlot` that was not a repeated fence (chain.ts, rule 4);
+   * 64 zeros before the first. The next segment names it.
    */
   readonly lastHash: string;
   /** Number of the last record below `nextSlot`; 0 before the first. */
@@ -87,8 +87,8 @@ export interface LogWriter {
   /** Nothing more will become durable: deposed, or durability failed for good. Called once. */
   onFailed: (error: DbError) => void;
   /**
-   * Ends the open segment behind the newest record: everything appended so far lies below the slot that it resolves with, everything
-   * appended from now on at or above it. Resolves once all slots below are in the bucket.
+   * Ends the open segment behind the newest record: everything appended so far lies below the slot that it resolves
+   * with, everything appended from now on at or above it. Resolves once all slots below are in the bucket.
    */
   cut(): Promise<LogPosition>;
   /** Uploads everything appended so far. Rejects with DbError when the signal fires or durability fails. */
@@ -124,7 +124,10 @@ export interface LogSettings {
   readonly segmentAgeMs: number;
   /** Least time between two PUTs of segments. */
   readonly putIntervalMinMs: number;
-  /** `local`: a segment is uploaded when the records not uploaded have this age or size; at the last bound, appends are refused. */
+  /**
+   * `local`: a segment is uploaded when the records not uploaded have this age or size; at the last bound, appends are
+   * refused.
+   */
   readonly uploadAgeMs: number;
   readonly uploadBytes: number;
   readonly uploadBytesMax: number;

@@ -18,18 +18,22 @@ export interface PutSegmentOptions {
 }
 
 export type PutSegmentOutcome =
-  /** The slot holds these bytes. `atOnce`: by the first request, and no other one is under way that still reads them. */
+  /**
+   * The slot holds these bytes. `atOnce`: by the first request, and no other one is under way that still reads them.
+   */
   { kind: "created"; atOnce: boolean } | { kind: "taken"; object: StoredObject } | { kind: "aborted" };
 
 /**
- * Creates the object of one slot, whatever it takes: the same bytes under the same name until it is known what the slot holds.
+ * Creates the object of one slot, whatever it takes: the same bytes under the same name until it is known what the slot
+ * holds.
  *
  *   PUT if absent ─ written ───────────────────────────────► created
  *     ▲  │ preconditionFailed, unknown      ┌ same bytes ──► created
  *     │  └──────────────► GET (until told) ─┤ other bytes ─► taken
  *     └── wait ◄── nothing there ◄──────────┘
  *
- * A PUT that was given up may still be applied at any later time. That is harmless: it carries the same bytes, or finds the slot taken.
+ * A PUT that was given up may still be applied at any later time. That is harmless: it carries the same bytes, or finds
+ * the slot taken.
  */
 export async function putSegment(
   key: ObjectKey,
@@ -86,7 +90,9 @@ async function readBack(
   return "aborted";
 }
 
-/** Doubled each time up to a maximum, half to all of it, so that those who failed together do not come back together. */
+/**
+ * Doubled each time up to a maximum, half to all of it, so that those who failed together do not come back together.
+ */
 class BackOff {
   private readonly options: PutSegmentOptions;
   private waitMs = FIRST_WAIT_MS;

@@ -30,12 +30,18 @@ export interface LogTailOptions extends LogReadOptions {
 export type LogReadResult =
   /** All that there is (or what was asked for) was read. */
   | { kind: "end"; position: LogPosition }
-  /** Rule 5: `checkpointSlot` is the next slot of a checkpoint beyond the missing slot. Reopen from that one: this is not the end. */
+  /**
+   * Rule 5: `checkpointSlot` is the next slot of a checkpoint beyond the missing slot. Reopen from that one: this is
+   * not the end.
+   */
   | { kind: "passed"; position: LogPosition; checkpointSlot: Slot }
   /** Rule 6: a segment does not follow. Reopen from the newest checkpoint; if it repeats, throw `error`. */
   | { kind: "broken"; position: LogPosition; error: DbError };
 
-/** Rejects with DbError: `corrupt` (an object that is damaged in itself), `storeUnavailable`, `canceled`, or as `onSegment` does. */
+/**
+ * Rejects with DbError: `corrupt` (an object that is damaged in itself), `storeUnavailable`, `canceled`, or as
+ * `onSegment` does.
+ */
 export async function readLog(options: LogTailOptions): Promise<LogReadResult> {
   const { branch, from, until } = options;
   const chain = new Chain(branch, from);
@@ -67,7 +73,10 @@ function accept(chain: Chain, segment: Segment): DbError | "void" | null {
   }
 }
 
-/** The checkpoint is read after the miss: one that was there before could not have had the slot collected without being seen now. */
+/**
+ * The checkpoint is read after the miss: one that was there before could not have had the slot collected without being
+ * seen now.
+ */
 async function judgeMiss(options: LogTailOptions, position: LogPosition): Promise<LogReadResult> {
   const checkpointSlot = await options.newestCheckpointSlot();
   if (checkpointSlot > position.nextSlot) return { kind: "passed", position, checkpointSlot };
@@ -82,8 +91,8 @@ async function judgeMiss(options: LogTailOptions, position: LogPosition): Promis
 }
 
 /**
- * For a takeover: reads what a listing shows from the chain's position on, up to the first slot that it does not show (or that has gone
- * meanwhile). `onObject` is called with each segment before it is judged, and may throw.
+ * For a takeover: reads what a listing shows from the chain's position on, up to the first slot that it does not show
+ * (or that has gone meanwhile). `onObject` is called with each segment before it is judged, and may throw.
  */
 export async function readListed(
   chain: Chain,

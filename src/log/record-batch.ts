@@ -4,8 +4,8 @@ import type { LogRecord } from "./log.ts";
 import { RECORD_OVERHEAD_MAX, type RecordDifferences, type RecordMark, writeRecord } from "./record-codec.ts";
 
 /**
- * A run of encoded records in one growing buffer, with room before them for the header of what will hold them (a segment, or a frame of
- * the local log), so that header and records leave in one piece without being copied.
+ * A run of encoded records in one growing buffer, with room before them for the header of what will hold them (a
+ * segment, or a frame of the local log), so that header and records leave in one piece without being copied.
  */
 export class RecordBatch {
   /** Bytes left free before the first record. */

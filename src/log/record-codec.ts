@@ -54,7 +54,10 @@ export interface RecordDifferences {
   revision: number;
 }
 
-/** Writes a record at `at`; returns the place behind it. The caller has made room for RECORD_OVERHEAD_MAX and the payload. */
+/**
+ * Writes a record at `at`; returns the place behind it. The caller has made room for RECORD_OVERHEAD_MAX and the
+ * payload.
+ */
 export function writeRecord(
   bytes: Uint8Array,
   at: number,

@@ -17,7 +17,8 @@ import type { RecordBatch } from "./record-batch.ts";
 import { hex, markOfRecord, type RecordMark, readRecord } from "./record-codec.ts";
 
 /**
- * A segment's bytes (docs/formats/segment.md): header of 144 bytes with a checksum of its own, records, checksum of everything before.
+ * A segment's bytes (docs/formats/segment.md): header of 144 bytes with a checksum of its own, records, checksum of
+ * everything before.
  *
  * 1. A segment is decoded from its own bytes alone; whether it fits the log is the chain's judgement (chain.ts).
  * 2. What a newer version, codec or key id means is not guessed: it is refused by name.
@@ -114,7 +115,10 @@ function writeHeader(bytes: Buffer, header: SegmentHeader & { recordBytes: numbe
   bytes.writeUInt32LE(crc32c(bytes, 0, HEADER_CHECKSUM_AT), HEADER_CHECKSUM_AT);
 }
 
-/** Throws `corrupt` naming the object, what was expected and what was found; `storeRefused` for what a newer t4 has written. */
+/**
+ * Throws `corrupt` naming the object, what was expected and what was found; `storeRefused` for what a newer t4 has
+ * written.
+ */
 export function decodeSegment(key: ObjectKey, bytes: Uint8Array): Segment {
   try {
     const { header, recordBytes } = readHeader(key, bytes);

@@ -11,7 +11,10 @@ import { Uploader, type UploaderOptions } from "./uploader.ts";
 export interface SegmentQueueOptions extends Omit<UploaderOptions, "onUploaded" | "onReady"> {
   /** A segment ends at this size. */
   readonly segmentBytes: number;
-  /** A segment that is not full leaves at this age; or, with `leavesWhenIdle`, at the end of the turn when nothing is under way. */
+  /**
+   * A segment that is not full leaves at this age; or, with `leavesWhenIdle`, at the end of the turn when nothing is
+   * under way.
+   */
   readonly segmentAgeMs: number;
   readonly leavesWhenIdle: boolean;
   readonly putIntervalMinMs: number;

@@ -10,8 +10,8 @@ const AHEAD_KNOWN = 4;
 const AHEAD_BYTES_MAX = 64 << 20;
 
 /**
- * Gets the objects of a branch's slots in order, several ahead. It begins with one and doubles with each that is there, so that who
- * looks at the end of a log asks for little in vain, and who replays a long one soon asks for many at once.
+ * Gets the objects of a branch's slots in order, several ahead. It begins with one and doubles with each that is there,
+ * so that who looks at the end of a log asks for little in vain, and who replays a long one soon asks for many at once.
  */
 export class SlotFetcher {
   private readonly store: ObjectStore;

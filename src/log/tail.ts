@@ -4,12 +4,12 @@ import type { LogPosition, LogRecord } from "./log.ts";
 import { describeMark, markOfPosition } from "./record-codec.ts";
 
 /**
- * What a new leadership appends again of what its disk has and the bucket has not (DESIGN: in-sync set). `position` is the bucket's end,
- * behind this leadership's fences: nothing can be added before it any more. It holds for a disk that is in the branch's in-sync set; what any
- * other disk has is discarded.
+ * What a new leadership appends again of what its disk has and the bucket has not (DESIGN: in-sync set). `position` is
+ * the bucket's end, behind this leadership's fences: nothing can be added before it any more. It holds for a disk that
+ * is in the branch's in-sync set; what any other disk has is discarded.
  *
- * The tail is taken if the bucket's last record is on the disk with the same number and sequencing epoch. Nothing else about that record
- * counts: neither who uploaded it, nor the fences behind it.
+ * The tail is taken if the bucket's last record is on the disk with the same number and sequencing epoch. Nothing else
+ * about that record counts: neither who uploaded it, nor the fences behind it.
  *
  *   bucket  … 41/e3 42/e3 │            bucket  … 41/e3 42/e4 │             bucket  … 41/e3 42/e3 43/e3 │
  *   disk    … 41/e3 42/e3 43/e3        disk    … 41/e3 42/e3 43/e3         disk    … 41/e3 42/e3

@@ -23,7 +23,10 @@ export interface UploaderOptions {
   /** P. */
   readonly window: number;
   readonly requestTimeoutMs: number;
-  /** The segment made of `batch` and all before it are in the bucket; in slot order. `reusable`: nothing reads the batch's bytes any more. */
+  /**
+   * The segment made of `batch` and all before it are in the bucket; in slot order. `reusable`: nothing reads the
+   * batch's bytes any more.
+   */
   readonly onUploaded: (batch: RecordBatch, after: LogPosition, reusable: boolean) => void;
   /** `canSend` may have become true. */
   readonly onReady: () => void;
@@ -44,8 +47,10 @@ interface Flight {
 /**
  * Puts segments into their slots, several at once.
  *
- * 1. A slot gets one content, for ever: a segment is tried again with the same bytes until it is known what the slot holds.
- * 2. No slot is sent `window` or more beyond the lowest one that is not resolved, so P fences end all that is under way.
+ * 1. A slot gets one content, for ever: a segment is tried again with the same bytes until it is known what the slot
+ *    holds.
+ * 2. No slot is sent `window` or more beyond the lowest one that is not resolved, so P fences end all that is under
+ *    way.
  * 3. Each segment names the hash of the one before it, also while that one is under way.
  * 4. Segments are reported in slot order: one that is there behind one that is not is not durable.
  * 5. A slot that holds anything but our bytes ends it: with another's segment in our way we are deposed.
@@ -182,7 +187,10 @@ export class Uploader {
     this.options.onFailed(error);
   }
 
-  /** A failure that is no answer of the store is a bug, or the hashing thread's death: durability has failed all the same. */
+  /**
+   * A failure that is no answer of the store is a bug, or the hashing thread's death: durability has failed all the
+   * same.
+   */
   private owned(work: Promise<void>): void {
     work.catch((error: unknown) => {
       if (this.stopped) return;

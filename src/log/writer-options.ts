@@ -14,7 +14,9 @@ export interface LogWriterOptions {
   /** Behind all fences of the takeover. */
   readonly position: LogPosition;
   readonly settings: LogSettings;
-  /** Records behind `position` that an earlier leadership sequenced and this disk has (tailToReappend): uploaded first. */
+  /**
+   * Records behind `position` that an earlier leadership sequenced and this disk has (tailToReappend): uploaded first.
+   */
   readonly reappend?: readonly LogRecord[];
 }
 

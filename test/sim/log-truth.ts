@@ -19,8 +19,8 @@ export interface Reign {
 }
 
 /**
- * The history of a branch as the bucket has ever had it: what was created first in each slot, also where it was deleted since. The
- * judge of scenarios that write logs, told by nobody but the bucket.
+ * The history of a branch as the bucket has ever had it: what was created first in each slot, also where it was deleted
+ * since. The judge of scenarios that write logs, told by nobody but the bucket.
  */
 export class LogTruth {
   readonly records: TrueRecord[] = [];

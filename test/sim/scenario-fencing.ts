@@ -40,9 +40,10 @@ interface Start extends TakeoverStart {
 }
 
 /**
- * Several processes that write one branch's log in turn, each taking over whenever it likes, while they stall, die and are cut off, and
- * their requests fail, are lost or come late; with checkpoints, and a collector that deletes what these cover. No clock keeps two
- * leaders apart: fences alone do. Nothing acknowledged is lost, nothing that a takeover has settled changes.
+ * Several processes that write one branch's log in turn, each taking over whenever it likes, while they stall, die and
+ * are cut off, and their requests fail, are lost or come late; with checkpoints, and a collector that deletes what
+ * these cover. No clock keeps two leaders apart: fences alone do. Nothing acknowledged is lost, nothing that a takeover
+ * has settled changes.
  */
 export async function fencingScenario(
   seed: number,
@@ -264,7 +265,10 @@ class Process {
     });
   }
 
-  /** Deletes what the newest checkpoint covers: segments with records, and older checkpoints. Fences and void segments stay. */
+  /**
+   * Deletes what the newest checkpoint covers: segments with records, and older checkpoints. Fences and void segments
+   * stay.
+   */
   async #collect(): Promise<void> {
     const start = await newestStart(this.#store);
     const truth = this.#world.truth();

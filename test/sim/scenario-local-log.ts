@@ -38,8 +38,9 @@ interface Leader {
 }
 
 /**
- * A leader of `local` durability on one machine that is killed, loses power, and whose disk and bucket fail: what the disk had when it
- * was acknowledged is there after each start, is appended again where the bucket lacks it, and ends up in the bucket, once, in order.
+ * A leader of `local` durability on one machine that is killed, loses power, and whose disk and bucket fail: what the
+ * disk had when it was acknowledged is there after each start, is appended again where the bucket lacks it, and ends up
+ * in the bucket, once, in order.
  */
 export async function localLogScenario(
   seed: number,
