@@ -4,6 +4,7 @@ import { openRig, type Rig, settle } from "../../test/engine/doubles.ts";
 import { del, everything, lease, put, range, shown, txn } from "../../test/engine/requests.ts";
 import { DbError, type ErrorKind, isDbError } from "../base/errors.ts";
 import type { LeaseId } from "../base/ids.ts";
+import { recordKinds } from "./record.ts";
 
 const isKind = (kind: ErrorKind) => (error: unknown) => isDbError(error, kind);
 const grant = async (rig: Rig, id: number | bigint, ttlSeconds: number | bigint) =>
@@ -213,6 +214,20 @@ test("L7 after a crash every lease has its full TTL again; after a clean release
   deepEqual(await attached(released, 1), ["k"]);
   const later = await openRig({ replay: released.log.records, epoch: 3 });
   deepEqual([await ttl(later, 1), await ttl(later, 2)], [100, 100], "somebody may have led in between");
+});
+
+test("L7 what was left at a clean release is never less than what was promised: parts of a second are rounded up", async () => {
+  const first = await openRig();
+  await grant(first, 1, 10);
+  await first.time.pass(2001);
+  await first.database.release();
+  const released = await openRig({ replay: first.log.records, epoch: 2 });
+  equal(await ttl(released, 1), 8);
+  await released.time.pass(7998);
+  equal(
+    released.log.records.some(({ payload }) => payload[1] === recordKinds.leaseRevoke),
+    false,
+  );
 });
 
 test("L8 a lease that is renewed while its end waits for a read lives on", async () => {

@@ -75,7 +75,7 @@ export function logRemaining(
   for (const lease of leases) {
     if (lease.state !== "live") continue;
     const { ttlSeconds } = lease;
-    const remainingSeconds = lessor.remainingSeconds(lease, nowMs);
+    const remainingSeconds = lessor.remainingSecondsToLog(lease, nowMs);
     draft.entry(spaces.leases, leaseKey(lease.id), encodeLease({ ttlSeconds, remainingSeconds }), 0);
   }
 }

@@ -153,6 +153,11 @@ export class Lessor {
     return Math.max(0, Math.floor((lease.expiresMs - nowMs) / 1000));
   }
 
+  /** The same to be given back by the next leadership: up, as a lease may live longer, and never dies early. */
+  remainingSecondsToLog(lease: Lease, nowMs: number): number {
+    return Math.max(0, Math.ceil((lease.expiresMs - nowMs) / 1000));
+  }
+
   /** As readers see them, by expiry (L5). */
   list(): Lease[] {
     const leases: Lease[] = [];
