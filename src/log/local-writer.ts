@@ -19,7 +19,7 @@ const NEWEST_WEIGHT = 1 / 16;
  * LogWriter of `local` durability: a record is durable when the local log has it, synced; segments upload behind.
  *
  *   append ─► frame ──(end of turn; while a write is under way it gathers)──► local log ─► durable
- *               └──────────(copied when the frame leaves, or at a cut)──────► open segment ─► bucket, once the disk has it
+ *               └────────(copied when the frame leaves, or at a cut)────► open segment ─► bucket, once the disk has it
  *
  * Records appended again are on the disk already: they are durable from the start.
  */
@@ -107,7 +107,7 @@ export class LocalLogWriter implements LogWriter {
     return orAborted(this.cut(), signal);
   }
 
-  /** What the store last said against an upload, or the disk against its next file; null when all is well. */
+  /** What the store says against an upload, or the disk against its next file. */
   get trouble(): DbError | null {
     return this.queue.trouble ?? this.log.trouble;
   }

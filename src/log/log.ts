@@ -93,6 +93,8 @@ export interface LogWriter {
   cut(): Promise<LogPosition>;
   /** Uploads everything appended so far. Rejects with DbError when the signal fires or durability fails. */
   drain(signal?: AbortSignal): Promise<LogPosition>;
+  /** Why what was appended is not in the bucket yet, as far as that is known; null when all is well. */
+  readonly trouble: DbError | null;
   stats(): LogWriterStats;
   /** Stops timers and requests; nothing more is sent. What was not durable is left unknown. */
   close(): Promise<void>;

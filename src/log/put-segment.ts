@@ -2,10 +2,11 @@ import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import { sameBytes } from "../objects/conditional.ts";
 import type { ObjectStore, StoredObject } from "../objects/objects.ts";
-import { type RetryRuntime, sleep } from "../objects/retry.ts";
+import type { RetryRuntime } from "../objects/retry.ts";
+import type { Waits } from "./waits.ts";
 
 const FIRST_WAIT_MS = 20;
-const WAIT_MS_MAX = 5000;
+const WAIT_MS_MAX = 2000;
 
 export interface PutSegmentOptions {
   readonly runtime: RetryRuntime;
@@ -15,6 +16,8 @@ export interface PutSegmentOptions {
   readonly signal: AbortSignal;
   /** Told what the store last said against the segment; null once it has answered. */
   readonly onTrouble: (trouble: DbError | null) => void;
+  /** Where it waits between two tries. */
+  readonly waits: Waits;
 }
 
 export type PutSegmentOutcome =
@@ -102,10 +105,10 @@ class BackOff {
   }
 
   async wait(trouble: DbError | null): Promise<void> {
-    const { runtime, signal, onTrouble } = this.options;
+    const { runtime, signal, onTrouble, waits } = this.options;
     if (trouble) onTrouble(trouble);
     const jitteredMs = this.waitMs * (0.5 + runtime.random.float() / 2);
     this.waitMs = Math.min(this.waitMs * 2, WAIT_MS_MAX);
-    await sleep(runtime, jitteredMs, signal);
+    await waits.wait(jitteredMs, signal);
   }
 }

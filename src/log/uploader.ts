@@ -8,9 +8,14 @@ import type { LogPosition } from "./log.ts";
 import { type PutSegmentOptions, putSegment } from "./put-segment.ts";
 import type { RecordBatch } from "./record-batch.ts";
 import { decodeSegment, hashOfSegment, type SegmentPlace, sealSegment } from "./segment-codec.ts";
+import { Waits } from "./waits.ts";
 
 /** Above this a segment is hashed off the event loop: a mebibyte takes it 850 µs. */
 const HASH_INLINE_BYTES_MAX = 256 << 10;
+/** A segment that is not answered for as long is trouble, though nothing has failed yet. */
+const SILENCE_MS = 3000;
+
+const seconds = (ms: number): string => (ms / 1000).toFixed(1);
 
 export interface UploaderOptions {
   readonly runtime: Runtime;
@@ -38,6 +43,7 @@ interface Flight {
   readonly batch: RecordBatch;
   readonly bytes: Buffer;
   readonly slot: Slot;
+  readonly sentMs: number;
   /** Null until the segment's hash is known. */
   after: LogPosition | null;
   created: boolean;
@@ -66,6 +72,9 @@ export class Uploader {
   nextSlot: Slot;
   private stopped = false;
   private troubleOfStore: DbError | null = null;
+  /** When the store last said that it has a segment. */
+  private answeredMs = Number.NEGATIVE_INFINITY;
+  private readonly waits: Waits;
   resolved: LogPosition;
   segmentsWritten = 0;
   bytesUploaded = 0;
@@ -76,6 +85,7 @@ export class Uploader {
     this.tip = options.position;
     this.resolved = options.position;
     this.nextSlot = options.position.nextSlot;
+    this.waits = new Waits(options.runtime.timers);
     this.putOptions = {
       runtime: options.runtime,
       store: options.store,
@@ -83,7 +93,9 @@ export class Uploader {
       signal: this.abort.signal,
       onTrouble: (trouble) => {
         this.troubleOfStore = trouble;
+        if (trouble === null) this.answered();
       },
+      waits: this.waits,
     };
   }
 
@@ -98,7 +110,7 @@ export class Uploader {
 
   /** What the store last said against a segment under way; null when all is well. */
   get trouble(): DbError | null {
-    return this.troubleOfStore;
+    return this.troubleOfStore ?? this.silence();
   }
 
   send(batch: RecordBatch): void {
@@ -110,13 +122,31 @@ export class Uploader {
     assert(slot < lowest + this.options.window, "no slot is sent P or more beyond the lowest unresolved one");
     const place: SegmentPlace = { branch, epoch, nonce, slot, previousHash: this.tip.lastHash };
     const bytes = sealSegment(batch, place);
-    const flight: Flight = { batch, bytes, slot, after: null, created: false, reusable: false };
+    const sentMs = this.options.runtime.clock.monotonicMs();
+    const flight: Flight = { batch, bytes, slot, sentMs, after: null, created: false, reusable: false };
     this.flights.push(flight);
     this.nextSlot = (slot + 1) as Slot;
     this.tip = null;
     this.owned(this.create(flight, segmentKey(branch, slot)));
     if (bytes.length <= HASH_INLINE_BYTES_MAX) this.hashed(flight, hashOfSegment(bytes));
     else this.owned(this.hashElsewhere(flight));
+  }
+
+  /** A store that says nothing at all, until the requests under way run out of time. */
+  private silence(): DbError | null {
+    const oldest = this.flights[0];
+    if (oldest === undefined || oldest.created) return null;
+    const ageMs = this.options.runtime.clock.monotonicMs() - oldest.sentMs;
+    if (ageMs < SILENCE_MS) return null;
+    const key = segmentKey(this.options.branch, oldest.slot);
+    return new DbError("storeUnavailable", `${key} in ${this.options.store.name}: no answer for ${seconds(ageMs)} s`);
+  }
+
+  /** After a silence the store is back: nobody waits on for it. While it answers some, as one that throttles, all do. */
+  private answered(): void {
+    const nowMs = this.options.runtime.clock.monotonicMs();
+    if (nowMs - this.answeredMs >= SILENCE_MS) this.waits.endAll();
+    this.answeredMs = nowMs;
   }
 
   /** Nothing more is sent or reported. */

@@ -22,7 +22,7 @@ export interface LogWriterOptions {
 
 export const closedError = (): DbError => new DbError("stopped", "the log's writer was closed");
 
-/** The bound of what is acknowledged or pending and not in the bucket. */
+/** The bound of what is acknowledged or pending and not in the bucket. Nothing of the call that gets it was carried out. */
 export function fullError(pendingBytes: number, bytesMax: number, trouble: DbError | null): DbError {
   const because = trouble === null ? "" : `; the store says: ${trouble.message}`;
   return new DbError("tooManyRequests", `${pendingBytes} bytes wait to be uploaded, limit ${bytesMax}${because}`);
