@@ -73,7 +73,7 @@ export interface Tree {
     upTo: number,
     limit: number,
   ): Promise<{ versions: Version[]; through: number }>;
-  /** Adds an entry, newer than every other one of its key. */
+  /** Adds an entry, newer than every other one of its key. In space 0 entries come in the order of (main, sub). */
   apply(entry: Entry): void;
 }
 

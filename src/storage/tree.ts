@@ -243,10 +243,11 @@ export class BranchTree implements Tree {
 
   /** Stops merging and frees cached blocks. Reads under way fail or go on. */
   async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     await this.#merging;
+    // The runs stay, so that a late read finds what there is and not an empty tree.
     for (const run of this.#runs) for (const table of run.tables) table.release();
-    this.#runs = [];
   }
 
   /** Resolves when there is nothing to merge just now. */
