@@ -31,7 +31,7 @@ function slow(bench: StorageBench, fails: () => boolean = () => false): void {
   };
 }
 
-test("a read that waits for blocks answers as of its call, whatever is written, flushed and merged meanwhile", async () => {
+test("a read that waits for blocks answers as of its call, whatever is written or merged meanwhile", async () => {
   const key = fc.constantFrom("a", "b", "c", "d", "e", "f");
   const write = fc.tuple(key, fc.option(fc.string({ maxLength: 20 }), { freq: 3 }));
   await fc.assert(
@@ -92,7 +92,7 @@ async function checkNow(bench: StorageBench, naive: NaiveTree, key: string, reve
   deepEqual((await asked[6]).versions.map(shown), want.history);
 }
 
-test("a store that fails now and then: reads and persists fail by name, lose nothing, and succeed when tried again", async () => {
+test("a store that fails now and then: reads and persists fail by name, and succeed when tried again", async () => {
   const bench = new StorageBench({ cacheBytes: 900, settings: small });
   const naive = new NaiveTree();
   let requests = 0;
@@ -129,7 +129,7 @@ test("a store that fails now and then: reads and persists fail by name, lose not
   await bench.close();
 });
 
-test("a crash between the tables and the checkpoint: the newest checkpoint and the log still have everything", async () => {
+test("a crash between tables and checkpoint: the last checkpoint and the log have everything", async () => {
   const bench = new StorageBench({ cacheBytes: 10_000, settings: small });
   const naive = new NaiveTree();
   put(bench, naive, "a", "1");
