@@ -1,3 +1,4 @@
+import { databaseLocal, databaseObject, databaseTakeover } from "./scenario-database.ts";
 import { fencingScenario } from "./scenario-fencing.ts";
 import { journalScenario } from "./scenario-journal.ts";
 import { leadershipBucket, leadershipLocal, leadershipTerm } from "./scenario-leadership.ts";
@@ -20,4 +21,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario
   ["leadership-local", leadershipLocal],
   ["fencing", fencingScenario],
   ["local-log", localLogScenario],
+  ["database-object", databaseObject],
+  ["database-local", databaseLocal],
+  ["database-takeover", databaseTakeover],
 ]);

@@ -1,0 +1,74 @@
+import type { DatabaseWorld, Place } from "./database-world.ts";
+import { STORE_HOST } from "./object-store.ts";
+import type { SimRandom } from "./random.ts";
+
+/** Mishaps by the seed. When it has ended everything is healed, and a process runs at every place. */
+export async function trouble(world: DatabaseWorld, durationMs: number): Promise<void> {
+  const { simulation } = world;
+  const random = world.random.fork("trouble");
+  const everyMs = random.pick([1000, 3000, 8000]);
+  const endMs = simulation.nowMs + durationMs;
+  while (simulation.nowMs < endMs) {
+    await simulation.sleep(random.between(0, 2 * everyMs));
+    const { leading, places } = world;
+    const place = random.pick(leading.length > 0 && random.chance(0.7) ? leading : places);
+    await mishap(world, place, { random, leftMs: Math.max(0, endMs - simulation.nowMs) });
+  }
+  for (const { machine } of world.places) {
+    simulation.network.heal(machine.name, STORE_HOST);
+    for (const node of machine.nodes) node.resume();
+  }
+}
+
+async function mishap(
+  world: DatabaseWorld,
+  place: Place,
+  { random, leftMs }: { random: SimRandom; leftMs: number },
+): Promise<void> {
+  const { simulation, storage } = world;
+  const { machine } = place;
+  const draw = random.float();
+  if (draw < 0.2) {
+    for (const node of machine.nodes) node.kill();
+    await restart(world, place, random);
+  } else if (draw < 0.3) {
+    machine.crash();
+    await restart(world, place, random);
+  } else if (draw < 0.5) stall(place, random.between(0, random.pick([300, 3000, 20_000, 3_600_000])), world, random);
+  else if (draw < 0.6) storage.outage(Math.min(leftMs, random.between(0, random.pick([500, 5000, 90_000]))));
+  else if (draw < 0.7) {
+    const lastsMs = random.between(0, random.pick([500, 5000, 30_000]));
+    if (simulation.network.isCut(machine.name, STORE_HOST)) return;
+    simulation.network.cut(machine.name, STORE_HOST);
+    simulation.schedule(lastsMs, null, `the cut of ${machine.name} ends`, () =>
+      simulation.network.heal(machine.name, STORE_HOST),
+    );
+  } else if (draw < 0.76) machine.jumpWallClock(random.integer(-60_000, 60_000));
+  else if (draw < 0.86) place.node?.checkpoint();
+  else if (draw < 0.94) {
+    // A clean stop, mostly with time enough for it.
+    const stopped = place.node?.stop();
+    await Promise.race([stopped, simulation.sleep(random.between(0, 10_000))]);
+    for (const node of machine.nodes) if (random.chance(0.5)) node.kill();
+    await restart(world, place, random);
+  } else if (world.story !== "local") world.replace(place);
+}
+
+/** At once, or when it is noticed. */
+async function restart(world: DatabaseWorld, place: Place, random: SimRandom): Promise<void> {
+  if (random.chance(0.7)) await world.simulation.sleep(random.between(0, 500));
+  world.start(place);
+}
+
+/** A long one is ended by whoever finds everything standing still: the rest of the world goes on meanwhile. */
+function stall(place: Place, lastsMs: number, world: DatabaseWorld, random: SimRandom): void {
+  const { simulation } = world;
+  for (const node of place.machine.nodes) {
+    if (node.stalled) continue;
+    node.stall();
+    const awakeMs = Math.min(lastsMs, simulation.nowMs < 30_000 ? 20_000 : 10_000 + random.between(0, 5000));
+    simulation.schedule(world.story === "takeover" ? lastsMs : awakeMs, null, `${node.name} wakes`, () =>
+      node.resume(),
+    );
+  }
+}
