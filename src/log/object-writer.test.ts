@@ -181,8 +181,8 @@ test("an outage of the bucket: the tail is kept up to its bound, then refused, t
       await pass(1);
       for (const put of [...store.underWay]) put.lose();
     }
-    equal(writer.refusal()!.kind, "tooManyRequests");
-    ok(/5\d\d\d bytes wait to be uploaded, limit 5000; the store says: /.test(writer.refusal()!.message));
+    equal(writer.refusal()!.kind, "storeUnavailable");
+    ok(/5\d\d\d bytes wait to be uploaded, limit 5000: /.test(writer.refusal()!.message));
     throws(() => append(), /full log/);
     ok(appended > 40);
     equal(writer.stats().pendingRecords, appended);
@@ -196,6 +196,66 @@ test("an outage of the bucket: the tail is kept up to its bound, then refused, t
     equal(writer.refusal(), null);
     equal(writer.stats().pendingBytes, 0);
     equal((await read()).records.length, appended);
+  }));
+
+test("full by its own speed, with the store answering: too many requests", () =>
+  withWriter({ settings: { uploadBytesMax: 5000, segmentBytes: 1000, window: 2 } }, async ({ append, writer }) => {
+    while (writer.refusal() === null) append(Buffer.alloc(100));
+    equal(writer.refusal()!.kind, "tooManyRequests");
+    ok(/5\d\d\d bytes wait to be uploaded, limit 5000$/.test(writer.refusal()!.message));
+  }));
+
+test("after an outage the first answer ends all pauses", () =>
+  withWriter({ settings: { segmentBytes: 100, window: 8 } }, async ({ append, store, pass, writer }) => {
+    const refuse = () => {
+      const cause = new Error("connect ECONNREFUSED");
+      for (const put of [...store.underWay]) put.settle({ kind: "refused", cause, retryable: true });
+    };
+    for (let n = 0; n < 6; n++) append(Buffer.alloc(200));
+    for (let tries = 0; tries < 1000; tries++) {
+      await pass(20);
+      refuse();
+    }
+    ok(/ECONNREFUSED/.test(writer.trouble!.message));
+    while (store.underWay.length === 0) await pass(1);
+    equal(store.underWay.length, 1, "each comes back at a time of its own");
+    store.underWay[0]!.answer();
+    await pass();
+    equal(store.underWay.length, 5, "and all of them once the store is back");
+    for (const put of [...store.underWay]) put.answer();
+    await pass();
+    equal(writer.durable, 6);
+    equal(writer.trouble, null);
+  }));
+
+test("a store that answers some and throttles others is not hurried", () =>
+  withWriter({ settings: { segmentBytes: 100, window: 8 } }, async ({ append, store, pass, writer }) => {
+    append("first");
+    await pass();
+    store.of(1).answer();
+    await pass();
+    for (let n = 0; n < 3; n++) append(Buffer.alloc(200));
+    await pass();
+    const cause = new Error("SlowDown");
+    for (const slot of [3, 4]) store.of(slot).settle({ kind: "refused", cause, retryable: true });
+    await pass();
+    store.of(2).answer();
+    await pass();
+    equal(writer.durable, 2);
+    deepEqual(store.slots, [], "their pauses go on");
+  }));
+
+test("a store that says nothing is trouble before a request runs out of time", () =>
+  withWriter({ settings: { requestTimeoutMs: 60_000 } }, async ({ append, pass, store, writer }) => {
+    append();
+    await pass(1000);
+    equal(writer.trouble, null);
+    await pass(4000);
+    equal(writer.trouble!.kind, "storeUnavailable");
+    ok(/log\/0{19}1 in scripted:: no answer for 5\.\d s$/.test(writer.trouble!.message), writer.trouble!.message);
+    store.of(1).answer();
+    await pass();
+    equal(writer.trouble, null);
   }));
 
 test("a cut divides what was appended before it from what comes after", () =>

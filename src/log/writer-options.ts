@@ -22,10 +22,12 @@ export interface LogWriterOptions {
 
 export const closedError = (): DbError => new DbError("stopped", "the log's writer was closed");
 
-/** The bound of what is acknowledged or pending and not in the bucket. Nothing of the call that gets it was carried out. */
+/** At the bound of what is acknowledged or pending and not in the bucket. Nothing of the call was carried out. */
 export function fullError(pendingBytes: number, bytesMax: number, trouble: DbError | null): DbError {
-  const because = trouble === null ? "" : `; the store says: ${trouble.message}`;
-  return new DbError("tooManyRequests", `${pendingBytes} bytes wait to be uploaded, limit ${bytesMax}${because}`);
+  const full = `${pendingBytes} bytes wait to be uploaded, limit ${bytesMax}`;
+  // Where the store is what stands in the way, the answer says so.
+  if (trouble !== null) return new DbError(trouble.kind, `${full}: ${trouble.message}`, { cause: trouble });
+  return new DbError("tooManyRequests", full);
 }
 
 /** Rejects with `canceled` when the signal fires first. */

@@ -62,6 +62,7 @@ export class FakeLog implements LogWriter {
   refused: DbError | null = null;
   auto: boolean;
   durable = recordNumber(0);
+  readonly trouble = null;
   #scheduled = false;
   #isClosed = false;
 
