@@ -20,10 +20,13 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const add = { registers: [registry] };
-  addStatus(sources, add);
-  addTransport(sources, add);
-  addCalls(sources, add);
-  addStore(sources, add);
+  // Before anything is rendered: what one source tells is shown by several metrics, all of the same moment.
+  const refreshes = [
+    addStatus(sources, add),
+    addTransport(sources, add),
+    addCalls(sources, add),
+    addStore(sources, add),
+  ];
   new Gauge({
     ...add,
     name: "etcd_server_version",
@@ -31,10 +34,15 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
     labelNames: ["server_version"],
   }).set({ server_version: etcdVersion }, 1);
   new Gauge({ ...add, name: "t4_version", help: "Which t4 is running", labelNames: ["version"] }).set({ version }, 1);
-  return () => registry.metrics();
+  return () => {
+    for (const refresh of refreshes) refresh();
+    return registry.metrics();
+  };
 }
 
 type Add = { registers: Registry[] };
+/** Reads a source and sets its metrics. */
+type Refresh = () => void;
 
 /** Name, help, value. Names of etcd's where they have a meaning here. */
 const statusGauges: readonly [string, string, (status: DatabaseStatus) => number][] = [
@@ -60,60 +68,48 @@ const statusGauges: readonly [string, string, (status: DatabaseStatus) => number
 ];
 
 /** While there is no leadership, what it would tell is absent, and etcd_server_has_leader is 0. */
-function addStatus({ database }: MetricSources, add: Add): void {
+function addStatus({ database }: MetricSources, add: Add): Refresh {
   const gauges = statusGauges.map(([name, help, value]) => ({ gauge: new Gauge({ ...add, name, help }), value }));
   const isLeader = new Gauge({ ...add, name: "etcd_server_is_leader", help: "Whether leadership is proven" });
   new Gauge({ ...add, name: "etcd_server_is_learner", help: "Always 0" }).set(0);
-  new Gauge({
-    ...add,
-    name: "etcd_server_has_leader",
-    help: "Whether leadership is proven",
-    collect() {
-      const present = database();
-      const leads = present !== null && present.unprovenBecause() === null ? 1 : 0;
-      this.set(leads);
-      isLeader.set(leads);
-      const status = present?.status();
-      for (const { gauge, value } of gauges) {
-        if (status === undefined) gauge.reset();
-        else gauge.set(value(status));
-      }
-    },
-  });
+  const hasLeader = new Gauge({ ...add, name: "etcd_server_has_leader", help: "Whether leadership is proven" });
+  return () => {
+    const present = database();
+    const leads = present !== null && present.unprovenBecause() === null ? 1 : 0;
+    hasLeader.set(leads);
+    isLeader.set(leads);
+    const status = present?.status();
+    for (const { gauge, value } of gauges) {
+      if (status === undefined) gauge.remove();
+      else gauge.set(value(status));
+    }
+  };
 }
 
-function addTransport({ transport }: MetricSources, add: Add): void {
+function addTransport({ transport }: MetricSources, add: Add): Refresh {
   const sent = new Counter({ ...add, name: "etcd_network_client_grpc_sent_bytes_total", help: "Bytes to clients" });
   const connections = new Gauge({ ...add, name: "t4_connections", help: "Client connections" });
   const streams = new Gauge({ ...add, name: "t4_streams", help: "Calls and streams under way" });
-  new Counter({
+  const received = new Counter({
     ...add,
     name: "etcd_network_client_grpc_received_bytes_total",
     help: "Bytes from clients",
-    collect() {
-      const stats = transport();
-      this.reset();
-      sent.reset();
-      this.inc(stats.bytesReceived);
-      sent.inc(stats.bytesSent);
-      connections.set(stats.connections);
-      streams.set(stats.streams);
-    },
   });
-  addRefused(transport, add);
-}
-
-function addRefused(transport: MetricSources["transport"], add: Add): void {
-  new Counter({
+  const refused = new Counter({
     ...add,
     name: "t4_connections_refused_total",
     help: "Connections ended for a flood or a protocol error",
     labelNames: ["reason"],
-    collect() {
-      this.reset();
-      for (const [reason, count] of transport().refused) this.inc({ reason }, count);
-    },
   });
+  return () => {
+    const stats = transport();
+    for (const counter of [sent, received, refused]) counter.reset();
+    sent.inc(stats.bytesSent);
+    received.inc(stats.bytesReceived);
+    connections.set(stats.connections);
+    streams.set(stats.streams);
+    for (const [reason, count] of stats.refused) refused.inc({ reason }, count);
+  };
 }
 
 /** As grpc's own metrics name them. */
@@ -123,30 +119,30 @@ const codeNames = [
   ...["Internal", "Unavailable", "DataLoss", "Unauthenticated"],
 ];
 
-function addCalls({ calls }: MetricSources, add: Add): void {
+function addCalls({ calls }: MetricSources, add: Add): Refresh {
   const labelNames = ["grpc_type", "grpc_service", "grpc_method"] as const;
   const started = new Counter({ ...add, name: "grpc_server_started_total", help: "Calls begun", labelNames });
-  new Counter({
+  const ended = new Counter({
     ...add,
     name: "grpc_server_handled_total",
     help: "Calls ended",
     labelNames: [...labelNames, "grpc_code"],
-    collect() {
-      this.reset();
-      started.reset();
-      for (const { path, type, started: begun, handled } of calls.methods.values()) {
-        const [, service = "", method = ""] = path.split("/");
-        const names = { grpc_type: type, grpc_service: service, grpc_method: method };
-        started.inc(names, begun);
-        handled.forEach((count, code) => {
-          if (count > 0) this.inc({ ...names, grpc_code: codeNames[code] ?? "Unknown" }, count);
-        });
-      }
-    },
   });
+  return () => {
+    ended.reset();
+    started.reset();
+    for (const { path, type, started: begun, handled } of calls.methods.values()) {
+      const [, service = "", method = ""] = path.split("/");
+      const names = { grpc_type: type, grpc_service: service, grpc_method: method };
+      started.inc(names, begun);
+      handled.forEach((count, code) => {
+        if (count > 0) ended.inc({ ...names, grpc_code: codeNames[code] ?? "Unknown" }, count);
+      });
+    }
+  };
 }
 
-function addStore({ storeRequests }: MetricSources, add: Add): void {
+function addStore({ storeRequests }: MetricSources, add: Add): Refresh {
   const labels = ["operation", "object", "outcome"] as const;
   const bytes = new Counter({
     ...add,
@@ -160,24 +156,24 @@ function addStore({ storeRequests }: MetricSources, add: Add): void {
     help: "Requests that took at most le seconds",
     labelNames: [...labels, "le"],
   });
-  new Counter({
+  const requests = new Counter({
     ...add,
     name: "t4_store_requests_total",
     help: "Requests to the object store",
     labelNames: labels,
-    collect() {
-      for (const one of [this, bytes, seconds]) one.reset();
-      for (const series of storeRequests()) {
-        const names = { operation: series.operation, object: series.object, outcome: series.outcome };
-        this.inc(names, series.count);
-        bytes.inc(names, series.bytes);
-        let upTo = 0;
-        series.counts.forEach((count, n) => {
-          upTo += count;
-          const bound = timeBoundsMs[n];
-          seconds.inc({ ...names, le: bound === undefined ? "+Inf" : String(bound / 1000) }, upTo);
-        });
-      }
-    },
   });
+  return () => {
+    for (const one of [requests, bytes, seconds]) one.reset();
+    for (const series of storeRequests()) {
+      const names = { operation: series.operation, object: series.object, outcome: series.outcome };
+      requests.inc(names, series.count);
+      bytes.inc(names, series.bytes);
+      let upTo = 0;
+      series.counts.forEach((count, n) => {
+        upTo += count;
+        const bound = timeBoundsMs[n];
+        seconds.inc({ ...names, le: bound === undefined ? "+Inf" : String(bound / 1000) }, upTo);
+      });
+    }
+  };
 }
