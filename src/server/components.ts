@@ -1,5 +1,6 @@
 import { defaultHostSettings } from "../engine/host/default-settings.ts";
 import type { HostOptions } from "../engine/host/host.ts";
+import type { SessionSettings } from "../leadership/settings.ts";
 import type { MeteredStore } from "../objects/metered.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TransportSettings } from "../transport/transport.ts";
@@ -24,6 +25,7 @@ export function hostSettings(
     dataDirectory: settings["data-dir"],
     name: settings.name ?? null,
     cacheBytes: settings["cache-memory-bytes"],
+    session: sessionSettings(settings["session-term"], defaults.session),
     branch: {
       ...branch,
       leadership: {
@@ -57,6 +59,12 @@ export function hostSettings(
       },
     },
   };
+}
+
+/** A renewal takes a third of the term, so that two may fail; a term below the one with challengers is kept with them too. */
+function sessionSettings(termMs: number, defaults: SessionSettings): SessionSettings {
+  const alone = { termMs, renewalMs: Math.floor(termMs / 3) };
+  return { ...defaults, alone, challenged: termMs < defaults.challenged.termMs ? alone : defaults.challenged };
 }
 
 export const transportSettings = (settings: RunSettings): TransportSettings => ({

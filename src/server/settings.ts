@@ -54,6 +54,11 @@ export const runSettings = {
     "what an acknowledgement means: object (default with a remote store) or local",
   ),
   "read-proof": ours(oneOf("term", "bucket"), "term", "how a linearizable read proves leadership in object durability"),
+  "session-term": ours(
+    durationKind({ min: 1000, max: 180_000 }),
+    "15s",
+    "how long a node leads on without reaching the store, and how long others wait for it after a crash; renewed three times in it",
+  ),
   "force-takeover": ours(
     booleanKind,
     "false",

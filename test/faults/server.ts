@@ -2,47 +2,111 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const root = new URL("../..", import.meta.url).pathname;
+export const root = new URL("../..", import.meta.url).pathname;
 export const peersBin = join(process.env["PEERS"] ?? "/opt/peers", "bin");
+
+export interface ServerOptions {
+  port: number;
+  args: string[];
+  env?: NodeJS.ProcessEnv;
+  /** Least level of what is logged; "info" for tests that read it. */
+  logLevel?: "info" | "warn";
+}
+
+/** How a process came to its end. */
+export interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  /** Since it was started or asked to stop. */
+  ms: number;
+}
 
 /** A real `t4 run`, which can be killed and started again on the same directory and port. */
 export class ServerProcess {
   readonly port: number;
-  readonly #args: string[];
-  readonly #env: NodeJS.ProcessEnv;
+  readonly #options: ServerOptions;
   #child: ChildProcess | null = null;
-  #errors = "";
+  #output = "";
+  #startedMs = 0;
 
-  constructor(options: { port: number; args: string[]; env?: NodeJS.ProcessEnv }) {
+  constructor(options: ServerOptions) {
     this.port = options.port;
-    this.#args = options.args;
-    this.#env = { ...process.env, ...options.env };
+    this.#options = options;
   }
 
   get endpoint(): string {
     return `127.0.0.1:${this.port}`;
   }
 
-  /** Resolves when it answers /health; returns how long that took, in ms. */
-  async start(more: string[] = [], timeoutMs = 30_000): Promise<number> {
-    const begun = performance.now();
-    this.#errors = "";
-    const url = `http://${this.endpoint}`;
-    const args = ["run", `--listen-client-urls=${url}`, "--log-level=warn", ...this.#args, ...more];
-    const child = spawn(join(root, "bin/t4"), args, { stdio: ["ignore", "ignore", "pipe"], env: this.#env });
+  get url(): string {
+    return `http://${this.endpoint}`;
+  }
+
+  /** Starts the process and waits for nothing. */
+  launch(more: string[] = []): void {
+    const { args, env, logLevel = "warn" } = this.#options;
+    this.#startedMs = performance.now();
+    this.#output = "";
+    const all = ["run", `--listen-client-urls=${this.url}`, `--log-level=${logLevel}`, ...args, ...more];
+    const child = spawn(join(root, "bin/t4"), all, {
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, ...env },
+    });
     this.#child = child;
-    child.stderr!.on("data", (chunk: Buffer) => (this.#errors = (this.#errors + chunk.toString()).slice(-4000)));
-    while (performance.now() - begun < timeoutMs) {
-      if (child.exitCode !== null) throw new Error(`t4 ended with code ${child.exitCode}: ${this.#errors}`);
-      const healthy = await fetch(`${url}/health`, { signal: AbortSignal.timeout(1000) }).then(
+    child.stderr!.on("data", (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_MAX)));
+  }
+
+  /** Resolves when it answers /health; returns how long that took since the start, in ms. */
+  async start(more: string[] = [], timeoutMs = 30_000): Promise<number> {
+    this.launch(more);
+    return this.untilHealthy(timeoutMs);
+  }
+
+  async untilHealthy(timeoutMs = 30_000): Promise<number> {
+    const begunMs = performance.now();
+    while (performance.now() - begunMs < timeoutMs) {
+      if (!this.isRunning) throw new Error(`t4 ended with code ${this.#child?.exitCode}: ${this.errors}`);
+      const healthy = await fetch(`${this.url}/health`, { signal: AbortSignal.timeout(1000) }).then(
         (response) => response.ok,
         () => false,
       );
-      if (healthy) return performance.now() - begun;
+      if (healthy) return performance.now() - this.#startedMs;
       await sleep(10);
     }
-    child.kill("SIGKILL");
-    throw new Error(`t4 is not healthy after ${timeoutMs} ms: ${this.#errors}`);
+    this.#child?.kill("SIGKILL");
+    throw new Error(`t4 is not healthy after ${timeoutMs} ms: ${this.errors}`);
+  }
+
+  /** The first line of its log that matches. */
+  async untilLogged(pattern: RegExp, timeoutMs = 15_000): Promise<string> {
+    const begunMs = performance.now();
+    for (;;) {
+      const line = this.lines.find((candidate) => pattern.test(candidate));
+      if (line !== undefined) return line;
+      const ended = this.isRunning ? "" : " and never will, it has ended";
+      if (performance.now() - begunMs > timeoutMs || ended !== "") {
+        throw new Error(`nothing logged matches ${pattern}${ended}: ${this.errors}`);
+      }
+      await sleep(10);
+    }
+  }
+
+  /** How it ended by itself. */
+  async untilEnded(timeoutMs = 30_000): Promise<Ended> {
+    const child = this.#running();
+    const begunMs = performance.now();
+    while (child.exitCode === null && child.signalCode === null) {
+      if (performance.now() - begunMs > timeoutMs) {
+        child.kill("SIGKILL");
+        throw new Error(`t4 still runs after ${timeoutMs} ms: ${this.errors}`);
+      }
+      await sleep(5);
+    }
+    return { code: child.exitCode, signal: child.signalCode, ms: performance.now() - begunMs };
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#running().kill(signal);
   }
 
   async stop(signal: NodeJS.Signals): Promise<number | null> {
@@ -50,12 +114,31 @@ export class ServerProcess {
     if (child === null || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
     const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     child.kill(signal);
+    // One that was stopped by SIGSTOP would not hear it.
+    if (signal !== "SIGKILL") child.kill("SIGCONT");
     await ended;
     return child.exitCode;
   }
 
-  /** The end of what it wrote to standard error. */
+  get isRunning(): boolean {
+    const child = this.#child;
+    return child !== null && child.exitCode === null && child.signalCode === null;
+  }
+
+  /** What it wrote to standard error since it was started, whole lines. */
+  get lines(): string[] {
+    return this.#output.split("\n").slice(0, -1);
+  }
+
+  /** The end of it. */
   get errors(): string {
-    return this.#errors;
+    return this.#output.slice(-4000);
+  }
+
+  #running(): ChildProcess {
+    if (this.#child === null) throw new Error("t4 was never started");
+    return this.#child;
   }
 }
+
+const OUTPUT_MAX = 200_000;
