@@ -2,7 +2,9 @@ import { assert } from "../base/assert.ts";
 
 const CHUNK_BYTES_MIN = 4096;
 
-/** Bytes that wait to be sent, in order; small ones are gathered, so that many small messages cost what their bytes do. */
+/**
+ * Bytes that wait to be sent, in order; small ones are gathered, so that many small messages cost what their bytes do.
+ */
 export class ByteQueue {
   length = 0;
   private chunks: Buffer[] = [];

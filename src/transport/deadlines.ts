@@ -9,8 +9,8 @@ export interface Expiring {
 }
 
 /**
- * Calls that have a deadline, and one timer for the earliest of them: a timer for each call would cost more than the call.
- * A binary heap; the timer is left as it is when the earliest goes, and finds nothing to do when it fires.
+ * Calls that have a deadline, and one timer for the earliest of them: a timer for each call would cost more than the
+ * call. A binary heap; the timer is left as it is when the earliest goes, and finds nothing to do when it fires.
  */
 export class Deadlines {
   private readonly clock: Clock;

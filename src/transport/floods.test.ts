@@ -19,7 +19,9 @@ import { ErrorCode, Flag, FrameType, PREFACE } from "./frames.ts";
 import { HANDSHAKE_TIMEOUT_MS, HEADERS_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
 import type { TransportSettings } from "./transport.ts";
 
-/** Sends what `next` makes, until the connection is ended for `reason`; fails when that takes more than `most` times. */
+/**
+ * Sends what `next` makes, until the connection is ended for `reason`; fails when that takes more than `most` times.
+ */
 async function flood(
   reason: string,
   most: number,

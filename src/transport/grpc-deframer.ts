@@ -19,7 +19,8 @@ export interface AssemblyBudget {
 
 /**
  * Cuts a stream's DATA into messages (gRPC over HTTP/2, "Length-Prefixed-Message"). A message within one frame is given
- * as a view of it; a longer one is put together in a buffer that grows with what has arrived, never by what was announced.
+ * as a view of it; a longer one is put together in a buffer that grows with what has arrived, never by what was
+ * announced.
  */
 export class GrpcDeframer {
   private readonly budget: AssemblyBudget;

@@ -11,8 +11,10 @@ const nothing = (): void => {};
 
 /**
  * A call with any number of messages either way. Bounds:
- *  - in: while messages are paused, what arrives is not given back as window, so the inbox ends with the stream's window;
- *  - out: `send` says stop at `streamQueueBytesMax` queued, or as soon as anything is while the connection is over its bound.
+ *  - in: while messages are paused, what arrives is not given back as window, so the inbox ends with the stream's
+ *    window;
+ *  - out: `send` says stop at `streamQueueBytesMax` queued, or as soon as anything is while the connection is over its
+ *    bound.
  */
 export class StreamingCall extends GrpcCall implements GrpcStream {
   onMessage: (message: Buffer) => void = nothing;

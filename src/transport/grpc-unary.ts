@@ -10,8 +10,8 @@ import type { RequestHead } from "./request-head.ts";
 import { type Encodable, GrpcError, type UnaryHandler } from "./transport.ts";
 
 /**
- * One request message, one response message. The handler runs when the request is complete; an answer that it has at hand
- * goes into the connection's buffer before the next frame is read, as headers, message and trailers in one piece.
+ * One request message, one response message. The handler runs when the request is complete; an answer that it has at
+ * hand goes into the connection's buffer before the next frame is read, as headers, message and trailers in one piece.
  */
 export class UnaryCall extends GrpcCall {
   private readonly handler: UnaryHandler;
@@ -35,7 +35,9 @@ export class UnaryCall extends GrpcCall {
     return this.pending;
   }
 
-  /** A request that arrives in one DATA frame, not compressed, is taken as it lies; all else goes through the deframer. */
+  /**
+   * A request that arrives in one DATA frame, not compressed, is taken as it lies; all else goes through the deframer.
+   */
   protected override receive(bytes: Buffer, start: number, end: number): void {
     if (this.message === null && isWholeMessage(bytes, start, end, this.connection.context.settings.messageBytesMax)) {
       if (!this.midMessage && !this.ending) {

@@ -30,15 +30,17 @@ import {
 } from "./limits.ts";
 import { ConnectionBudget, ReceiveWindow } from "./receive-window.ts";
 
-/** The payload of the ping whose answer says that the client has seen our first GOAWAY; and of those that ask for life. */
+/**
+ * The payload of the ping whose answer says that the client has seen our first GOAWAY; and of those that ask for life.
+ */
 const DRAIN_PING = Buffer.from("draining", "latin1");
 const KEEPALIVE_PING = Buffer.from("keepaliv", "latin1");
 const STALL_CHECK_MS = 5_000;
 
 /**
  * One HTTP/2 connection of the server (RFC 9113), after the client's preface. Invariants:
- *  1. `open` until the first GOAWAY with an error, the peer's end, or the end of a drain; then `closing`: nothing more is
- *     written, what comes in is thrown away, until the peer closes or the linger is over; then `closed`.
+ *  1. `open` until the first GOAWAY with an error, the peer's end, or the end of a drain; then `closing`: nothing more
+ *     is written, what comes in is thrown away, until the peer closes or the linger is over; then `closed`.
  *  2. A stream is in `streams` from its first header block until its response ended or it was reset, never again after.
  *  3. What is written within a turn leaves in one write at its end.
  *  4. While responses that are complete wait beyond the bound, no request is handed to a handler, but frames are read:

@@ -194,7 +194,7 @@ test("what breaks the connection gets a GOAWAY that says which stream was the la
   }
 });
 
-test("DATA that was under way when we ended the stream is passed over; on a finished stream it is an error", async () => {
+test("DATA that was under way when we ended the stream is passed over, and later it is an error", async () => {
   const { runtime, transport } = sampleServer();
   const peer = new H2Peer(transport, runtime);
   peer.headers(1, grpcFields("/test.Sample/Unknown"));

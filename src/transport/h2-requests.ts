@@ -20,7 +20,9 @@ export interface BlockFlags {
   readonly selfDependent: boolean;
 }
 
-/** Header blocks of one connection: each is decoded, in order, and opens a stream, or ends one's request as trailers. */
+/**
+ * Header blocks of one connection: each is decoded, in order, and opens a stream, or ends one's request as trailers.
+ */
 export class H2Requests {
   private readonly connection: H2Connection;
   private readonly decoder = new HpackDecoder();

@@ -5,8 +5,8 @@ import { STREAM_WINDOW_BYTES } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
 
 /**
- * One stream of a connection, from its request's header block to the last byte of its response: what gRPC calls and plain
- * HTTP exchanges have in common. Invariants:
+ * One stream of a connection, from its request's header block to the last byte of its response: what gRPC calls and
+ * plain HTTP exchanges have in common. Invariants:
  *  1. It is in its connection's table exactly while not `closed`; nothing is sent on it, and no callback called, after.
  *  2. Its response has ended when it leaves the table; if its request has not, a reset told the peer so.
  *  3. `queue` holds what flow control or a slow socket keeps back; DATA goes around it only while it is empty.
@@ -56,7 +56,9 @@ export abstract class H2Stream {
   abstract sendEnd(): void;
   /** A handler works for the stream. */
   abstract readonly busy: boolean;
-  /** All of the response is known when it is queued. Without progress such a stream ends, unless a handler is at work. */
+  /**
+   * All of the response is known when it is queued. Without progress such a stream ends, unless a handler is at work.
+   */
   abstract readonly completes: boolean;
 
   get queuedBytes(): number {

@@ -1,4 +1,6 @@
-/** What a field means to a request; known when the field is made, so that a request made of seen fields costs a switch. */
+/**
+ * What a field means to a request; known when the field is made, so that a request made of seen fields costs a switch.
+ */
 export const FieldKind = {
   other: 0,
   method: 1,

@@ -19,7 +19,8 @@ const STATIC_COUNT = STATIC_FIELDS.length;
  * Decodes the header blocks of one connection (RFC 7541), all of them, in order. Invariants:
  *  1. The dynamic table is what the peer's encoder has: every block changes it, also one whose request is refused.
  *  2. `tableBytes` is the sum of the entries' sizes and never above `tableBytesMax`, which is never above our setting.
- *  3. Work and memory are linear in the block's own bytes: a field past `listBytesMax` goes to the table, not to the list.
+ *  3. Work and memory are linear in the block's own bytes: a field past `listBytesMax` goes to the table, not to the
+ *     list.
  * Fields are objects made once, when they enter the table: an indexed one costs a look-up.
  */
 export class HpackDecoder {

@@ -13,7 +13,9 @@ const CONTENT_TYPE = "application/grpc";
 const indexed = (index: number): number => 0x80 | index;
 const dynamic = (place: number): number => 61 + place;
 
-/** `:status: 200` and the content-type: entering the table; as newest entry; with grpc-status entered after it; literal. */
+/**
+ * `:status: 200` and the content-type: entering the table; as newest entry; with grpc-status entered after it; literal.
+ */
 const HEADERS_ENTERING = Buffer.from([indexed(8), 0x40 | 31, ...string(CONTENT_TYPE)]);
 const HEADERS_FIRST = Buffer.from([indexed(8), indexed(dynamic(1))]);
 const HEADERS_SECOND = Buffer.from([indexed(8), indexed(dynamic(2))]);

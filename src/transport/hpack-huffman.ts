@@ -1,7 +1,7 @@
 /**
  * HPACK's Huffman code (RFC 7541 §5.2, appendix B). The code is canonical: within a length, codes count up in the order
- * of their symbols, so the lengths alone give it. Decoding goes four bits a step through a table made of the code's tree;
- * no code is shorter than five bits, so a step gives at most one symbol.
+ * of their symbols, so the lengths alone give it. Decoding goes four bits a step through a table made of the code's
+ * tree; no code is shorter than five bits, so a step gives at most one symbol.
  */
 
 const END_OF_STRING = 256;
@@ -71,7 +71,9 @@ function step(children: Int32Array, state: number, bits: number): number {
 /** The most bytes that `length` encoded ones can stand for. */
 export const huffmanDecodedBytesMax = (length: number): number => Math.floor((length * 8) / 5);
 
-/** Decodes `bytes[start, end)` to the start of `into`, which has room; returns the length, or -1 for what is not a code. */
+/**
+ * Decodes `bytes[start, end)` to the start of `into`, which has room; returns the length, or -1 for what is not a code.
+ */
 export function huffmanDecode(bytes: Uint8Array, start: number, end: number, into: Uint8Array): number {
   let state = 0;
   let length = 0;

@@ -4,14 +4,19 @@ import type { TransportContext } from "./context.ts";
 import { isFieldValue, isLowerCaseToken } from "./header-field.ts";
 import type { HttpRequest, HttpResponse } from "./transport.ts";
 
-/** A response that is ready for either protocol: names lower-case and checked, the body as bytes, its length among the fields. */
+/**
+ * A response that is ready for either protocol: names lower-case and checked, the body as bytes, its length among the
+ * fields.
+ */
 export interface PreparedResponse {
   readonly status: number;
   readonly fields: Record<string, string>;
   readonly body: Buffer;
 }
 
-/** Runs the handler of plain HTTP requests. Never throws or rejects: a handler that does is a bug, answered with 500. */
+/**
+ * Runs the handler of plain HTTP requests. Never throws or rejects: a handler that does is a bug, answered with 500.
+ */
 export function answerHttp(context: TransportContext, request: HttpRequest): MaybePromise<PreparedResponse> {
   try {
     const response = context.router.routes.http(request);

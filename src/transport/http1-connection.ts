@@ -34,8 +34,8 @@ const reasonPhrases: Readonly<Record<number, string>> = {
 };
 
 /**
- * An HTTP/1.1 connection (RFC 9112): requests one after the other, also when they were sent ahead; answers in their order.
- * Invariants:
+ * An HTTP/1.1 connection (RFC 9112): requests one after the other, also when they were sent ahead; answers in their
+ * order. Invariants:
  *  1. One request is being answered at a time; those behind it wait as bytes, within a bound.
  *  2. After a request that could not be understood, nothing of what follows it is looked at.
  */

@@ -2,7 +2,9 @@ import { isFieldValue, isLowerCaseToken } from "./header-field.ts";
 import { HTTP1_FIELDS_MAX } from "./limits.ts";
 import { readContentLength } from "./request-head.ts";
 
-/** A request that is not answered by a handler; the connection ends after it, as its framing can no longer be trusted. */
+/**
+ * A request that is not answered by a handler; the connection ends after it, as its framing can no longer be trusted.
+ */
 export class Http1Error extends Error {
   override readonly name = "Http1Error";
   /** 0: this is not HTTP at all, and gets no answer in HTTP. */
@@ -32,9 +34,9 @@ const bad = (message: string): Http1Error => new Http1Error(400, message);
 const single = new Set(["host", "content-length", "transfer-encoding", "expect", "authorization", "content-type"]);
 
 /**
- * Reads request line and fields (RFC 9112 §3, §5), `text` being what lies before the empty line. Whatever leaves a doubt
- * about where the request ends is refused (§6.3, §11.2): a bare CR or LF, folded lines, space before the colon, two
- * lengths, a length beside a transfer coding.
+ * Reads request line and fields (RFC 9112 §3, §5), `text` being what lies before the empty line. Whatever leaves a
+ * doubt about where the request ends is refused (§6.3, §11.2): a bare CR or LF, folded lines, space before the colon,
+ * two lengths, a length beside a transfer coding.
  */
 export function readHttp1Head(text: string): Http1Head {
   const [first = "", ...lines] = text.split("\r\n");

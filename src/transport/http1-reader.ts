@@ -12,8 +12,8 @@ const EMPTY_LINES_MAX = 4;
 type State = "head" | "length" | "chunkSize" | "chunkData" | "chunkEnd" | "trailers" | "complete";
 
 /**
- * Takes requests from the bytes of an HTTP/1.1 connection, one at a time: `advance` until it says "complete", then `next`.
- * What was not yet looked at waits in `input`.
+ * Takes requests from the bytes of an HTTP/1.1 connection, one at a time: `advance` until it says "complete", then
+ * `next`. What was not yet looked at waits in `input`.
  */
 export class Http1Reader {
   head: Http1Head | null = null;

@@ -30,7 +30,8 @@ test("a request, and the exact bytes of its answer", () => {
 test("requests sent ahead are answered in order, whatever the cuts", () => {
   const requests =
     "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc" +
-    "POST /b HTTP/1.1\r\nhost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=1\r\nxyz\r\n2\r\n12\r\n0\r\nTrailer: t\r\n\r\n" +
+    "POST /b HTTP/1.1\r\nhost: h\r\nTransfer-Encoding: chunked\r\n\r\n" +
+    "3;ext=1\r\nxyz\r\n2\r\n12\r\n0\r\nTrailer: t\r\n\r\n" +
     "\r\nHEAD /c HTTP/1.1\r\nHost: h\r\n\r\n" +
     "GET /missing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: h\r\n\r\n";
   const whole = connect();

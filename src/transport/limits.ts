@@ -1,6 +1,6 @@
 /**
- * Bounds of the wire path that no setting changes. Each is far above what a well-behaved client does and low enough that
- * a hostile one costs little; what passes a bound has a named reason in `TransportStats.refused`.
+ * Bounds of the wire path that no setting changes. Each is far above what a well-behaved client does and low enough
+ * that a hostile one costs little; what passes a bound has a named reason in `TransportStats.refused`.
  */
 
 /** Our SETTINGS_MAX_FRAME_SIZE is the protocol's default, and no peer may refuse frames of this size. */
@@ -22,7 +22,9 @@ export const CONTINUATION_FRAMES_MAX = 32;
 export const STREAM_WINDOW_BYTES = 1 << 20;
 export const CONNECTION_WINDOW_BYTES = 8 << 20;
 
-/** Bytes of a connection that wait for paused streams; past this the connection's window stays closed until they resume. */
+/**
+ * Bytes of a connection that wait for paused streams; past this the connection's window stays closed until they resume.
+ */
 export const HELD_BYTES_MAX = 16 << 20;
 
 /** What the unfinished messages of one connection may hold, in messages of the largest size, and at least in bytes. */
@@ -40,7 +42,10 @@ export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Time for a header block that has begun to be complete, in HTTP/1.1 and HTTP/2. */
 export const HEADERS_TIMEOUT_MS = 10_000;
 
-/** A request being received, a response being sent, or a socket being written, that makes no progress for this long ends. */
+/**
+ * A request being received, a response being sent, or a socket being written, that makes no progress for this long
+ * ends.
+ */
 export const STALL_TIMEOUT_MS = 60_000;
 
 /** An HTTP/1.1 connection without a request. */

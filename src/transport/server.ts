@@ -15,8 +15,8 @@ const SWEEP_MS_MIN = 5;
 export interface Transport {
   accept(stream: ByteStream): void;
   /**
-   * Takes no new requests, lets those at work finish, then closes; what is left after `timeoutMs` is destroyed. Streaming
-   * calls end when their handlers end them.
+   * Takes no new requests, lets those at work finish, then closes; what is left after `timeoutMs` is destroyed.
+   * Streaming calls end when their handlers end them.
    */
   drain(timeoutMs: number): Promise<void>;
   /** Ends all connections at once; their calls are cancelled. */

@@ -9,7 +9,10 @@ export const SLAB_BYTES = 4 * (FRAME_BYTES_MAX + FRAME_HEADER_BYTES) + 1024;
 const FREE_SMALL_MAX = 2048;
 const FREE_LARGE_MAX = 128;
 
-/** A buffer that responses are gathered in. It goes back to its pool when the bytes in it have been handed to the system. */
+/**
+ * A buffer that responses are gathered in. It goes back to its pool when the bytes in it have been handed to the
+ * system.
+ */
 export class Slab {
   readonly buffer: Buffer;
   /** The callback of the write that carries this slab; made once, not for each write. */

@@ -1,7 +1,7 @@
 /**
- * Throws valid, mutated and random bytes at a transport, cut at random: `t4-node src/transport/transport.fuzz.ts [seconds] [seed]`.
- * A round is a function of its seed. It fails when something is thrown, a bug is told, output grows past its bound, or
- * anything is left over after the connection has gone.
+ * Throws valid, mutated and random bytes at a transport, cut at random: `t4-node src/transport/transport.fuzz.ts
+ * [seconds] [seed]`. A round is a function of its seed. It fails when something is thrown, a bug is told, output grows
+ * past its bound, or anything is left over after the connection has gone.
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { pathToFileURL } from "node:url";

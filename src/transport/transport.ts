@@ -1,11 +1,13 @@
 import type { MaybePromise } from "../base/maybe-promise.ts";
 
 /**
- * The server's wire path as its users see it: gRPC over HTTP/2, and plain HTTP requests over HTTP/1.1 and HTTP/2, on one
- * port. Knows no etcd. Bytes go in and out; who registers a method decodes and encodes.
+ * The server's wire path as its users see it: gRPC over HTTP/2, and plain HTTP requests over HTTP/1.1 and HTTP/2, on
+ * one port. Knows no etcd. Bytes go in and out; who registers a method decodes and encodes.
  */
 
-/** What a response is made of: it is asked for its size once, then written once, straight into the connection's buffer. */
+/**
+ * What a response is made of: it is asked for its size once, then written once, straight into the connection's buffer.
+ */
 export interface Encodable {
   byteLength(): number;
   /** Writes exactly byteLength() bytes at `at`; returns the place behind them. */
@@ -37,8 +39,9 @@ export interface Call {
 }
 
 /**
- * `message` is a view that stays valid and unchanged as long as it is referenced (it pins the buffer that it was read into).
- * A throw or rejection of GrpcError is answered with its code; of anything else with Internal, and `onBug` is told.
+ * `message` is a view that stays valid and unchanged as long as it is referenced (it pins the buffer that it was read
+ * into). A throw or rejection of GrpcError is answered with its code; of anything else with Internal, and `onBug` is
+ * told.
  */
 export type UnaryHandler = (message: Buffer, call: Call) => MaybePromise<Encodable>;
 
@@ -91,7 +94,10 @@ export interface TransportSettings {
   messageBytesMax: number;
   concurrentStreamsMax: number;
   connectionsMax: number;
-  /** Clients that ping more often than this, beyond a small allowance, get GOAWAY ENHANCE_YOUR_CALM "too_many_pings" (0: any may). */
+  /**
+   * Clients that ping more often than this, beyond a small allowance, get GOAWAY ENHANCE_YOUR_CALM "too_many_pings" (0:
+   * any may).
+   */
   keepaliveMinMs: number;
   /** Ping a connection idle for this long (0: never); close it when no answer comes within the timeout. */
   keepaliveIntervalMs: number;
