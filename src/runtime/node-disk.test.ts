@@ -86,3 +86,10 @@ test("boot and file system have names", async () => {
   equal(fileSystemName("darwin", 0x6969), "unknown");
   await rejects(disk.fileSystem(path("missing")), (error) => isDbError(error, "diskFailed"));
 });
+
+test("a directory is made with all above it; where the system makes none, it says so and does not try for ever", async () => {
+  await disk.makeDirectory(path("a/b/c"));
+  await disk.makeDirectory(path("a/b/c"));
+  if (process.platform !== "linux") return;
+  await rejects(disk.makeDirectory("/proc/t4/data"), /cannot make the directory \/proc\/t4\/data: ENOENT: /);
+});

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, link, mkdir, open, readdir, rename, stat, statfs, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
 import { tryLock } from "fs-native-extensions";
 import { assert } from "../base/assert.ts";
 import { codeOf, DiskError, diskError } from "./disk-error.ts";
@@ -71,7 +72,7 @@ export class NodeDisk implements Disk {
   }
 
   async makeDirectory(path: string): Promise<void> {
-    await attempt("make the directory", path, () => mkdir(path, { recursive: true, mode: 0o700 }));
+    await attempt("make the directory", path, () => makeDirectories(path));
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -126,6 +127,29 @@ export class NodeDisk implements Disk {
   async fileSystem(path: string): Promise<string> {
     const { type } = await attempt("look at the file system of", path, () => statfs(path, { bigint: true }));
     return fileSystemName(process.platform, type);
+  }
+}
+
+/**
+ * Not mkdir's own `recursive`: Node tries for ever where a file system answers ENOENT below a directory that is there, as
+ * /proc does.
+ */
+async function makeDirectories(path: string): Promise<void> {
+  if (await made(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) await makeDirectories(parent);
+  if (!(await made(path))) throw Object.assign(new Error("the system makes no directory there"), { code: "ENOENT" });
+}
+
+/** True if the directory is there now; false where its parent is missing. */
+async function made(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return false;
+    if (codeOf(error) !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
+    return true;
   }
 }
 
