@@ -50,6 +50,15 @@ test("a sound store passes, is left clean, and is not tested again for a week or
   equal(await ensureStoreHolds(store, runtime, soon), "known");
 });
 
+test("a pass is believed by a node whose clock is behind the one of who has tested", async () => {
+  const runtime = new VirtualRuntime(1);
+  const store = new MemoryStore(runtime);
+  const ahead = { ...runtime.clock, wallMs: () => runtime.clock.wallMs() + 60_000 };
+  const { timers, random } = runtime;
+  equal(await ensureStoreHolds(store, { clock: ahead, timers, random }, soon), "tested");
+  equal(await ensureStoreHolds(store, runtime, soon), "known");
+});
+
 test("a directory passes", async () => {
   const directory = await mkdtemp(join(tmpdir(), "t4-probe-"));
   const runtime = createNodeRuntime();
