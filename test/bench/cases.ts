@@ -92,7 +92,7 @@ const rangeOfThousand: Case = {
 
 const watch: Case = {
   name: "watch: 1,000 watchers on 10 keys, events",
-  load: (endpoint, scale) => watchBenchmark(endpoint, times(2_000, scale)),
+  load: (endpoint, scale) => watchBenchmark(endpoint, times(10_000, scale)),
   target: { ratioMin: 1.5 },
 };
 
