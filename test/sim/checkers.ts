@@ -1,7 +1,7 @@
 import { CallReplay } from "./check-calls.ts";
 import { checkLeases } from "./check-leases.ts";
 import { WatchCheck } from "./check-watches.ts";
-import type { Call, History, WatchRun } from "./history.ts";
+import type { Call, ClientRequest, History, WatchRun } from "./history.ts";
 import { Model } from "./model.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -34,11 +34,17 @@ export function checkHistory(given: History): string[] {
  */
 function withoutLost(history: History, loss: { at: { order: number }; revision: number }): History {
   const isBefore = (order: number): boolean => order < loss.at.order;
-  const calls = history.calls.filter((call: Call) => {
-    const { ended, outcome } = call;
-    if (ended === null || !isBefore(ended.order)) return true;
+  const calls = history.calls.flatMap((call) => {
+    const { ended, outcome, request } = call;
+    if (ended === null || !isBefore(ended.order)) return [call];
     // What was refused may have been so at a revision that is gone.
-    return outcome.kind === "answered" ? outcome.revision <= loss.revision : outcome.kind !== "refused";
+    if (outcome.kind === "refused") return [];
+    if (outcome.kind !== "answered" || outcome.revision < loss.revision) return [call];
+    if (outcome.revision > loss.revision) return [];
+    // Records that take no revision may be gone although the revision that they tell is not.
+    if (NO_REVISION.has(request.kind))
+      return [{ ...call, outcome: { kind: "unknown", error: "connectionLost" } } as Call];
+    return LEASE_READS.has(request.kind) ? [] : [call];
   });
   const watches = history.watches.map((watch: WatchRun): WatchRun => {
     const messages = watch.messages.filter(
@@ -48,3 +54,6 @@ function withoutLost(history: History, loss: { at: { order: number }; revision: 
   });
   return { ...history, calls, watches };
 }
+
+const NO_REVISION: ReadonlySet<ClientRequest["kind"]> = new Set(["compact", "grant", "revoke"]);
+const LEASE_READS: ReadonlySet<ClientRequest["kind"]> = new Set(["keepAlive", "timeToLive", "leases"]);

@@ -16,6 +16,7 @@ export async function trouble(world: DatabaseWorld, durationMs: number): Promise
   }
   for (const { machine } of world.places) {
     simulation.network.heal(machine.name, STORE_HOST);
+    Object.assign(machine.diskFaults, { writeError: 0, syncError: 0 });
     for (const node of machine.nodes) node.resume();
   }
 }
@@ -34,7 +35,8 @@ async function mishap(
   } else if (draw < 0.3) {
     machine.crash();
     await restart(world, place, random);
-  } else if (draw < 0.5) stall(place, random.between(0, random.pick([300, 3000, 20_000, 3_600_000])), world, random);
+  } else if (draw < 0.47) stall(place, random.between(0, random.pick([300, 3000, 20_000])), world);
+  else if (draw < 0.5) failingDisk(place, random.between(0, 4000), world);
   else if (draw < 0.6) storage.outage(Math.min(leftMs, random.between(0, random.pick([500, 5000, 90_000]))));
   else if (draw < 0.7) {
     const lastsMs = random.between(0, random.pick([500, 5000, 30_000]));
@@ -43,7 +45,7 @@ async function mishap(
     simulation.schedule(lastsMs, null, `the cut of ${machine.name} ends`, () =>
       simulation.network.heal(machine.name, STORE_HOST),
     );
-  } else if (draw < 0.76) machine.jumpWallClock(random.integer(-60_000, 60_000));
+  } else if (draw < 0.76) machine.jumpWallClock(random.integer(-5000, 5000) * random.pick([1, 20]));
   else if (draw < 0.86) place.node?.checkpoint();
   else if (draw < 0.94) {
     // A clean stop, mostly with time enough for it.
@@ -60,15 +62,21 @@ async function restart(world: DatabaseWorld, place: Place, random: SimRandom): P
   world.start(place);
 }
 
-/** A long one is ended by whoever finds everything standing still: the rest of the world goes on meanwhile. */
-function stall(place: Place, lastsMs: number, world: DatabaseWorld, random: SimRandom): void {
+/** A short one, or one until the mishaps are over. */
+function stall(place: Place, lastsMs: number, world: DatabaseWorld): void {
   const { simulation } = world;
   for (const node of place.machine.nodes) {
     if (node.stalled) continue;
     node.stall();
-    const awakeMs = Math.min(lastsMs, simulation.nowMs < 30_000 ? 20_000 : 10_000 + random.between(0, 5000));
-    simulation.schedule(world.story === "takeover" ? lastsMs : awakeMs, null, `${node.name} wakes`, () =>
-      node.resume(),
-    );
+    simulation.schedule(lastsMs, null, `${node.name} wakes`, () => node.resume());
   }
+}
+
+/** Writes and syncs fail now and then: what was acknowledged stays all the same, or the process gives up. */
+function failingDisk({ machine }: Place, lastsMs: number, world: DatabaseWorld): void {
+  Object.assign(machine.diskFaults, { writeError: 0.02, syncError: 0.02 });
+  world.simulation.note(machine.name, "its disk fails now and then");
+  world.simulation.schedule(lastsMs, null, `the disk of ${machine.name} is sound again`, () =>
+    Object.assign(machine.diskFaults, { writeError: 0, syncError: 0 }),
+  );
 }

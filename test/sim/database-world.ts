@@ -48,6 +48,10 @@ export class DatabaseWorld {
   readonly #succeeded = new Array<number>(CLIENTS).fill(0);
   #machines = 0;
   #stopping = false;
+  /** Clients wait for better times. */
+  #paused = false;
+  /** All clients ask this one. */
+  #asked: DatabaseNode | null = null;
   #loss: History["loss"] = null;
 
   constructor(simulation: Simulation, story: Story, changes: Changes) {
@@ -55,10 +59,7 @@ export class DatabaseWorld {
     this.story = story;
     this.#changes = changes;
     this.random = simulation.random.fork("world");
-    this.storage = new SimStorage(
-      simulation,
-      this.random.chance(0.8) ? { ...someStoreFaults, silence: 0.01, late: 0.02, slowMsMax: 1000 } : noStoreFaults,
-    );
+    this.storage = new SimStorage(simulation);
     this.recorder = new Recorder(simulation);
     this.#caller = new Caller(simulation, this.recorder);
     const probe = this.storage.storeOf(simulation.machine("nobody").start());
@@ -67,7 +68,8 @@ export class DatabaseWorld {
     this.#settings = smallSettings(this.random.fork("settings"), { store: probe, typicalMs, durability });
   }
 
-  begin(): void {
+  /** Resolves when somebody leads: the test of a store, which is many requests, takes its time where each may fail. */
+  async begin(): Promise<void> {
     this.simulation.note("world", JSON.stringify({ ...this.#settings, typicalMs: this.storage.typicalMs }));
     for (let n = 0; n < (this.story === "object" ? 1 : 2); n++) this.#startAnew();
     for (let n = 0; n < CLIENTS; n++) this.#running.push(this.#client(n));
@@ -76,9 +78,13 @@ export class DatabaseWorld {
       this.#watchers.push(watcher);
       this.#running.push(this.#watch(watcher));
     }
+    for (let n = 0; n < 200 && this.leading.length === 0; n++) await this.simulation.sleep(100);
+    ok(this.leading.length === 1, "with nothing in the way somebody leads");
   }
 
   trouble(durationMs: number): Promise<void> {
+    if (this.random.chance(0.8))
+      Object.assign(this.storage.faults, { ...someStoreFaults, silence: 0.01, late: 0.02, slowMsMax: 1000 });
     return trouble(this, durationMs);
   }
 
@@ -125,8 +131,10 @@ export class DatabaseWorld {
     const paceMs = random.pick([5, 40, 200]);
     let at = this.places[0]!.node!;
     while (this.#clientsRun) {
-      await this.simulation.sleep(random.between(0, random.chance(0.05) ? 1000 : paceMs));
+      await this.simulation.sleep(this.#paused ? 5000 : random.between(0, random.chance(0.05) ? 1000 : paceMs));
+      if (this.#paused) continue;
       if (!at.node.alive || random.chance(0.1)) at = this.#anyNode(random) ?? at;
+      if (this.#asked !== null && random.chance(0.7)) at = this.#asked;
       const call = await this.#call(at, requests.next(this.recorder.nextCall));
       if (call.outcome.kind === "answered" || call.outcome.kind === "refused") this.#succeeded[index]!++;
       else {
@@ -156,9 +164,9 @@ export class DatabaseWorld {
   async #watch(watcher: DatabaseWatcher): Promise<void> {
     const random = this.random.fork("watching");
     while (this.#watchersRun) {
-      const node = this.#anyNode(random);
+      const node = this.#paused ? null : this.#anyNode(random);
       if (node !== null) await watcher.watch(node, random.between(100, random.pick([1000, 30_000])));
-      await this.simulation.sleep(random.between(0, 300));
+      await this.simulation.sleep(this.#paused ? 10_000 : random.between(0, 300));
     }
   }
 
@@ -245,6 +253,26 @@ export class DatabaseWorld {
     void watcher.watch(fresh, 60_000);
     for (let n = 0; n < 60 && watcher.through < to; n++) await this.simulation.sleep(1000);
     ok(watcher.through >= to, "the history is there to its end");
+  }
+
+  // --- takeover: the leader stalls for hours ---
+
+  /** Somebody else leads meanwhile; when it wakes, its clients ask it at once. */
+  async stallLong(): Promise<void> {
+    for (let n = 0; n < 300 && this.leading.length === 0; n++) await this.simulation.sleep(100);
+    const [stalled] = this.leading;
+    ok(stalled !== undefined, "somebody leads");
+    const { node } = stalled.node!;
+    node.stall();
+    await this.simulation.sleep(this.random.between(8000, 20_000));
+    this.#paused = true;
+    await this.simulation.sleep(this.random.between(0, this.random.pick([60_000, 3_600_000])));
+    this.#paused = false;
+    await this.simulation.sleep(this.random.between(5000, 12_000));
+    node.resume();
+    this.#asked = stalled.node;
+    await this.simulation.sleep(200);
+    this.#asked = null;
   }
 
   // --- local: the disk is lost ---

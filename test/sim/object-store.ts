@@ -59,6 +59,8 @@ export const someStoreFaults: StoreFaults = {
 export const STORE_HOST = "bucket";
 
 const RETRY_MS = 50;
+/** So many attempts at reading that get no answer fit into the time of a call. */
+const ATTEMPTS_OF_SILENCE = 4;
 
 /** An object storage with one bucket, and a way to it for each process. */
 export class SimStorage {
@@ -225,6 +227,7 @@ class SimObjectStore implements ObjectStore {
     return new Promise((resolve, reject) => {
       const fail = (why: string, aborted: boolean): void =>
         reject(aborted ? canceled() : new DbError("storeUnavailable", `${label}: ${why}`));
+      const timeoutMs = this.#node.machine.trueMs(options.timeoutMs);
       this.#withDeadline(label, options, fail, (settle, settled) => {
         const again = (): void => {
           if (!settled())
@@ -242,7 +245,9 @@ class SimObjectStore implements ObjectStore {
             const value = apply();
             if (value === noAnswer) return;
             if (fate === "errorAfter") return this.#answer(label, again);
-            if (fate === "normal") this.#answer(label, () => settle(() => resolve(value)));
+            if (fate === "normal") return this.#answer(label, () => settle(() => resolve(value)));
+            // Nothing comes back: an attempt is given up long before the whole call is.
+            this.#simulation.schedule(timeoutMs / ATTEMPTS_OF_SILENCE, this.#node, `${label}, silence`, again);
           });
         };
         attempt();

@@ -8,7 +8,7 @@ import { createSimulation, type SimulationOptions } from "./simulation.ts";
 export type Story = "object" | "local" | "takeover";
 
 /** How long mishaps go on; and how long it may take until every client succeeds once they have ended. */
-const TROUBLE_MS = 60_000;
+const TROUBLE_MS = 80_000;
 const HEALED_MS = 60_000;
 /** Longer than any lease lives on. */
 const EXPIRY_MS = 40_000;
@@ -31,9 +31,10 @@ export async function databaseScenario(
   const simulation = createSimulation(seed, options);
   const world = new DatabaseWorld(simulation, story, changes);
   await simulation.run(async () => {
-    world.begin();
+    await world.begin();
     await world.trouble(TROUBLE_MS);
     world.heal();
+    if (story === "takeover" && world.random.chance(0.3)) await world.stallLong();
     if (story === "local" && world.random.chance(0.3)) await world.loseDisk();
     await world.allSucceed(HEALED_MS);
     await world.settle(EXPIRY_MS);
