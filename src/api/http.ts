@@ -106,6 +106,11 @@ const oneKey = (serializable: boolean): RangeRequest => ({
 type Check = (settings: HttpSettings) => Promise<unknown>;
 
 const serializableRead: Check = (settings) => readError(settings, true);
+/** Passed as well while nobody leads: starting, standing by, waiting for the store. A restart would mend nothing. */
+const alive: Check = async (settings) => {
+  const error = await readError(settings, true);
+  return isDbError(error, "noLeader") ? null : error;
+};
 const linearizableRead: Check = (settings) => readError(settings, false);
 /** A corrupt object is met by reading it: there is no alarm of it besides. */
 const dataCorruption: Check = async (settings) => {
@@ -114,7 +119,7 @@ const dataCorruption: Check = async (settings) => {
 };
 const nonLearner: Check = async () => null;
 
-const liveChecks: ReadonlyMap<string, Check> = new Map([["serializable_read", serializableRead]]);
+const liveChecks: ReadonlyMap<string, Check> = new Map([["serializable_read", alive]]);
 const readyChecks: ReadonlyMap<string, Check> = new Map([
   ["data_corruption", dataCorruption],
   ["serializable_read", serializableRead],

@@ -325,7 +325,7 @@ export class BranchDatabase implements Database {
     if (keys instanceof Promise) keys.then(this.#setKeys, () => {});
     else this.#keys = keys;
     const { streams, watchers } = watch.stats;
-    const why = this.unprovenBecause();
+    const errors = [this.unprovenBecause(), log.trouble];
     return {
       branch: identity.branchName,
       durability: leadership.durability,
@@ -344,7 +344,7 @@ export class BranchDatabase implements Database {
       watchers,
       watchStreams: streams,
       leases: this.#lessor.size,
-      errors: why === null ? [] : [why.message],
+      errors: errors.flatMap((error) => (error === null ? [] : [error.message])),
     };
   }
 

@@ -1,4 +1,4 @@
-import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import { DbError, type ErrorKind, isDbError, messageOf } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import { sameBytes } from "../objects/conditional.ts";
 import type { ObjectStore, StoredObject } from "../objects/objects.ts";
@@ -55,14 +55,11 @@ export async function putSegment(
     }
     first = false;
     if (outcome.kind === "refused") {
-      const kind = outcome.retryable ? "storeUnavailable" : "storeRefused";
-      await back.wait(
-        new DbError(kind, `${key} in ${store.name}: ${messageOf(outcome.cause)}`, { cause: outcome.cause }),
-      );
+      await back.wait(trouble(outcome.retryable ? "storeUnavailable" : "storeRefused", key, store, outcome.cause));
       continue;
     }
     if (outcome.kind === "unknown") {
-      options.onTrouble(new DbError("storeUnavailable", `${key} in ${store.name}: ${messageOf(outcome.cause)}`));
+      options.onTrouble(trouble("storeUnavailable", key, store, outcome.cause));
     }
     const found = await readBack(key, back, options);
     if (found === "aborted") break;
@@ -73,6 +70,12 @@ export async function putSegment(
     await back.wait(null);
   }
   return { kind: "aborted" };
+}
+
+/** Names the object and the store, where the cause does not. */
+function trouble(kind: ErrorKind, key: ObjectKey, store: ObjectStore, cause: Error): DbError {
+  const text = messageOf(cause);
+  return new DbError(kind, text.includes(key) ? text : `${key} in ${store.name}: ${text}`, { cause });
 }
 
 /** What the slot holds, asked until the store tells. */

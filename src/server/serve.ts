@@ -1,25 +1,33 @@
 import { resolve } from "node:path";
 import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
 import { etcdHttp } from "../api/http.ts";
-import { isDbError, messageOf } from "../base/errors.ts";
+import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import { version } from "../base/version.ts";
+import type { Database } from "../engine/engine.ts";
 import { Host } from "../engine/host/host.ts";
 import type { ServedBranch } from "../engine/host/served-branch.ts";
 import { MeteredStore } from "../objects/metered.ts";
 import { openStore, type StoreSurroundings } from "../objects/open-store.ts";
+import { LATE, sleep, within } from "../objects/retry.ts";
 import type { StoreSettings } from "../objects/store-url.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
-import type { Listener, Runtime } from "../runtime/runtime.ts";
+import type { ByteStream, Listener, Runtime } from "../runtime/runtime.ts";
 import { createTransport, type Transport } from "../transport/server.ts";
 import { hostSettings, transportSettings } from "./components.ts";
 import { createLog, type Log } from "./logger.ts";
 import type { ClientUrl } from "./setting-kinds.ts";
 import type { RunSettings } from "./settings.ts";
 import { statusJson } from "./status.ts";
+import { StopSignals } from "./stop-signals.ts";
 
-/** How long calls under way may go on, and uploads of what is pending, after SIGTERM. */
+/** How long calls under way may go on after SIGTERM. */
 const DRAIN_MS = 5_000;
-const RELEASE_MS = 30_000;
+/** What a clean end may take when its time for uploads is over: requests under way are given up, files closed. */
+const STOP_GRACE_MS = 3_000;
+/** A store that has said nothing for as long after the start is told of, though nothing has failed yet. */
+const SILENCE_MS = 2_000;
+const RETRY_MS_MIN = 500;
+const RETRY_MS_MAX = 5_000;
 
 /** Runs a server until it is told to stop. Resolves with the process's exit code; what went wrong has been logged. */
 export async function serve(settings: RunSettings, warnings: readonly string[]): Promise<number> {
@@ -29,19 +37,28 @@ export async function serve(settings: RunSettings, warnings: readonly string[]):
     write: (text) => process.stderr.write(text),
   });
   for (const warning of warnings) log.warn(warning);
+  const stop = new StopSignals(log);
   const server = new Server(settings, log);
   try {
-    await server.start();
+    await server.start(stop.signal);
   } catch (error) {
-    if (!isDbError(error) && !isSystemError(error)) throw error;
-    log.error(messageOf(error));
-    await server.stop().catch((late: unknown) => log.error(messageOf(late)));
+    if (!isDbError(error)) throw error;
+    if (!stop.asked) {
+      log.error(error.message);
+      await server.stop().catch((late: unknown) => log.error(messageOf(late)));
+      return 1;
+    }
+  }
+  await stop.first;
+  try {
+    await server.stop();
+    log.info("stopped");
+    return 0;
+  } catch (error) {
+    log.error("stopped, but not cleanly: the next start does what was left", { why: messageOf(error) });
     return 1;
   }
-  return server.untilStopped();
 }
-
-const isSystemError = (error: unknown): boolean => error instanceof Error && "code" in error && "syscall" in error;
 
 class Server {
   readonly #settings: RunSettings;
@@ -49,6 +66,10 @@ class Server {
   readonly #runtime: Runtime = createNodeRuntime();
   readonly #listeners: { listener: Listener; url: ClientUrl }[] = [];
   #host: Host | null = null;
+  /** Null while the store that says where it is has not answered. */
+  #branch: ServedBranch | null = null;
+  /** What stands in the way until then. */
+  #waitsFor = "the store has not answered yet";
   #transport: Transport | null = null;
 
   constructor(settings: RunSettings, log: Log) {
@@ -56,29 +77,60 @@ class Server {
     this.#log = log;
   }
 
-  async start(): Promise<void> {
+  /** Resolves when clients are served. Rejects with DbError where waiting does not help, and when `signal` fires. */
+  async start(signal: AbortSignal): Promise<void> {
     const settings = this.#settings;
     const place = settings.store ?? { kind: "file", directory: resolve(settings["data-dir"], "store") };
     const inner = await openStore(place, this.#runtime, surroundingsOfStore(place));
     const store = new MeteredStore(inner, this.#runtime.clock);
     // Ports are bound before anything is written: a second server on them stops here.
     for (const url of settings["listen-client-urls"]) await this.#listen(url);
-    const host = await Host.open(hostSettings(settings, { runtime: this.#runtime, store, notices: this.#log }));
+    this.#transport = this.#createTransport(store);
+    const options = { ...hostSettings(settings, { runtime: this.#runtime, store, notices: this.#log }), signal };
+    const host = await this.#untilStoreAnswers(store.name, signal, () => Host.open(options));
     this.#host = host;
-    const branch = await host.serve("main");
-    this.#transport = this.#createTransport(branch, store);
-    await branch.opened();
+    const branch = await this.#untilStoreAnswers(store.name, signal, () => host.serve("main"));
+    this.#branch = branch;
+    await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
     this.#greet(store.name);
+  }
+
+  /** A store that is away when the process starts is waited for, with clients told that nobody leads. */
+  async #untilStoreAnswers<T>(store: string, signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+    const { timers } = this.#runtime;
+    const silence = timers.set(SILENCE_MS, () => this.#log.warn("the start waits for the store's answer", { store }));
+    for (let retryMs = RETRY_MS_MIN; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 2)) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!isDbError(error, "storeUnavailable")) throw error;
+        this.#waitsFor = error.message;
+        this.#log.warn("the store does not answer, the start waits for it", { why: error.message, retryMs });
+      } finally {
+        silence.cancel();
+      }
+      await sleep(this.#runtime, retryMs, signal);
+      if (signal.aborted) throw new DbError("canceled", "stopped while the start waited for the store");
+    }
+  }
+
+  #database(): Database {
+    if (this.#branch === null) throw new DbError("noLeader", this.#waitsFor);
+    return this.#branch.database;
   }
 
   async #listen(url: ClientUrl): Promise<void> {
     const address = url.scheme === "unix" ? { path: url.path } : { host: url.host, port: url.port };
-    const listener = await this.#runtime.net.listen(address, (stream) => {
-      // A connection that comes before the branch is found is refused, as it was before the port was bound.
+    const accept = (stream: ByteStream): void => {
+      // A connection that comes before all ports are bound is refused, as it was before its own was.
       if (this.#transport === null) stream.destroy();
       else this.#transport.accept(stream);
-    });
-    this.#listeners.push({ listener, url });
+    };
+    try {
+      this.#listeners.push({ listener: await this.#runtime.net.listen(address, accept), url });
+    } catch (error) {
+      throw new DbError("invalidArgument", `--listen-client-urls: ${url.text}: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   #clientUrls(): string[] {
@@ -87,10 +139,10 @@ class Server {
     );
   }
 
-  #createTransport(branch: ServedBranch, store: MeteredStore): Transport {
+  #createTransport(store: MeteredStore): Transport {
     const settings = this.#settings;
     const onBug = (error: unknown) => this.#onBug(error);
-    const routes = etcdRoutes(() => branch.database, {
+    const routes = etcdRoutes(() => this.#database(), {
       requestBytesMax: settings["max-request-bytes"],
       quotaBytes: 0,
       clientUrls: () => settings["advertise-client-urls"] ?? this.#clientUrls(),
@@ -101,8 +153,8 @@ class Server {
     });
     let transport: Transport;
     const http = etcdHttp({
-      database: () => branch.database,
-      metrics: lazyMetrics(() => ({ branch, routes, transport, store })),
+      database: () => this.#database(),
+      metrics: lazyMetrics(() => ({ branch: () => this.#branch, routes, transport, store })),
       contentTypeOfMetrics: "text/plain; version=0.0.4; charset=utf-8",
       version,
     });
@@ -111,7 +163,7 @@ class Server {
       {
         unary: routes.unary,
         streams: routes.streams,
-        http: (request) => (request.target === "/t4/status" ? statusJson(branch) : http(request)),
+        http: (request) => (request.target === "/t4/status" ? statusJson(() => this.#database()) : http(request)),
       },
       transportSettings(settings),
       onBug,
@@ -134,36 +186,22 @@ class Server {
     process.exit(70);
   }
 
-  /** SIGTERM or SIGINT: stop accepting, drain, upload, release, exit 0. A second one: at once. */
-  async untilStopped(): Promise<number> {
-    const signal = await new Promise<NodeJS.Signals>((resolved) => {
-      for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, resolved);
-    });
-    this.#log.info("stopping", { signal });
-    for (const name of ["SIGTERM", "SIGINT"] as const) {
-      process.once(name, () => {
-        this.#log.warn("stopped at once, by a second signal");
-        process.exit(1);
-      });
-    }
-    try {
-      await this.stop();
-      this.#log.info("stopped");
-      return 0;
-    } catch (error) {
-      this.#log.error("stopped, but not cleanly: the next start does what was left", { why: messageOf(error) });
-      return 1;
-    }
-  }
-
+  /**
+   * Stops accepting, lets calls under way end, uploads, releases. Rejects when the store did not take everything in time:
+   * nothing acknowledged is lost, the next start finds it as after a crash.
+   */
   async stop(): Promise<void> {
+    const stopMs = this.#settings["stop-timeout"];
     for (const { listener } of this.#listeners) await listener.close();
     const ended = new AbortController();
-    const limit = this.#runtime.timers.set(RELEASE_MS, () => ended.abort(), { background: true });
+    const limit = this.#runtime.timers.set(stopMs, () => ended.abort(), { background: true });
     // Watch streams end when the branch does; unary calls under way are answered first.
-    const drained = this.#transport?.drain(DRAIN_MS);
+    const drained = this.#transport?.drain(Math.min(DRAIN_MS, stopMs));
     try {
-      await this.#host?.close(ended.signal);
+      const closing = this.#host?.close(ended.signal) ?? Promise.resolve();
+      if ((await within(this.#runtime, { timeoutMs: stopMs + STOP_GRACE_MS }, closing)) === LATE) {
+        throw new DbError("storeUnavailable", `not done within --stop-timeout (${stopMs} ms)`);
+      }
     } finally {
       limit.cancel();
       await drained;
@@ -172,9 +210,16 @@ class Server {
   }
 }
 
+const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    const aborted = () => reject(new DbError("canceled", "stopped before the branch was open"));
+    if (signal.aborted) aborted();
+    signal.addEventListener("abort", aborted, { once: true });
+  });
+
 /** The metrics library is loaded at the first scrape. */
 function lazyMetrics(
-  sources: () => { branch: ServedBranch; routes: EtcdRoutes; transport: Transport; store: MeteredStore },
+  sources: () => { branch: () => ServedBranch | null; routes: EtcdRoutes; transport: Transport; store: MeteredStore },
 ): () => Promise<string> {
   let render: (() => Promise<string>) | null = null;
   return async () => {
@@ -182,7 +227,7 @@ function lazyMetrics(
       const { createMetrics } = await import("./metrics.ts");
       const { branch, routes, transport, store } = sources();
       render = createMetrics({
-        database: () => (branch.failure === null ? branch.database : null),
+        database: () => (branch()?.failure === null ? branch()!.database : null),
         transport: () => transport.stats(),
         calls: routes.counts,
         storeRequests: () => store.series(),

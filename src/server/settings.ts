@@ -96,6 +96,11 @@ export const runSettings = {
     "7s",
     "how long a write may wait to become durable",
   ),
+  "stop-timeout": ours(
+    durationKind({ min: 100, max: 3_600_000 }),
+    "20s",
+    "how long a stop may take to upload what is not in the store yet",
+  ),
   "put-interval-min": ours(
     durationKind({ min: 0, max: 60_000 }),
     "0",

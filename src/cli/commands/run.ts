@@ -36,7 +36,9 @@ export function runCommand(): Command {
   return command.action(async (options: Record<string, string | true>) => {
     const { settings, warnings } = settingsOf(options);
     const { serve } = await import("../../server/serve.ts");
-    process.exitCode = await serve(settings, warnings);
+    const code = await serve(settings, warnings);
+    // Requests to a store or disk that hangs may be under way: nobody waits for them any more.
+    process.exit(code);
   });
 }
 

@@ -22,12 +22,14 @@ export const statusCommand = (): Command =>
         let failed = false;
         const reports: RawJson[] = [];
         for (const { endpoint, answer } of await client.unaryOnEach(Maintenance.method.status, {})) {
+          const detail = await detailOf(endpoint);
           if (answer instanceof CommandError) {
             failed = true;
-            process.stderr.write(`${endpoint}: ${answer.message}\n`);
+            const why = detail?.["errors"];
+            const because = Array.isArray(why) ? ` (${why.join("; ")})` : "";
+            process.stderr.write(`${endpoint}: ${answer.message}${because}\n`);
             continue;
           }
-          const detail = await detailOf(endpoint);
           if (output.format === "json") {
             const status = new RawJson(goJson(StatusResponseSchema, answer));
             const t4 = new RawJson(detail === null ? "null" : JSON.stringify(detail));
@@ -47,7 +49,8 @@ async function detailOf(endpoint: string): Promise<Detail | null> {
   const url = (endpoint.includes("://") ? endpoint : `http://${endpoint}`) + DETAIL_PATH;
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
-    return response.ok ? ((await response.json()) as Detail) : null;
+    // 503: nothing but `errors`, which say why nobody leads there.
+    return response.ok || response.status === 503 ? ((await response.json()) as Detail) : null;
   } catch {
     return null;
   }

@@ -25,6 +25,8 @@ export interface HostOptions {
   readonly session: SessionSettings;
   readonly branch: BranchSettings;
   readonly notices: Notices;
+  /** Gives up opening: of `Host.open` alone. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -48,10 +50,11 @@ export class Host {
     const { runtime, store, dataDirectory, notices, branch: settings } = options;
     const directory = dataDirectory === null ? null : await openDataDirectory(runtime, dataDirectory);
     try {
-      const request = { timeoutMs: settings.requestTimeoutMs };
+      const { signal } = options;
+      const request = { timeoutMs: settings.requestTimeoutMs, ...(signal && { signal }) };
       await ensureStoreHolds(store, runtime, request);
       const { window } = options;
-      const repository = await openRepository({ store, runtime, requestTimeoutMs: request.timeoutMs, window });
+      const repository = await openRepository({ store, runtime, requestTimeoutMs: request.timeoutMs, window, signal });
       const session = new NodeSession({
         store,
         repositoryId: repository.id,

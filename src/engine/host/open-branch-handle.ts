@@ -5,6 +5,7 @@ import type { LogWriter } from "../../log/log.ts";
 import type { BranchTree } from "../../storage/tree.ts";
 import type { BranchDatabase } from "../database.ts";
 import type { Checkpointer } from "./checkpointer.ts";
+import type { OutageNotices } from "./outage-notices.ts";
 
 export interface OpenBranchParts {
   readonly database: BranchDatabase;
@@ -13,6 +14,7 @@ export interface OpenBranchParts {
   readonly localLog: LocalLog | null;
   readonly leadership: Leadership;
   readonly checkpointer: Checkpointer;
+  readonly outages: OutageNotices;
 }
 
 /** A branch that is being led, with all that must be ended when it is given up. */
@@ -45,9 +47,23 @@ export class OpenBranch {
       await this.#stop(new DbError("stopped"));
       await leadership.release();
     } catch (error) {
+      const left = this.#left();
       await this.abandon(new DbError("stopped"));
-      throw error;
+      throw left === null ? error : new DbError("storeUnavailable", left, { cause: error });
     }
+  }
+
+  /** What is not in the bucket, in words; null if that is nothing. */
+  #left(): string | null {
+    const { log, leadership } = this.#parts;
+    const { pendingRecords, pendingBytes } = log.stats();
+    if (pendingRecords === 0) return null;
+    const fate =
+      leadership.durability === "local"
+        ? "those acknowledged are on this disk, and the next start with this data directory uploads them"
+        : "they were not acknowledged, and may be in the store or not";
+    const why = log.trouble === null ? "" : `; ${log.trouble.message}`;
+    return `${pendingRecords} records (${pendingBytes} bytes) are not in the store: ${fate}${why}`;
   }
 
   /** Ends everything as a crash would: what is pending is told `error`. Safe at any time, also after `release`. */
@@ -59,7 +75,8 @@ export class OpenBranch {
   async #stop(error: DbError): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    const { database, log, localLog, checkpointer, tree } = this.#parts;
+    const { database, log, localLog, checkpointer, tree, outages } = this.#parts;
+    outages.close();
     database.close(error);
     await log.close();
     await checkpointer.close();

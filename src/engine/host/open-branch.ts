@@ -5,6 +5,7 @@ import type { DataDirectory } from "../../leadership/data-directory.ts";
 import { BranchDisk } from "../../leadership/disk-identity.ts";
 import { clusterId, memberId } from "../../leadership/identity.ts";
 import type { Leadership } from "../../leadership/leadership.ts";
+import type { Waiting } from "../../leadership/outlive.ts";
 import type { Repository } from "../../leadership/repository.ts";
 import type { NodeSession } from "../../leadership/session.ts";
 import type { LeadershipSettings } from "../../leadership/settings.ts";
@@ -29,6 +30,7 @@ import { Checkpointer, type CheckpointerSettings } from "./checkpointer.ts";
 import { createLocalLog, openLocalLog } from "./local-disk.ts";
 import type { Notices } from "./notices.ts";
 import { OpenBranch } from "./open-branch-handle.ts";
+import { OutageNotices } from "./outage-notices.ts";
 
 export interface BranchSettings {
   readonly leadership: LeadershipSettings;
@@ -55,6 +57,13 @@ export interface BranchSurroundings {
   readonly notices: Notices;
 }
 
+export interface OpenOptions {
+  readonly signal: AbortSignal;
+  /** Called once for each session of another leader that is waited for. */
+  readonly onWaiting: (waiting: Waiting) => void;
+  readonly onEnd: (error: DbError) => void;
+}
+
 /**
  * Opens a branch as its leader: wins it, takes its log over, builds its state from the newest checkpoint and the log behind it (and, in
  * `local`, from what only this disk has), and serves.
@@ -65,7 +74,7 @@ export interface BranchSurroundings {
 export async function openBranch(
   surroundings: BranchSurroundings,
   branch: { id: BranchId; name: string },
-  options: { signal: AbortSignal; onEnd: (error: DbError) => void },
+  options: OpenOptions,
 ): Promise<OpenBranch> {
   const opening = new Opening(surroundings, branch, options);
   try {
@@ -79,7 +88,7 @@ export async function openBranch(
 class Opening {
   readonly #s: BranchSurroundings;
   readonly #branch: { id: BranchId; name: string };
-  readonly #options: { signal: AbortSignal; onEnd: (error: DbError) => void };
+  readonly #options: OpenOptions;
   readonly #nonce: string;
   readonly #starts: BranchStarts;
   readonly #takeover: FencingLog<BranchStart>;
@@ -88,11 +97,7 @@ class Opening {
   #localLog: LocalLog | null = null;
   #tree: BranchTree | null = null;
 
-  constructor(
-    surroundings: BranchSurroundings,
-    branch: { id: BranchId; name: string },
-    options: { signal: AbortSignal; onEnd: (error: DbError) => void },
-  ) {
+  constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }, options: OpenOptions) {
     const { store, runtime, settings } = surroundings;
     this.#s = surroundings;
     this.#branch = branch;
@@ -123,7 +128,7 @@ class Opening {
       local: await this.#localDisk(),
       settings: settings.leadership,
       takeoverLog: this.#takeover,
-      onWaiting: (waiting) => notices.info("waiting for another node's session to end", { ...waiting }),
+      onWaiting: this.#options.onWaiting,
       signal: this.#options.signal,
     });
     const { leadership, start } = acquired;
@@ -258,7 +263,8 @@ class Opening {
       onFailed: (error) => database.close(error instanceof DbError ? error : bug(error)),
     });
     tree.onBug = (error) => database.close(bug(error));
-    return new OpenBranch({ database, tree, log, localLog: this.#localLog, leadership, checkpointer });
+    const outages = new OutageNotices({ branch: name, log, leadership, runtime, notices });
+    return new OpenBranch({ database, tree, log, localLog: this.#localLog, leadership, checkpointer, outages });
   }
 
   /** After a failure: as a crash would leave it, but for what this process holds. */

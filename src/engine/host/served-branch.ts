@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { DbError, isDbError, messageOf } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
+import type { Waiting } from "../../leadership/outlive.ts";
 import type { Timer } from "../../runtime/runtime.ts";
 import type { Database } from "../engine.ts";
 import { type BranchSurroundings, openBranch } from "./open-branch.ts";
@@ -78,7 +79,9 @@ export class ServedBranch {
         ended = error;
         if (branch !== null) this.#ended(branch, error);
       };
-      branch = await openBranch(this.#surroundings, this.#branch, { signal: this.#closing.signal, onEnd });
+      const { signal } = this.#closing;
+      const onWaiting = (waiting: Waiting) => this.#waiting(waiting);
+      branch = await openBranch(this.#surroundings, this.#branch, { signal, onWaiting, onEnd });
       this.#retryMs = RETRY_MS_MIN;
       this.#state = { kind: "open", branch };
       const { epoch, committed, identity } = branch.database;
@@ -88,6 +91,16 @@ export class ServedBranch {
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** Another node leads: this one stands by. */
+  #waiting({ node, session, waitMs }: Waiting): void {
+    const until = `until it stops, or its session is not renewed for ${(waitMs / 1000).toFixed(1)} s`;
+    const { notices } = this.#surroundings;
+    notices.info(`another node leads, standing by ${until}`, { branch: this.name, node, session });
+    if (this.#state.kind !== "opening") return;
+    const failure = new DbError("noLeader", `branch ${this.name}: node ${node} leads, standing by ${until}`);
+    this.#state = { kind: "opening", failure };
   }
 
   #failed(error: unknown): void {
