@@ -365,6 +365,7 @@ export class BranchDatabase implements Database {
   async release(): Promise<void> {
     this.#closing = true;
     this.#expiry.stop();
+    this.#sequencer.refuseWaiting(new DbError("stopped"));
     const nowMs = this.#nowMs();
     const leases = this.#lessor.list();
     for (let at = 0; at < leases.length; at += RELEASE_CHUNK)

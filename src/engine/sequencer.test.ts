@@ -269,6 +269,30 @@ test("a request whose reads never are at hand holds the sequencer in the end; ot
   deepEqual(order, ["slow", "quick"]);
 });
 
+test("what waits for a read when the branch is given up writes nothing behind the last record", async () => {
+  for (const runs of [0, 3]) {
+    const rig = await openRig();
+    const { database, tree, log } = rig;
+    await database.put(put("cold", "1"));
+    let arrive = (): void => {};
+    tree.arrival = () => new Promise<void>((resolve) => (arrive = resolve));
+    tree.isAway = (what) => what === "scan";
+    const slow = track(() => database.txn(txn([del("a", "z"), put("zz")])));
+    // By then it holds the sequencer.
+    for (let run = 0; run < runs; run++) {
+      arrive();
+      await settle();
+    }
+    await database.release();
+    const last = log.head;
+    tree.isAway = () => false;
+    arrive();
+    await settle();
+    equal(slow.outcome, "stopped");
+    equal(log.head, last);
+  }
+});
+
 test("a holder that is out of time lets the others go on", async () => {
   const { database, tree, time } = await openRig();
   await database.put(put("a"));

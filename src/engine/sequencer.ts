@@ -229,10 +229,7 @@ export class Sequencer {
       this.#pending.shift();
       if (!first.isSettled) first.reject(unknown);
     }
-    for (const waiting of this.#waiting) waiting.reject(unknown);
-    this.#waiting.clear();
-    this.#queue.length = 0;
-    this.#holder = null;
+    this.refuseWaiting(unknown);
     this.#options.onEnd(error);
   }
 
@@ -255,6 +252,17 @@ export class Sequencer {
     if (this.#holder !== null) this.#queue.push(waiting);
     else void this.#evaluateAfter(waiting, suspension.take());
     return promise;
+  }
+
+  /**
+   * Whoever still waits for a read is told `error`, and writes nothing any more. For a leadership that gives its branch
+   * up: what would be sequenced behind its last record would be answered, and be in no log that the next one reads.
+   */
+  refuseWaiting(error: DbError): void {
+    for (const waiting of this.#waiting) waiting.reject(error);
+    this.#waiting.clear();
+    this.#queue.length = 0;
+    this.#holder = null;
   }
 
   /**

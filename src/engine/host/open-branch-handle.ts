@@ -1,3 +1,4 @@
+import { assert } from "../../base/assert.ts";
 import { DbError } from "../../base/errors.ts";
 import type { Leadership } from "../../leadership/leadership.ts";
 import type { LocalLog } from "../../log/local-log.ts";
@@ -43,7 +44,8 @@ export class OpenBranch {
     const { database, log, leadership } = this.#parts;
     try {
       await database.release();
-      await log.drain(signal);
+      const { lastRecord } = await log.drain(signal);
+      assert(lastRecord === log.head, "nothing is sequenced behind the last record of a leadership that gives up");
       await this.#stop(new DbError("stopped"));
       await leadership.release();
     } catch (error) {
