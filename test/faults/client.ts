@@ -21,6 +21,9 @@ export const texts = {
 /** What a call came to, and how long that took. */
 export type Outcome<T> = { ok: true; answer: T; ms: number } | { ok: false; code: number; text: string; ms: number };
 
+export const show = (outcome: Outcome<unknown>): string =>
+  `${outcome.ok ? "done" : `${outcome.code} ${outcome.text}`} after ${outcome.ms.toFixed(0)} ms`;
+
 /** Calls a server and tells what came of each, errors of the server's as values. */
 export class FaultClient {
   readonly #endpoint: SocketEndpoint;
@@ -45,7 +48,11 @@ export class FaultClient {
   }
 
   put(key: string, value: string) {
-    return this.call(KV.method.put, { key: Buffer.from(key), value: Buffer.from(value) });
+    return this.putWith({ key: Buffer.from(key), value: Buffer.from(value) });
+  }
+
+  putWith(request: MessageInitShape<typeof KV.method.put.input>) {
+    return this.call(KV.method.put, request);
   }
 
   get(key: string, how: "linearizable" | "serializable" = "linearizable") {
