@@ -87,7 +87,7 @@ export async function registerScenario(
   await simulation.run(async () => {
     for (const machine of machines) start(machine);
     await chaos(simulation, { machines, storage, durationMs: 20_000, everyMs: 1000, start });
-    for (let n = 0; n < 60 && running.size > 0; n++) await simulation.sleep(1000);
+    for (let n = 0; n < 600 && running.size > 0; n++) await simulation.sleep(1000);
     equal(running.size, 0, "with everything healed every program comes to its end");
     // What is late may still come.
     await simulation.sleep(2 * 3_600_000);
