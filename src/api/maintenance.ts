@@ -1,11 +1,14 @@
+import { DbError } from "../base/errors.ts";
 import type { Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { Message } from "./wire/message.ts";
-import { decodeEmpty } from "./wire/other-requests.ts";
+import { decodeAlarm, decodeEmpty } from "./wire/other-requests.ts";
 
 /** The etcd that is emulated: clients parse it and decide by it what they may ask (M1). */
 export const ETCD_VERSION = "3.6.16";
 export const STORAGE_VERSION = "3.6.0";
+
+const ALARM_ACTIVATE = 1;
 
 /**
  * etcdserverpb.Maintenance. Raft's index is the number of the newest record, the applied one that of the newest
@@ -17,18 +20,29 @@ export const maintenanceService = (quotaBytes: number): Record<string, Method> =
     const status = database.status();
     const leads = database.unprovenBecause() === null;
     const errors = leads ? status.errors : ["etcdserver: no leader", ...status.errors];
-    return new Message()
-      .header(headerOf(database), status.revision)
-      .text(2, ETCD_VERSION)
-      .number(3, status.bytes)
-      .big(4, leads ? database.identity.memberId : 0n)
-      .number(5, status.record)
-      .number(6, status.epoch)
-      .number(7, status.committedRecord)
-      .texts(8, errors)
-      .number(9, status.bytesInUse)
-      .text(11, STORAGE_VERSION)
-      .number(12, quotaBytes)
-      .alwaysMessage(13, new Message());
+    return (
+      new Message()
+        .header(headerOf(database), status.revision)
+        .text(2, ETCD_VERSION)
+        // An etcd's file is never empty, and etcdctl divides by its size.
+        .number(3, Math.max(status.bytes, 1))
+        .big(4, leads ? database.identity.memberId : 0n)
+        .number(5, status.record)
+        .number(6, status.epoch)
+        .number(7, status.committedRecord)
+        .texts(8, errors)
+        .number(9, status.bytesInUse)
+        .text(11, STORAGE_VERSION)
+        .number(12, quotaBytes)
+        .alwaysMessage(13, new Message())
+    );
+  },
+  /** No alarm can be raised: the list is empty, and there is none to disarm. Clients ask it to see whether all is well. */
+  "/etcdserverpb.Maintenance/Alarm": (database, message) => {
+    const { action } = decodeAlarm(message);
+    if (action === ALARM_ACTIVATE) throw new DbError("unimplemented", "t4 has no alarms to activate yet");
+    const reason = database.unprovenBecause();
+    if (reason !== null) throw reason;
+    return new Message().header(headerOf(database), database.committed);
   },
 });

@@ -8,7 +8,7 @@ import type { Method } from "./unary-call.ts";
  */
 const unary: Readonly<Record<string, readonly string[]>> = {
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-  "etcdserverpb.Maintenance": ["Alarm", "Defragment", "Hash", "HashKV", "MoveLeader", "Downgrade"],
+  "etcdserverpb.Maintenance": ["Defragment", "Hash", "HashKV", "MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [
     ...["AuthEnable", "AuthDisable", "AuthStatus", "Authenticate"],
     ...["UserAdd", "UserGet", "UserList", "UserDelete", "UserChangePassword", "UserGrantRole", "UserRevokeRole"],

@@ -187,6 +187,29 @@ export function decodeMemberList(message: Buffer): { linearizable: boolean } {
   return request;
 }
 
+const alarmFields = [undefined, "Action", "MemberID", "Alarm"];
+
+export function decodeAlarm(message: Buffer): { action: number; memberId: bigint; alarm: number } {
+  const reader = new WireReader(message);
+  const request = { action: 0, memberId: 0n, alarm: 0 };
+  while (reader.at < reader.end) {
+    switch (reader.tag()) {
+      case 0x08:
+        request.action = reader.enumeration();
+        break;
+      case 0x10:
+        request.memberId = reader.int64();
+        break;
+      case 0x18:
+        request.alarm = reader.enumeration();
+        break;
+      default:
+        reader.other("AlarmRequest", alarmFields);
+    }
+  }
+  return request;
+}
+
 const healthFields = [undefined, "Service"];
 
 export function decodeHealthCheck(message: Buffer): { service: string } {

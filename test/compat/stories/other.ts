@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { Cluster, Maintenance } from "../../../src/gen/etcdserverpb/rpc_pb.ts";
+import { AlarmRequest_AlarmAction, AlarmType, Cluster, Maintenance } from "../../../src/gen/etcdserverpb/rpc_pb.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../src/gen/grpc/health/v1/health_pb.ts";
 import { fails, type Story } from "../story.ts";
 
@@ -40,6 +40,27 @@ export const otherStories: Story[] = [
           equal(member!.isLearner, false);
         }
       });
+    },
+  },
+  {
+    name: "M1 Status of an empty store: its size is not zero, clients divide by it",
+    async body(client) {
+      await client.transcript.silently(async () => {
+        ok((await client.call(Maintenance.method.status, {})).dbSize > 0n);
+      });
+    },
+  },
+  {
+    name: "M2 without an alarm the list is empty, and disarming does nothing",
+    async body(client) {
+      await client.put("a", "1");
+      for (const alarm of [AlarmType.NONE, AlarmType.NOSPACE, AlarmType.CORRUPT]) {
+        for (const action of [AlarmRequest_AlarmAction.GET, AlarmRequest_AlarmAction.DEACTIVATE]) {
+          const answer = await client.call(Maintenance.method.alarm, { action, alarm });
+          deepEqual(answer.alarms, []);
+          equal(answer.header!.revision, 2n);
+        }
+      }
     },
   },
   {
