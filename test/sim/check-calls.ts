@@ -53,8 +53,7 @@ export class CallReplay {
   }
 
   #least(call: Call): number {
-    const { request } = call;
-    return request.kind === "range" && request.serializable ? 0 : this.#timeline.least(call);
+    return maySeeThePast(call.request) ? 0 : this.#timeline.least(call);
   }
 
   #explain(position: number, record: TrueRecord): void {
@@ -161,6 +160,13 @@ const text = (request: Call["request"]): string =>
 
 /** Values are long, and say the same over and over. */
 const short = (answer: string): string => answer.replaceAll(/x{4,}/g, "x…").slice(0, 1500);
+
+/** A serializable read, or a transaction of nothing else whatever it compares. */
+function maySeeThePast(request: Call["request"]): boolean {
+  if (request.kind === "range") return request.serializable;
+  if (request.kind !== "txn") return false;
+  return [...request.success, ...request.failure].every((op) => op.kind === "range" && op.serializable);
+}
 
 function isJustifiedByState({ outcome }: Call): boolean {
   return outcome.kind === "refused" || (outcome.kind === "answered" && !outcome.changed);

@@ -19,6 +19,8 @@ export const WINDOW = 4;
 export interface Changes {
   store?: (store: ObjectStore, node: SimNode) => ObjectStore;
   runtime?: (runtime: Runtime) => Runtime;
+  /** Called when the run is over, before anything is judged. */
+  mend?: () => void;
 }
 
 export type NodeSettings = Pick<HostOptions, "cacheBytes" | "session" | "branch">;

@@ -41,6 +41,7 @@ export async function databaseScenario(
     await world.stop();
     await world.rebuild();
   });
+  changes.mend?.();
   const history = world.history();
   deepEqual(checkHistory(history).slice(0, 10), []);
   deepEqual(staleLeases(history, world.leasesInTheEnd, { nowMs: world.settledMs, slackMs: EXPIRY_MS / 2 }), []);

@@ -1,0 +1,21 @@
+import { notEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { mutants, noticed } from "./database-mutants.ts";
+
+/** The quick ones; `t4-node test/sim/database-mutants.ts` tries all. */
+const quick = [
+  "takes an unknown outcome for a success",
+  "forgets what only its disk has",
+  "lets go of what it did not freeze",
+  "skips what a slow watcher has missed",
+];
+const SEEDS = 15;
+
+for (const name of quick) {
+  test(`a database that ${name} is noticed`, async () => {
+    const mutant = mutants[name]!;
+    let how: string | null = null;
+    for (let seed = mutant.seed; how === null && seed < mutant.seed + SEEDS; seed++) how = await noticed(mutant, seed);
+    notEqual(how, null);
+  });
+}
