@@ -43,7 +43,8 @@ export class Journal {
   }
 
   /**
-   * `events`: the server's history from `verifiedTo + 1` (or from 2 with `whole`) to `head`, in order. Throws an assertion that says what is wrong.
+   * `events`: the server's history from `verifiedTo + 1` (or from 2 with `whole`) to `head`, in order. Throws an
+   * assertion that says what is wrong.
    */
   verify(events: readonly Written[], head: number, options: { whole: boolean }): void {
     const byRevision = Map.groupBy(events, (event) => event.revision);

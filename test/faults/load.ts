@@ -55,7 +55,8 @@ export class Load {
       try {
         await this.#step(client, `${worker}/k${n % KEYS_A_WORKER}`, `${round}-${worker}-${n}`, n);
       } catch (error) {
-        // An outcome that is not known: the history will tell whether it was carried out. Errors of this file are not swallowed.
+        // An outcome that is not known: the history will tell whether it was carried out. Errors of this file are not
+        // swallowed.
         if (!(error instanceof CommandError)) throw error;
         await sleep(5);
       }

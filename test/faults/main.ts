@@ -1,4 +1,7 @@
-/** npm run faults -- [--rounds 200] [--durability local|object] [--lose-disk-every N] [--seed N]: the nightly run of kill.test.ts. */
+/**
+ * npm run faults -- [--rounds 200] [--durability local|object] [--lose-disk-every N] [--seed N]: the nightly run of
+ * kill.test.ts.
+ */
 
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -43,6 +46,6 @@ const result = await killRounds({
 });
 rmSync(directory, { recursive: true, force: true });
 console.log(
-  `${result.rounds} rounds on ${durability}: ${result.acknowledged} acknowledged and ${result.observed} observed writes all there, ` +
-    `head ${result.revision}, slowest start ${result.startMsMax.toFixed(0)} ms`,
+  `${result.rounds} rounds on ${durability}: ${result.acknowledged} acknowledged and ${result.observed} observed ` +
+    `writes all there, head ${result.revision}, slowest start ${result.startMsMax.toFixed(0)} ms`,
 );

@@ -28,7 +28,10 @@ export interface RoundsResult {
   startMsMax: number;
 }
 
-/** Bound of what a forced takeover may lose in `local`: the upload age, an upload under way, and the scheduler of a busy machine. */
+/**
+ * Bound of what a forced takeover may lose in `local`: the upload age, an upload under way, and the scheduler of a busy
+ * machine.
+ */
 const LOSS_MS_MAX = 4000;
 
 /** `kill -9` at random moments under load, again and again; throws when anything that was promised does not hold. */
@@ -63,7 +66,7 @@ export async function killRounds(options: RoundsOptions): Promise<RoundsResult> 
         killedMs,
       });
       options.log(
-        `round ${round}: revision ${journal.verifiedTo}, started in ${startMs.toFixed(0)} ms${loseDisk ? ", disk lost" : ""}`,
+        `round ${round}: revision ${journal.verifiedTo}, ${startMs.toFixed(0)} ms${loseDisk ? ", disk lost" : ""}`,
       );
     }
     const code = await server.stop("SIGTERM");
