@@ -14,9 +14,14 @@ import type { Runtime } from "./runtime/runtime.ts";
 export interface OpenSettings {
   /** As `t4 run --store`: file:///DIR, s3://BUCKET/PREFIX?…, memory:. */
   store: string;
-  /** What this process keeps on its own disk; needed for `local` durability. Default: for file:///DIR, DIR.node beside it. */
+  /**
+   * What this process keeps on its own disk; needed for `local` durability. Default: for file:///DIR, DIR.node beside
+   * it.
+   */
   dataDirectory?: string | null;
-  /** What an acknowledgement means. Default: as the database is; for a new one `local` with a directory, else `object`. */
+  /**
+   * What an acknowledgement means. Default: as the database is; for a new one `local` with a directory, else `object`.
+   */
   durability?: "object" | "local";
   /** This node's name. Default: the one kept in the data directory, else a random one. */
   name?: string;
@@ -34,7 +39,10 @@ export interface Components {
   notices?: Notices;
 }
 
-/** Opens the database, and founds it where the store is empty. Rejects with DbError; waits while another process leads it. */
+/**
+ * Opens the database, and founds it where the store is empty. Rejects with DbError; waits while another process leads
+ * it.
+ */
 export async function open(settings: OpenSettings, components: Components = {}): Promise<T4> {
   const runtime = components.runtime ?? createNodeRuntime();
   const url = parseStoreUrl(settings.store);

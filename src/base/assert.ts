@@ -1,4 +1,6 @@
-/** A broken promise of the program itself. Nobody catches it but the owner of a branch, which closes with reason `bug`. */
+/**
+ * A broken promise of the program itself. Nobody catches it but the owner of a branch, which closes with reason `bug`.
+ */
 export class AssertionError extends Error {
   override readonly name = "AssertionError";
 }

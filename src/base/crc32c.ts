@@ -15,7 +15,10 @@ function makeTable(): Int32Array {
 /** Below this many bytes a loop in JavaScript costs less than the call into native code (measured: 0.3 µs a call). */
 const NATIVE_BYTES_MIN = 96;
 
-/** CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `bytes[start, end)`, continued from `previous`; an unsigned 32-bit number. */
+/**
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `bytes[start, end)`, continued from `previous`; an unsigned 32-bit
+ * number.
+ */
 export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, previous = 0): number {
   if (end - start >= NATIVE_BYTES_MIN) return native(bytes.subarray(start, end), previous) >>> 0;
   let c = ~previous;

@@ -1,6 +1,6 @@
 /**
- * Unsigned LEB128, as protobuf's varint, for values up to 2^53 - 1. A reader is a cursor over bytes that it does not own;
- * whatever is malformed throws a RangeError, which the owner of the format turns into its own error.
+ * Unsigned LEB128, as protobuf's varint, for values up to 2^53 - 1. A reader is a cursor over bytes that it does not
+ * own; whatever is malformed throws a RangeError, which the owner of the format turns into its own error.
  */
 export const VARINT_BYTES_MAX = 8;
 

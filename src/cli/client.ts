@@ -20,7 +20,10 @@ type Method<I extends DescMessage, O extends DescMessage> = DescMethod & { input
 
 const MESSAGE_BYTES_MAX = 0x7fffffff;
 
-/** Calls a server of etcd's API. Endpoints are tried in order until one can be reached; a call that was sent is never sent again. */
+/**
+ * Calls a server of etcd's API. Endpoints are tried in order until one can be reached; a call that was sent is never
+ * sent again.
+ */
 export class EtcdClient {
   readonly #options: ClientOptions;
   #connected: Promise<{ client: Client; endpoint: string }> | null = null;

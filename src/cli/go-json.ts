@@ -2,7 +2,8 @@ import { type DescField, type DescMessage, type Message, ScalarType } from "@buf
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 
 /**
- * A message as etcdctl's `-w json` prints it: Go's encoding/json over generated structs, not the protobuf JSON mapping. Names as in the
+ * A message as etcdctl's `-w json` prints it: Go's encoding/json over generated structs, not the protobuf JSON mapping.
+ * Names as in the
  * .proto file, zero fields left out, 64-bit numbers as numbers, bytes in base64, enums as numbers.
  */
 export function goJson(schema: DescMessage, message: Message): string {

@@ -1,6 +1,9 @@
 import { UsageError } from "./errors.ts";
 
-/** The end of the range of all keys that begin with `prefix`: its last byte below 0xff plus one; "\0" where there is none. */
+/**
+ * The end of the range of all keys that begin with `prefix`: its last byte below 0xff plus one; "\0" where there is
+ * none.
+ */
 export function prefixEnd(prefix: Buffer): Buffer {
   for (let last = prefix.length - 1; last >= 0; last--) {
     if (prefix[last]! < 0xff) {

@@ -2,8 +2,8 @@ import { Command, CommanderError } from "commander";
 import { CommandError, UsageError } from "./errors.ts";
 
 /**
- * Exit codes: 0 done; 1 the command failed; 2 wrong arguments or settings, found before anything was done. Errors are one line
- * on standard error.
+ * Exit codes: 0 done; 1 the command failed; 2 wrong arguments or settings, found before anything was done. Errors are
+ * one line on standard error.
  */
 async function main(): Promise<void> {
   const program = await buildProgram(process.argv[2]);
@@ -15,7 +15,10 @@ async function main(): Promise<void> {
   }
 }
 
-/** What is slow to load is loaded for the command that needs it: a server starts without the client, and the other way round. */
+/**
+ * What is slow to load is loaded for the command that needs it: a server starts without the client, and the other way
+ * round.
+ */
 async function buildProgram(wanted: string | undefined): Promise<Command> {
   const program = new Command("t4")
     .description("An etcd v3 database whose durable home is a bucket")

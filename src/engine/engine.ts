@@ -7,8 +7,8 @@ import type { MaybePromise } from "../base/maybe-promise.ts";
  * (base/latin1.ts); values are bytes. A request's byte arrays may be views into a larger buffer and are not kept after
  * the call has settled. Rows of etcd-api are named by their ids (R1, P4 …).
  *
- * Every method throws, or rejects with, a DbError. An answer reveals nothing above the committed revision, and is given once
- * all that it was evaluated against is durable.
+ * Every method throws, or rejects with, a DbError. An answer reveals nothing above the committed revision, and is given
+ * once all that it was evaluated against is durable.
  */
 export interface Database {
   readonly identity: Identity;
@@ -36,7 +36,9 @@ export interface Database {
   leaseTimeToLive(request: { id: LeaseId; keys: boolean }): MaybePromise<LeaseTimeToLiveResult>;
   leaseLeases(): MaybePromise<{ ids: LeaseId[]; revision: Revision }>;
 
-  /** Null while this node can prove that it leads; else what a linearizable read would get. For health and `hasleader`. */
+  /**
+   * Null while this node can prove that it leads; else what a linearizable read would get. For health and `hasleader`.
+   */
   unprovenBecause(): DbError | null;
   status(): DatabaseStatus;
 }
@@ -175,7 +177,10 @@ export interface WatchCreate {
 /** Watch ids are int64 chosen by clients: exact. −1n where etcd answers −1. */
 export type WatchMessage =
   | { kind: "created"; id: bigint; revision: Revision }
-  /** `created`: refused at creation, the two in one message (W2, W3, W5). A compacted start has compactRevision ≠ 0 and revision 0 (W8). */
+  /**
+   * `created`: refused at creation, the two in one message (W2, W3, W5). A compacted start has compactRevision ≠ 0 and
+   * revision 0 (W8).
+   */
   | { kind: "canceled"; id: bigint; revision: number; created: boolean; compactRevision: number; reason: string }
   /** Encoded mvccpb.Event messages, shared between watchers. `more`: a fragment that is not the last (W12). */
   | { kind: "events"; id: bigint; revision: Revision; events: readonly Uint8Array[]; more: boolean }
@@ -183,7 +188,10 @@ export type WatchMessage =
   | { kind: "progress"; id: bigint; revision: Revision };
 
 export interface WatchSink {
-  /** Takes a message; false asks to be left alone until WatchStream.resume(). What is sent all the same is still delivered. */
+  /**
+   * Takes a message; false asks to be left alone until WatchStream.resume(). What is sent all the same is still
+   * delivered.
+   */
   send(message: WatchMessage): boolean;
   /** The branch is closing: no more messages. */
   fail(error: DbError): void;

@@ -216,7 +216,7 @@ test("L7 after a crash every lease has its full TTL again; after a clean release
   deepEqual([await ttl(later, 1), await ttl(later, 2)], [100, 100], "somebody may have led in between");
 });
 
-test("L7 what was left at a clean release is never less than what was promised: parts of a second are rounded up", async () => {
+test("L7 what was left at a clean release is never less than promised: rounded up", async () => {
   const first = await openRig();
   await grant(first, 1, 10);
   await first.time.pass(2001);

@@ -24,8 +24,8 @@ import { type WatchEvent, type WatchOptions, watchKeys } from "./watching.ts";
 const CLOSE_MS = 30_000;
 
 /**
- * A database in this process: etcd's semantics, without a server. Every method rejects with a DbError whose `kind` says what to do; an
- * outcome that is not known (`timeout`, `leadershipLost`) may or may not have been carried out.
+ * A database in this process: etcd's semantics, without a server. Every method rejects with a DbError whose `kind` says
+ * what to do; an outcome that is not known (`timeout`, `leadershipLost`) may or may not have been carried out.
  */
 export class T4 {
   readonly #host: Host;

@@ -2,7 +2,10 @@ import { leaseId } from "../base/ids.ts";
 import type { Compare, CompareResult, RequestOp, ResponseOp, TxnRequest } from "../engine/engine.ts";
 import { type Bytes, type Keys, type KeyValue, keyOf, pairOf, rangeOf, valueBytes } from "./pairs.ts";
 
-/** Holds if `key`'s version, revision, lease or value is so; of a key that is missing all numbers are 0, and no value compares. */
+/**
+ * Holds if `key`'s version, revision, lease or value is so; of a key that is missing all numbers are 0, and no value
+ * compares.
+ */
 export type Condition = { key: Keys } & (
   | { target: "version" | "createRevision" | "modRevision" | "lease"; is: Comparison; than: number | bigint }
   | { target: "value"; is: Comparison; than: Bytes }

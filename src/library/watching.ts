@@ -20,12 +20,16 @@ export interface WatchOptions {
   signal?: AbortSignal;
 }
 
-/** Messages that may wait for the program before the database holds back; what it then misses is read again from history. */
+/**
+ * Messages that may wait for the program before the database holds back; what it then misses is read again from
+ * history.
+ */
 const QUEUE_MAX = 64;
 
 /**
- * Events, the whole of one or more revisions at a time and in order, until the loop ends or the signal fires. Throws DbError:
- * `compacted` when what it needs is gone, `stopped` or `noLeader` when the database ends (begin again at the last revision + 1).
+ * Events, the whole of one or more revisions at a time and in order, until the loop ends or the signal fires. Throws
+ * DbError: `compacted` when what it needs is gone, `stopped` or `noLeader` when the database ends (begin again at the
+ * last revision + 1).
  */
 export async function* watchKeys(
   database: Database,

@@ -142,7 +142,9 @@ export class Uploader {
     return new DbError("storeUnavailable", `${key} in ${this.options.store.name}: no answer for ${seconds(ageMs)} s`);
   }
 
-  /** After a silence the store is back: nobody waits on for it. While it answers some, as one that throttles, all do. */
+  /**
+   * After a silence the store is back: nobody waits on for it. While it answers some, as one that throttles, all do.
+   */
   private answered(): void {
     const nowMs = this.options.runtime.clock.monotonicMs();
     if (nowMs - this.answeredMs >= SILENCE_MS) this.waits.endAll();

@@ -1,6 +1,8 @@
 import type { Timers } from "../runtime/runtime.ts";
 
-/** Pauses of several who wait for one thing, which can be ended all at once: whoever finds it there wakes the others. */
+/**
+ * Pauses of several who wait for one thing, which can be ended all at once: whoever finds it there wakes the others.
+ */
 export class Waits {
   readonly #timers: Timers;
   readonly #ends = new Set<() => void>();

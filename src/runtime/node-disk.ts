@@ -131,7 +131,8 @@ export class NodeDisk implements Disk {
 }
 
 /**
- * Not mkdir's own `recursive`: Node tries for ever where a file system answers ENOENT below a directory that is there, as
+ * Not mkdir's own `recursive`: Node tries for ever where a file system answers ENOENT below a directory that is there,
+ * as
  * /proc does.
  */
 async function makeDirectories(path: string): Promise<void> {

@@ -61,7 +61,10 @@ export function hostSettings(
   };
 }
 
-/** A renewal takes a third of the term, so that two may fail; a term below the one with challengers is kept with them too. */
+/**
+ * A renewal takes a third of the term, so that two may fail; a term below the one with challengers is kept with them
+ * too.
+ */
 function sessionSettings(termMs: number, defaults: SessionSettings): SessionSettings {
   const alone = { termMs, renewalMs: Math.floor(termMs / 3) };
   return { ...defaults, alone, challenged: termMs < defaults.challenged.termMs ? alone : defaults.challenged };

@@ -39,7 +39,9 @@ const ours = <T, D extends string | undefined>(kind: Kind<T>, byDefault: D, help
   help,
 });
 
-/** Every setting of `t4 run`, by its flag's name: flag, environment variable and key of the configuration file alike. */
+/**
+ * Every setting of `t4 run`, by its flag's name: flag, environment variable and key of the configuration file alike.
+ */
 export const runSettings = {
   name: etcd(textKind, undefined, "name of this node (default: a random one, kept in the data directory)"),
   "data-dir": etcd(textKind, "t4-data", "directory for what this node keeps on its own disk"),
@@ -57,7 +59,7 @@ export const runSettings = {
   "session-term": ours(
     durationKind({ min: 1000, max: 180_000 }),
     "15s",
-    "how long a node leads on without reaching the store, and how long others wait for it after a crash; renewed three times in it",
+    "how long a node leads on without reaching the store, and others wait for it after a crash",
   ),
   "force-takeover": ours(
     booleanKind,

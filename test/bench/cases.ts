@@ -114,7 +114,10 @@ const leaseKeepAlive: Case = {
   target: { cpuUsMax: 25 },
 };
 
-/** In `local` durability beside etcd. The mix comes first: its ranges start at the first key, so the store should be small. */
+/**
+ * In `local` durability beside etcd. The mix comes first: its ranges start at the first key, so the store should be
+ * small.
+ */
 export const localCases: readonly Case[] = [
   mixed,
   h2("range", 100, 100, 100_000, { ratioMin: 4, cpuUsMax: 18 }),

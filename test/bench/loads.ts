@@ -51,7 +51,10 @@ export function benchmark(endpoint: string, shape: Shape, args: string[], operat
   };
 }
 
-/** 1,000 watchers on 10 keys in 10 streams: each put is delivered to 100. Only the last summary counts, the events that watchers received. */
+/**
+ * 1,000 watchers on 10 keys in 10 streams: each put is delivered to 100. Only the last summary counts, the events that
+ * watchers received.
+ */
 export function watchBenchmark(endpoint: string, puts: number): Load {
   const keys = ["--watched-key-total=10", "--key-space-size=10", "--sequential-keys"];
   const args = ["watch", "--streams=10", "--watch-per-stream=100", ...keys, `--put-total=${puts}`];

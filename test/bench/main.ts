@@ -1,8 +1,8 @@
 /**
  * npm run bench -- [--runs N] [--scale F] [--only TEXT] [--out FILE] [local] [object] [start]
  *
- * Starts t4 and its peer on this machine, drives both in turn with the same load tools, and prints a table; FILE gets it
- * as JSON. Each figure is the median of the runs.
+ * Starts t4 and its peer on this machine, drives both in turn with the same load tools, and prints a table; FILE gets
+ * it as JSON. Each figure is the median of the runs.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -51,5 +51,7 @@ export interface StartTimes {
 
 export function startLines(name: string, times: StartTimes): string {
   const list = (ms: number[]) => ms.map((n) => n.toFixed(0)).join(", ");
-  return `${name}: start to first answer after a clean stop ${list(times.afterStopMs)} ms, after kill -9 ${list(times.afterKillMs)} ms; idle ${times.idleMiB.toFixed(0)} MiB`;
+  const { afterStopMs, afterKillMs, idleMiB } = times;
+  const starts = `after a clean stop ${list(afterStopMs)} ms, after kill -9 ${list(afterKillMs)} ms`;
+  return `${name}: start to first answer ${starts}; idle ${idleMiB.toFixed(0)} MiB`;
 }

@@ -104,7 +104,10 @@ export const t4OnS3: SystemSpec = {
   },
 };
 
-/** The system of the same name in Go, with its data in an S3 server on loopback, each write uploaded before it is acknowledged. */
+/**
+ * The system of the same name in Go, with its data in an S3 server on loopback, each write uploaded before it is
+ * acknowledged.
+ */
 export const goT4OnS3: SystemSpec = {
   name: "Go t4 + S3",
   async start(directory, port) {

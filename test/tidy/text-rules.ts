@@ -34,8 +34,8 @@ export function forbiddenGlobals(file: SourceFile): string[] {
   const inLibrary = path.startsWith("src/") && !isOutside(path) && !isTest(path);
   const inSimulator = path.startsWith("test/sim/") && !simulatorDoors.has(path);
   if (inLibrary || inSimulator) problems.push(...occurrences(file, clocksAndChance, "is reached through the runtime"));
-  if (path.startsWith("src/") && !path.startsWith("src/cli/") && !isTest(path)) {
-    problems.push(...occurrences(file, exits, "is for the command line alone"));
+  if (path.startsWith("src/") && !/^src\/(cli|server)\//.test(path) && !isTest(path)) {
+    problems.push(...occurrences(file, exits, "is for the process's own parts alone"));
   }
   return problems;
 }

@@ -54,7 +54,7 @@ export const getCommand = (): Command =>
     .description("Gets a key, or a range of keys")
     .addHelpText(
       "after",
-      "\nExamples:\n  t4 get /config/a\n  t4 get --prefix /config/ --keys-only\n  t4 get a z --limit 10 --rev 42 --json",
+      "\nExamples:\n  t4 get /config/a\n  t4 get --prefix /config/ --keys-only\n  t4 get a z --limit 10 --json",
     )
     .action(async (_key, _end, options: GetOptions, command: Command) => {
       const request = rangeRequest(command.args, options);

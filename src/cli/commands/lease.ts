@@ -10,7 +10,7 @@ export const leaseCommand = (): Command =>
     .description("Grants, revokes, renews and shows leases")
     .addHelpText(
       "after",
-      "\nExamples:\n  t4 lease grant 60\n  t4 lease keep-alive 32695410dcc0ca06\n  t4 lease timetolive 32695410dcc0ca06 --keys",
+      "\nExamples:\n  t4 lease grant 60\n  t4 lease keep-alive 1eeea203cad7ae3f\n  t4 lease list",
     )
     .addCommand(grant())
     .addCommand(revoke())

@@ -78,15 +78,19 @@ function lines(endpoint: string, status: StatusResponse, detail: Detail | null):
   if (detail === null) {
     out.push(`  revision     ${status.header?.revision}`, `  size         ${bytesText(Number(status.dbSize))}`);
   } else {
+    const size = (name: string) => bytesText(Number(detail[name]));
+    const { checkpointSlot: slot } = detail;
     out.push(
       `  branch       ${detail["branch"]}, durability ${detail["durability"]}, epoch ${detail["epoch"]}`,
       `  revision     ${detail["revision"]}, compacted ${detail["compactRevision"]}`,
-      `  records      ${detail["record"]}, committed ${detail["committedRecord"]}, in the bucket ${detail["uploadedRecord"]}`,
+      `  records      ${detail["record"]}, durable ${detail["committedRecord"]}, uploaded ${detail["uploadedRecord"]}`,
       `  slots        next ${detail["nextSlot"]}, in flight ${detail["slotsInFlight"]}`,
-      `  upload       ${bytesText(Number(detail["uploadPendingBytes"]))} pending, delay ${seconds(detail["uploadDelayMs"])}`,
-      `  checkpoint   ${detail["checkpointSlot"] === null ? "none yet" : `at slot ${detail["checkpointSlot"]}, ${seconds(detail["checkpointAgeMs"])} ago`}`,
-      `  size         ${bytesText(Number(detail["bytes"]))}, in use ${bytesText(Number(detail["bytesInUse"]))}, memtable ${bytesText(Number(detail["memtableBytes"]))}, ${detail["tables"]} tables`,
-      `  content      ${detail["keys"]} keys, ${detail["leases"]} leases, ${detail["watchers"]} watchers on ${detail["watchStreams"]} streams`,
+      `  upload       ${size("uploadPendingBytes")} pending, ${seconds(detail["uploadDelayMs"])} behind`,
+      `  checkpoint   ${slot === null ? "none yet" : `at slot ${slot}, ${seconds(detail["checkpointAgeMs"])} ago`}`,
+      `  size         ${size("bytes")}, in use ${size("bytesInUse")}`,
+      `  storage      memtable ${size("memtableBytes")}, ${detail["tables"]} tables`,
+      `  content      ${detail["keys"]} keys, ${detail["leases"]} leases`,
+      `  watchers     ${detail["watchers"]} on ${detail["watchStreams"]} streams`,
     );
   }
   for (const error of status.errors) out.push(`  error        ${error}`);

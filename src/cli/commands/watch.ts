@@ -27,7 +27,7 @@ export const watchCommand = (): Command =>
     .description("Prints what happens to a key, or a range of keys")
     .addHelpText(
       "after",
-      "\nExamples:\n  t4 watch --prefix /config/\n  t4 watch key --rev 1 --json\n  t4 watch key -- sh -c 'echo $ETCD_WATCH_KEY'",
+      "\nExamples:\n  t4 watch --prefix /config/\n  t4 watch k --rev 1\n  t4 watch k -- sh -c 'echo $ETCD_WATCH_KEY'",
     )
     .action(async (_key, _end, _exec, options: WatchOptions, command: Command) => {
       const { keys, exec } = splitAtDashes(command.args);

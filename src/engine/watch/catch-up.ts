@@ -30,11 +30,12 @@ const READ_VERSIONS = 512;
 const RETRY_MS = 1000;
 
 /**
- * Brings a watcher that is behind up to the newest revision: from the recent revisions in memory, else from the tree, a bounded window at a
- * time, at the pace at which its client takes messages.
+ * Brings a watcher that is behind up to the newest revision: from the recent revisions in memory, else from the tree, a
+ * bounded window at a time, at the pace at which its client takes messages.
  *
- * A read of the tree is awaited outside any lock; what may have happened meanwhile (closed, compacted, congested) is looked at again after
- * each. A process that dies in between loses nothing: the client asks again from the revision that it has seen.
+ * A read of the tree is awaited outside any lock; what may have happened meanwhile (closed, compacted, congested) is
+ * looked at again after each. A process that dies in between loses nothing: the client asks again from the revision
+ * that it has seen.
  */
 export class CatchUp {
   readonly #source: WatchSource;

@@ -113,7 +113,9 @@ function line(message: WatchMessage): string {
     case "canceled":
       return `${message.id} canceled @${message.revision} compact=${message.compactRevision} ${message.reason}`.trim();
     case "events":
-      return `${message.id} [${message.events.map(text).join(", ")}] @${message.revision}${message.more ? " more" : ""}`;
+      return (
+        `${message.id} [${message.events.map(text).join(", ")}] @${message.revision}` + (message.more ? " more" : "")
+      );
     case "progress":
       return `${message.id} progress @${message.revision}`;
   }
@@ -165,7 +167,7 @@ test("W3, W5: an empty range and a negative start are refused in the created mes
   ]);
 });
 
-test("W4, W10: history is replayed from the tree with previous pairs, then live events follow without gap or repeat", async () => {
+test("W4, W10: history from the tree with previous pairs, then live events, without gap or repeat", async () => {
   const { history, hub } = setup({ recent: { revisionsMax: 1, bytesMax: 1 << 20 } });
   history.write(hub, "a");
   history.write(hub, "b");
@@ -190,7 +192,7 @@ test("W7: a start in the future gets neither events nor progress below it", () =
   deepEqual(c.lines(), ["0 created @1", "0 [a@4] @4", "-1 progress @4"]);
 });
 
-test("W8: a compacted start is created, then cancelled with the compact revision; later progress requests are not answered", () => {
+test("W8: a compacted start is created, then cancelled; later progress requests are not answered", () => {
   const { history, hub } = setup();
   for (let i = 0; i < 4; i++) history.write(hub, "a");
   history.compactRevision = 4;
@@ -311,7 +313,7 @@ test("a branch that closes ends every stream, and those opened later", () => {
   deepEqual(hub.stats, { streams: 0, watchers: 0 });
 });
 
-test("W13, W20: any client, however slow and whenever it starts, gets each of its events once and in order", async () => {
+test("W13, W20: any client, however slow, gets each of its events once and in order", async () => {
   const step = fc.oneof(
     {
       weight: 4,

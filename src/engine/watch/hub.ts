@@ -36,8 +36,8 @@ export const defaultWatchSettings: WatchSettings = {
  *   - all of a revision comes in one message, or in fragments of one (W12);
  *   - nothing above the committed revision is told;
  *   - a slow client holds no memory here but its watchers: what it misses is read again when it takes messages (W19).
- * Everything but reads of the tree happens within one turn: a watcher that has reached `told` goes live in that turn, and no
- * commit falls in between.
+ * Everything but reads of the tree happens within one turn: a watcher that has reached `told` goes live in that turn,
+ * and no commit falls in between.
  */
 export class WatchHub implements CommitListener {
   readonly #runtime: { timers: Timers; random: Random };
@@ -125,8 +125,8 @@ export class WatchHub implements CommitListener {
   }
 
   /**
-   * Watchers that are behind and need what is gone are told when they next read on; those that wait for a client to take messages are
-   * told then.
+   * Watchers that are behind and need what is gone are told when they next read on; those that wait for a client to
+   * take messages are told then.
    */
   compacted(_revision: Revision): void {
     for (const stream of this.#streams) {

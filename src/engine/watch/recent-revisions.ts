@@ -7,8 +7,8 @@ export interface RecentBounds {
 }
 
 /**
- * The newest revisions' events, bounded by number and bytes, so that a watcher that is a little behind needs no read of the tree. What
- * has been pushed out is read from the tree.
+ * The newest revisions' events, bounded by number and bytes, so that a watcher that is a little behind needs no read of
+ * the tree. What has been pushed out is read from the tree.
  */
 export class RecentRevisions {
   readonly #bounds: RecentBounds;

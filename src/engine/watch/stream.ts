@@ -21,7 +21,9 @@ export class HubStream implements WatchStream {
   #nextId = 0n;
   #congested = false;
   #closed = false;
-  /** A watcher was cancelled by compaction: etcd counts it as unsynced from then on, and answers no progress request. */
+  /**
+   * A watcher was cancelled by compaction: etcd counts it as unsynced from then on, and answers no progress request.
+   */
   #compactedOnce = false;
   #progressTimer: Timer | null = null;
 
@@ -166,7 +168,10 @@ export class HubStream implements WatchStream {
     this.#sink.fail(error);
   }
 
-  /** Like `fail`, for what a read of history threw: what is not a DbError is a bug, and its owner is told by the rethrow. */
+  /**
+   * Like `fail`, for what a read of history threw: what is not a DbError is a bug, and its owner is told by the
+   * rethrow.
+   */
   failWith(error: unknown): void {
     if (!isDbError(error)) throw error;
     this.fail(error);

@@ -7,7 +7,9 @@ const TYPE_DELETE = 1;
 const KV_TAG = 0x12;
 const PREV_KV_TAG = 0x1a;
 
-/** One change as watchers see it. It is encoded at most once with and once without prev_kv, and shared by all of them. */
+/**
+ * One change as watchers see it. It is encoded at most once with and once without prev_kv, and shared by all of them.
+ */
 export class WatchEvent {
   readonly key: string;
   readonly revision: number;

@@ -24,7 +24,9 @@ export class Watcher {
   readonly fragment: boolean;
   readonly progressNotify: boolean;
   state: WatcherState = "behind";
-  /** The first revision not yet delivered (or passed over as of no interest). While live: none below it is delivered. */
+  /**
+   * The first revision not yet delivered (or passed over as of no interest). While live: none below it is delivered.
+   */
   next: number;
   /** Events of the commit that is being told, for this watcher. */
   readonly pending: WatchEvent[] = [];

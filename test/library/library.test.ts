@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type KeyValue, open } from "../index.ts";
+import { type KeyValue, open } from "../../src/index.ts";
 
 const text = ({ key, value }: KeyValue): string => `${key}=${value}`;
 
