@@ -7,8 +7,8 @@ import type { Timeline } from "./timeline.ts";
  *
  *   1. every record that changes keys is of exactly one call that was not said to have failed, or the end of a lease;
  *   2. what a call was answered is what the model answers just before its record;
- *   3. a call that wrote nothing, or was refused, is answered as the model does at some position between what was seen before it began and
- *      what had begun when it ended: so it is linearizable (a serializable read may look back);
+ *   3. a call that wrote nothing, or was refused, is answered as the model does at some position between what was seen
+ *      before it began and what had begun when it ended: so it is linearizable (a serializable read may look back);
  *   4. a record is not before what was seen when its call began.
  */
 export class CallReplay {
@@ -60,10 +60,9 @@ export class CallReplay {
     const writer = this.#timeline.writers[position] ?? null;
     if (writer !== null) {
       if (record.changes.length > 0 && record.ended.length === 0) this.#sameEffect(position, record, writer);
-      if (position < this.#timeline.least(writer) + 1)
-        this.#fail(
-          `record ${position} of call ${writer.id} is before record ${this.#timeline.least(writer)}, seen when it began`,
-        );
+      const least = this.#timeline.least(writer);
+      if (position < least + 1)
+        this.#fail(`record ${position} of call ${writer.id} is before record ${least}, seen when it began`);
       this.#begun = Math.max(this.#begun, writer.begun.order);
       if (writer.ended !== null && writer.outcome.kind === "answered" && writer.ended.order < this.#begun)
         this.#fail(`call ${writer.id} was answered at record ${position}, behind one that had not begun`);
@@ -122,8 +121,9 @@ export class CallReplay {
     const told = outcome.kind === "answered" ? outcome.answer : outcome.kind === "refused" ? outcome.error : "";
     const { revision } = this.#history.records[this.#least(call) - 1] ?? { revision: 1 };
     this.#fail(
-      `call ${call.id} ${text(request)} was answered ${short(told)}: so it was at no moment from revision ${revision}, seen when it began, ` +
-        `to what had begun when it ended at ${ended?.ms.toFixed(3)} ms; the model says ${this.#nearest.get(call) ?? "nothing at that revision"}`,
+      `call ${call.id} ${text(request)} was answered ${short(told)}: so it was at no moment from revision ` +
+        `${revision}, seen when it began, to what had begun when it ended at ${ended?.ms.toFixed(3)} ms; ` +
+        `the model says ${this.#nearest.get(call) ?? "nothing at that revision"}`,
     );
   }
 

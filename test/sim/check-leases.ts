@@ -5,8 +5,9 @@ import type { Timeline } from "./timeline.ts";
 const RATE_TOLERANCE = 0.01;
 
 /**
- * No lease ends by itself before its TTL since the last keep-alive (or grant) that was acknowledged. What ends is judged by when it can be
- * seen: once its record is in the bucket, or known to a client in another way. (That its keys go in one revision is judged by the model.)
+ * No lease ends by itself before its TTL since the last keep-alive (or grant) that was acknowledged. What ends is
+ * judged by when it can be seen: once its record is in the bucket, or known to a client in another way. (That its keys
+ * go in one revision is judged by the model.)
  */
 export function checkLeases(history: History, timeline: Timeline): string[] {
   const problems: string[] = [];
@@ -22,7 +23,8 @@ export function checkLeases(history: History, timeline: Timeline): string[] {
         const earliestMs = call.begun.ms + ttlMs * (1 - RATE_TOLERANCE);
         if (seenMs < earliestMs)
           problems.push(
-            `lease ${id} was gone at ${seenMs.toFixed(0)} ms, and call ${call.id} (${call.request.kind}) had it to ${earliestMs.toFixed(0)} ms`,
+            `lease ${id} was gone at ${seenMs.toFixed(0)} ms, and call ${call.id} (${call.request.kind}) ` +
+              `had it to ${earliestMs.toFixed(0)} ms`,
           );
       }
     }

@@ -12,8 +12,8 @@ interface TrueEvent {
 }
 
 /**
- * What watchers were told: ordered, unique and complete from their start on, whole revisions only, with the pair before, nothing that
- * had not begun to happen, and cancelled by compaction only where that is so.
+ * What watchers were told: ordered, unique and complete from their start on, whole revisions only, with the pair
+ * before, nothing that had not begun to happen, and cancelled by compaction only where that is so.
  */
 export class WatchCheck {
   readonly problems: string[] = [];
@@ -77,9 +77,7 @@ export class WatchCheck {
         for (const event of message.events) {
           const wanted = expected[next];
           if (wanted === undefined || !isSame(event, wanted)) {
-            return void fail(
-              `got ${show(event)} where ${wanted === undefined ? "nothing" : show({ ...wanted, mod: wanted.revision })} follows`,
-            );
+            return void fail(`got ${show(event)} where ${wanted === undefined ? "nothing" : showTrue(wanted)} follows`);
           }
           const problem = this.#prevProblem(watch, event, wanted);
           if (problem !== null) fail(problem);
@@ -90,9 +88,7 @@ export class WatchCheck {
       } else if (open) fail("progress amid the fragments of a response");
       const missing = expected[next];
       if (missing !== undefined && missing.revision <= message.revision)
-        return void fail(
-          `told to be at ${message.revision} (${message.kind}) without ${show({ ...missing, mod: missing.revision })}`,
-        );
+        return void fail(`told to be at ${message.revision} (${message.kind}) without ${showTrue(missing)}`);
       if (next > 0 && expected[next - 1]!.revision > message.revision)
         fail(`an event above the response's revision ${message.revision}`);
       if (missing !== undefined && next > 0 && expected[next - 1]!.revision === missing.revision)
@@ -134,6 +130,8 @@ export class WatchCheck {
 function isSame(event: SeenEvent, wanted: TrueEvent): boolean {
   return event.key === wanted.key && event.pair === wanted.pair && event.mod === wanted.revision;
 }
+
+const showTrue = (event: TrueEvent): string => show({ ...event, mod: event.revision });
 
 const show = ({ key, pair, mod }: { key: string; pair: string | null; mod: number }): string =>
   (pair ?? `${key} deleted@${mod}`).slice(0, 200);

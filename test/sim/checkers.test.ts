@@ -17,8 +17,8 @@ import {
 } from "./history.ts";
 
 /**
- * A history made by hand. Three writes, one after the other, and reads of them: nothing is wrong with it. Each test breaks
- * one thing, and the checkers must say so.
+ * A history made by hand. Three writes, one after the other, and reads of them: nothing is wrong with it. Each test
+ * breaks one thing, and the checkers must say so.
  *
  *   call 0 puts a (revision 2)   call 1 puts b (3)   call 2 deletes a (4)   call 3 reads all
  */

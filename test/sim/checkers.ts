@@ -6,16 +6,16 @@ import { Model } from "./model.ts";
 import { Timeline } from "./timeline.ts";
 
 /**
- * What is wrong with a history, in words; empty if nothing is. Pure: what clients did and saw, against the records that the bucket holds in
- * the end.
+ * What is wrong with a history, in words; empty if nothing is. Pure: what clients did and saw, against the records that
+ * the bucket holds in the end.
  *
  *   timeline: no acknowledged write is lost, none shares a record with another
  *   calls:    every record is of one call, every answer is the model's at a moment between the call's beginning and end
  *   watches:  ordered, unique, complete, whole revisions
  *   leases:   none ends early
  *
- * That what was observed absent never comes back, and that nothing is taken back, follows: there is one order of records in the end, and
- * every answer ever given must fit into it.
+ * That what was observed absent never comes back, and that nothing is taken back, follows: there is one order of
+ * records in the end, and every answer ever given must fit into it.
  */
 export function checkHistory(given: History): string[] {
   const history = given.loss === null ? given : withoutLost(given, given.loss);
@@ -29,8 +29,8 @@ export function checkHistory(given: History): string[] {
 }
 
 /**
- * The history without what was known of revisions that went with a lost disk. What was acknowledged there is lost, and must not come back:
- * no call is left that a record of it could be of.
+ * The history without what was known of revisions that went with a lost disk. What was acknowledged there is lost, and
+ * must not come back: no call is left that a record of it could be of.
  */
 function withoutLost(history: History, loss: { at: { order: number }; revision: number }): History {
   const isBefore = (order: number): boolean => order < loss.at.order;

@@ -14,9 +14,9 @@ import type { Changes } from "./database-node.ts";
 import { databaseScenario, type Story } from "./scenario-database.ts";
 
 /**
- * Databases that are broken in one way each, from outside: by what they are given, or by a method of theirs that does something else for
- * the time of a run. The simulation must notice each of them. (That a fence is P slots wide is for scenario-fencing.ts alone: here no
- * seed was found that needs it.)
+ * Databases that are broken in one way each, from outside: by what they are given, or by a method of theirs that does
+ * something else for the time of a run. The simulation must notice each of them. (That a fence is P slots wide is for
+ * scenario-fencing.ts alone: here no seed was found that needs it.)
  *
  *   t4-node test/sim/database-mutants.ts [--seeds 30] [mutant …]
  */

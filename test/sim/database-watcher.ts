@@ -18,7 +18,10 @@ const RANGES: readonly [string, string][] = [
   ["hot/2", "many/05"],
 ];
 
-/** A client that watches one range all the time: after each failure it goes on from the revision after the last that it has seen. */
+/**
+ * A client that watches one range all the time: after each failure it goes on from the revision after the last that it
+ * has seen.
+ */
 export class DatabaseWatcher {
   readonly #simulation: Simulation;
   readonly #recorder: Recorder;

@@ -22,7 +22,9 @@ export type ClientRequest =
 
 /** What a client knows of its call. */
 export type Outcome =
-  /** Plain data, as Model.evaluate gives it, and the revision that it tells. `changed`: it says that it wrote something. */
+  /**
+   * Plain data, as Model.evaluate gives it, and the revision that it tells. `changed`: it says that it wrote something.
+   */
   | { kind: "answered"; answer: string; revision: number; changed: boolean }
   /** An answer like any other: the request was evaluated, and refused. */
   | { kind: "refused"; error: ErrorKind }

@@ -20,8 +20,8 @@ export const answerText = (answer: unknown): string =>
     : JSON.stringify(answer, (_, value: unknown) => (typeof value === "bigint" ? `${value}` : value));
 
 /**
- * A branch in the plainest words, built from the records of its log: says at any of them what a request is to be answered, without
- * carrying it out.
+ * A branch in the plainest words, built from the records of its log: says at any of them what a request is to be
+ * answered, without carrying it out.
  */
 export class Model {
   readonly #store = new NaiveStore();
@@ -44,7 +44,9 @@ export class Model {
     return this.#ttls.has(id);
   }
 
-  /** Applies a record. Returns what is wrong with it in itself: revisions, versions, births, keys of a lease that ended. */
+  /**
+   * Applies a record. Returns what is wrong with it in itself: revisions, versions, births, keys of a lease that ended.
+   */
   apply(record: TrueRecord): string[] {
     const problems: string[] = [];
     const wanted = this.revision + (record.changes.length > 0 ? 1 : 0);

@@ -14,12 +14,14 @@ const HEALED_MS = 60_000;
 const EXPIRY_MS = 40_000;
 
 /**
- * The whole database: processes over simulated disks and a simulated bucket, clients that do everything that clients do, and every mishap.
- * Then all is healed, and everything must work again; all processes stop cleanly; a fresh node builds the branch from a copy of the
- * bucket alone. All that anybody was ever told must fit what the bucket says in the end (checkers.ts).
+ * The whole database: processes over simulated disks and a simulated bucket, clients that do everything that clients
+ * do, and every mishap. Then all is healed, and everything must work again; all processes stop cleanly; a fresh node
+ * builds the branch from a copy of the bucket alone. All that anybody was ever told must fit what the bucket says in
+ * the end (checkers.ts).
  *
  *   object     one node after another: killed, unplugged, stalled, its disk lost, its bucket away
- *   local      one disk; a second node that must be refused; at last, for some seeds, the disk is lost and another node is forced
+ *   local      one disk; a second node that must be refused; at last, for some seeds, the disk is lost and another
+ *   node is forced
  *   takeover   two nodes on one bucket, both wanting to lead; who leads stalls for seconds to hours
  */
 export async function databaseScenario(
