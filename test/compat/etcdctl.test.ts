@@ -1,0 +1,148 @@
+import { deepEqual, equal, match, notEqual } from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fromBinary, toJson } from "@bufbuild/protobuf";
+import { RangeResponseSchema } from "../../src/gen/etcdserverpb/rpc_pb.ts";
+import { etcdIsMissing, type ServerProcess, startEtcd } from "./etcd-process.ts";
+import { run, start, words } from "./etcdctl/command-line.ts";
+import { playScript, type Side } from "./etcdctl/play-script.ts";
+import { scripts } from "./etcdctl/scripts.ts";
+import { startServer } from "./server-runner.ts";
+import { sleep } from "./story.ts";
+
+const path = join(process.env["PEERS"] ?? "/opt/peers", "bin", "etcdctl");
+const missing = existsSync(path) ? etcdIsMissing() : `no etcdctl at ${path}: test/peers/build.sh etcd builds it`;
+
+const programFor = (server: ServerProcess) => ({ path, env: { ETCDCTL_ENDPOINTS: server.address } });
+const etcdctl = (server: ServerProcess, line: string, stdin = "") => run(programFor(server), words(line), stdin);
+const sideOf = (name: string, server: ServerProcess): Side => ({ name, program: programFor(server) });
+
+function comparison(name: string, body: (etcd: ServerProcess, t4: ServerProcess) => Promise<void>): void {
+  test(`etcdctl: ${name}`, { skip: missing, timeout: 120_000 }, async () => {
+    const started = await Promise.all([startEtcd({ defaultTimings: true }), startServer()]);
+    try {
+      await body(...started);
+    } finally {
+      await Promise.all(started.map((server) => server.stop()));
+    }
+  });
+}
+
+for (const [name, steps] of Object.entries(scripts)) {
+  comparison(`${name}: the same of t4 as of etcd`, (etcd, t4) =>
+    playScript(steps, [sideOf("etcd", etcd), sideOf("t4", t4)]),
+  );
+}
+
+/** Names of the fields, at any depth, of an answer in JSON. */
+function shapeOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(shapeOf);
+  if (value === null || typeof value !== "object") return typeof value;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, shapeOf(inner)]));
+}
+
+comparison("endpoint status and member list have the same fields and columns", async (etcd, t4) => {
+  const headings: string[][] = [];
+  const shapes: unknown[] = [];
+  for (const server of [etcd, t4]) {
+    // An empty t4 table is there at once: the size of an empty database is divided by.
+    const lines = ["endpoint status -w table", "endpoint status --cluster -w table", "member list -w table"];
+    const tables = await Promise.all(lines.map((line) => etcdctl(server, line)));
+    headings.push(
+      tables.map(({ code, stdout, stderr }) => {
+        equal(code, 0, stderr);
+        return stdout.toString().split("\n")[1]!.replace(/ +/g, " ");
+      }),
+    );
+    await etcdctl(server, "put k v");
+    for (const line of ["endpoint status -w json", "member list -w json", "endpoint status -w json --cluster"]) {
+      const { stdout } = await etcdctl(server, line);
+      const shape = JSON.stringify(shapeOf(JSON.parse(stdout.toString())));
+      // A quota that is not set is etcd's 2 GiB there, and none here.
+      shapes.push(shape.replace('"dbSizeQuota":"number",', ""));
+    }
+  }
+  deepEqual(headings[0], headings[1]);
+  deepEqual(shapes.slice(0, 3), shapes.slice(3));
+});
+
+comparison("get -w protobuf is the same message", async (etcd, t4) => {
+  const answers = [];
+  for (const server of [etcd, t4]) {
+    for (const line of ["put a 1", "put b", "del b", "put c 3"]) await etcdctl(server, line, "from standard input");
+    const { stdout } = await etcdctl(server, "get --prefix '' -w protobuf");
+    const answer = fromBinary(RangeResponseSchema, stdout);
+    equal(answer.header?.revision, 5n);
+    answers.push(toJson(RangeResponseSchema, { ...answer, header: undefined } as typeof answer));
+  }
+  deepEqual(answers[0], answers[1]);
+});
+
+const notBuilt: readonly (readonly [line: string, method: string])[] = [
+  ["endpoint hashkv", "HashKV"],
+  ["snapshot save snapshot", "Snapshot"],
+  ["defrag", "Defragment"],
+  ["move-leader 1", "MoveLeader"],
+  ["member add other --peer-urls=http://127.0.0.1:1", "MemberAdd"],
+  ["member remove 1", "MemberRemove"],
+  ["downgrade validate 3.5", "Downgrade"],
+  ["auth status", "AuthStatus"],
+  ["auth enable", "AuthEnable"],
+  ["user list", "UserList"],
+  ["user add name:password", "UserAdd"],
+  ["role add name", "RoleAdd"],
+];
+
+test("etcdctl: what t4 has not built is refused by name", { skip: missing, timeout: 60_000 }, async () => {
+  const t4 = await startServer();
+  const directory = await mkdtemp(join(tmpdir(), "t4-etcdctl-"));
+  try {
+    for (const [line, method] of notBuilt) {
+      const { code, stderr } = await run({ ...programFor(t4), directory }, words(line));
+      notEqual(code, 0, line);
+      match(stderr, new RegExp(`code = Unimplemented desc = unknown method ${method} `), line);
+    }
+    deepEqual(await readdir(directory), [], "no part of a snapshot is left");
+  } finally {
+    await t4.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+});
+
+const MIRRORED_WITHIN_MS = 10_000;
+
+comparison("make-mirror copies between etcd and t4, both ways", async (etcd, t4) => {
+  for (const [from, to, prefix] of [
+    [etcd, t4, "e"],
+    [t4, etcd, "t"],
+  ] as const) {
+    await etcdctl(from, `put ${prefix}/before 1`);
+    const mirror = start(programFor(from), ["make-mirror", "--prefix", `${prefix}/`, to.address]);
+    try {
+      await appears(to, `get ${prefix}/before`, `${prefix}/before\n1\n`);
+      await etcdctl(from, `put ${prefix}/during 2`);
+      await etcdctl(from, "txn", `\nput ${prefix}/one 1\nput ${prefix}/two 2\ndel ${prefix}/before\n\n\n`);
+      await appears(
+        to,
+        `get --prefix ${prefix}/ --keys-only`,
+        `${prefix}/during\n\n${prefix}/one\n\n${prefix}/two\n\n`,
+      );
+    } finally {
+      mirror.child.kill("SIGKILL");
+      await mirror.ended(1000);
+    }
+  }
+});
+
+async function appears(server: ServerProcess, line: string, expected: string): Promise<void> {
+  const deadline = AbortSignal.timeout(MIRRORED_WITHIN_MS);
+  for (;;) {
+    const got = (await etcdctl(server, line)).stdout.toString();
+    if (got === expected) return;
+    if (deadline.aborted) equal(got, expected);
+    await sleep(50);
+  }
+}
