@@ -165,3 +165,13 @@ test("R13 the header tells the revision that was read, whatever is committed mea
     equal((await reading).revision, 7);
   }
 });
+
+test("R7 rows and count are asked of the tree in one turn: a compaction may pass until the rows are there", async () => {
+  const rig = await filled();
+  rig.tree.isAway = () => true;
+  const before = rig.tree.reads;
+  const reading = ask(rig, range(...everything, { limit: 1 }));
+  equal(rig.tree.reads, before + 2);
+  const { count, more } = await reading;
+  deepEqual([count, more], [3, true]);
+});

@@ -76,7 +76,10 @@ function findRange(tree: Tree, request: RangeRequest, at: number, extra: number)
   }
   const limit = scanLimit(request, extra);
   const rows = tree.scan(KEYS, range, at, { limit, reverse: isBackwards(request) });
-  if (rows instanceof Promise) return rows.then((found) => withCount(tree, range, at, found, limit));
+  // Both are asked in one turn: until the rows are there a compaction may pass, and take what the count is made of.
+  if (rows instanceof Promise && limit > 0)
+    return Promise.all([rows, tree.count(KEYS, range, at)]).then(([found, count]) => ({ rows: found, count }));
+  if (rows instanceof Promise) return rows.then((found) => ({ rows: found, count: found.length }));
   return withCount(tree, range, at, rows, limit);
 }
 
