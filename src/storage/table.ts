@@ -40,6 +40,8 @@ export interface TableContext {
   readonly runtime: Pick<Runtime, "offload">;
   readonly cache: BlockCache;
   readonly requestTimeoutMs: number;
+  /** Fired: nothing more is asked of the store, which may be closed itself. */
+  readonly closing?: AbortSignal;
 }
 
 /** What is known of a table once it has been touched. */
@@ -333,6 +335,7 @@ export class Table {
   async #fetch(start: number, end: number): Promise<Buffer> {
     const { key, bytes } = this.ref;
     const timeoutMs = this.#context.requestTimeoutMs;
+    if (this.#context.closing?.aborted) throw new DbError("noLeader", "the branch is being closed");
     // Nothing has changed if the process dies here: reading has no effect.
     const object = await this.#context.store.get(key, { range: { start, end }, timeoutMs });
     if (object === null) throw new DbError("corrupt", `object ${key}: is missing, though a checkpoint lists it`);

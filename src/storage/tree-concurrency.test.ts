@@ -172,3 +172,17 @@ test("a tree is opened without a request", async () => {
   equal(gets <= 2, true, `${gets} requests for the first read`);
   await bench.close();
 });
+
+test("a tree that is closed asks nothing more of the store, which may be closed by then", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: {} });
+  const naive = new NaiveTree();
+  put(bench, naive, "key", "value");
+  await bench.persist(-1);
+  await bench.reopen(naive.entries);
+  await bench.close();
+  await bench.store.close();
+  await rejects(
+    async () => bench.tree.get(KEYS, "key", AT_HEAD),
+    (error) => isDbError(error, "noLeader"),
+  );
+});

@@ -112,7 +112,13 @@ export class BranchTree implements Tree {
   constructor(options: TreeOptions) {
     this.#options = options;
     const { store, runtime, cache, checkpoint, settings } = options;
-    this.#context = { store, runtime, cache, requestTimeoutMs: settings.requestTimeoutMs };
+    this.#context = {
+      store,
+      runtime,
+      cache,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      closing: this.#closing.signal,
+    };
     this.#hashSeed = runtime.random.uint32();
     this.#active = new Memtable(this.#hashSeed);
     this.#checkpoint = checkpoint;
@@ -241,7 +247,7 @@ export class BranchTree implements Tree {
     }
   }
 
-  /** Stops merging and frees cached blocks. Reads under way fail or go on. */
+  /** Stops merging and frees cached blocks. Reads under way fail, at the latest where they need the store again. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
