@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type Case, localCases, objectCases } from "./cases.ts";
 import { median, memoryMiB, run, type Sample } from "./measure.ts";
-import { type Row, type StartTimes, startLines, table } from "./report.ts";
+import { type Memory, memoryLine, type Row, type StartTimes, startLine, table } from "./report.ts";
 import {
   emptied,
   etcd,
@@ -83,12 +83,11 @@ async function measureCase(one: Case, systems: readonly System[]): Promise<Row> 
 
 async function startTimes(spec: SystemSpec, port: number): Promise<StartTimes> {
   const place = emptied(join(directory, `start-${port}`));
-  const times: StartTimes = { afterStopMs: [], afterKillMs: [], idleMiB: 0 };
+  const times: StartTimes = { afterStopMs: [], afterKillMs: [] };
   let system = await spec.start(place, port);
-  await sleep(2000);
-  times.idleMiB = memoryMiB(system.processes[0]!.pid!, "VmRSS");
   for (let n = 0; n < 2 * runs; n++) {
     const killed = n % 2 === 1;
+    await sleep(500);
     await stop(system, killed ? "SIGKILL" : "SIGTERM");
     const begun = performance.now();
     system = await spec.start(place, port);
@@ -96,6 +95,23 @@ async function startTimes(spec: SystemSpec, port: number): Promise<StartTimes> {
   }
   await stop(system);
   return times;
+}
+
+/** Of a fresh server: at rest, then at the most during the put cases. */
+async function memory(spec: SystemSpec, port: number): Promise<Memory> {
+  const system = await spec.start(emptied(join(directory, `memory-${port}`)), port);
+  const pid = system.processes[0]!.pid!;
+  try {
+    await sleep(2000);
+    const idleMiB = memoryMiB(pid, "VmRSS");
+    let peakMiB = idleMiB;
+    for (const one of localCases.filter((c) => c.name.startsWith("put ") && !c.name.includes("h2load"))) {
+      peakMiB = Math.max(peakMiB, (await run(one.load(system.endpoint, scale), pid)).peakMiB);
+    }
+    return { idleMiB, peakMiB };
+  } finally {
+    await stop(system);
+  }
 }
 
 const report: Record<string, unknown> = { node: process.version, runs, scale };
@@ -111,8 +127,12 @@ if (parts.includes("object") && havePeer("versitygw") && havePeer("t4")) {
 }
 if (parts.includes("start")) {
   const times = { etcd: await startTimes(etcd, 23_500), t4: await startTimes(t4, 23_600) };
+  const sizes = { etcd: await memory(etcd, 23_700), t4: await memory(t4, 23_800) };
   report["start"] = times;
-  console.log(`\n${startLines("etcd", times.etcd)}\n${startLines("t4", times.t4)}`);
+  report["memory"] = sizes;
+  for (const name of ["etcd", "t4"] as const) {
+    console.log(`\n${startLine(name, times[name])}\n${memoryLine(name, sizes[name])}`);
+  }
 }
 mkdirSync(dirname(options.out), { recursive: true });
 writeFileSync(options.out, JSON.stringify(report, null, 2));

@@ -46,12 +46,17 @@ export function verdict({ target }: Case, t4: Sample, reference: Sample): string
 export interface StartTimes {
   afterStopMs: number[];
   afterKillMs: number[];
-  idleMiB: number;
 }
 
-export function startLines(name: string, times: StartTimes): string {
+export function startLine(name: string, { afterStopMs, afterKillMs }: StartTimes): string {
   const list = (ms: number[]) => ms.map((n) => n.toFixed(0)).join(", ");
-  const { afterStopMs, afterKillMs, idleMiB } = times;
-  const starts = `after a clean stop ${list(afterStopMs)} ms, after kill -9 ${list(afterKillMs)} ms`;
-  return `${name}: start to first answer ${starts}; idle ${idleMiB.toFixed(0)} MiB`;
+  return `${name}: start to first answer after a clean stop ${list(afterStopMs)} ms, after kill -9 ${list(afterKillMs)} ms`;
 }
+
+export interface Memory {
+  idleMiB: number;
+  peakMiB: number;
+}
+
+export const memoryLine = (name: string, { idleMiB, peakMiB }: Memory): string =>
+  `${name}: memory idle ${idleMiB.toFixed(0)} MiB, peak in the puts ${peakMiB.toFixed(0)} MiB`;
