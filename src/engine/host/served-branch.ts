@@ -14,8 +14,9 @@ const RETRY_MS_MAX = 5000;
 type State = { kind: "opening"; failure: DbError | null } | { kind: "open"; branch: OpenBranch } | { kind: "closed" };
 
 /**
- * A branch that this process serves: whoever asks gets the database of the present leadership, or a clear `noLeader`. When that has ended
- * (deposed, disk or log failed) the instance is discarded whole and the branch opened anew; nothing is undone in place.
+ * A branch that this process serves: whoever asks gets the database of the present leadership, or a clear `noLeader`.
+ * When that has ended (deposed, disk or log failed) the instance is discarded whole and the branch opened anew; nothing
+ * is undone in place.
  *
  *   opening ⇄ open ─► closed
  */
@@ -28,6 +29,7 @@ export class ServedBranch {
   #work: Promise<void>;
   #retryMs = RETRY_MS_MIN;
   #timer: Timer | null = null;
+  #tried = false;
   #firstTry: { resolve: () => void; promise: Promise<void> };
 
   constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }) {
@@ -39,7 +41,9 @@ export class ServedBranch {
     this.#work = this.#open();
   }
 
-  /** The database of the present leadership; throws `noLeader` (saying why) while there is none, `stopped` once closed. */
+  /**
+   * The database of the present leadership; throws `noLeader` (saying why) while there is none, `stopped` once closed.
+   */
   get database(): Database {
     if (this.#state.kind === "open") return this.#state.branch.database;
     const { failure } = this;
@@ -56,8 +60,9 @@ export class ServedBranch {
   }
 
   /**
-   * Resolves when it has been opened for the first time. Rejects when what stands against it does not go away by itself (another node's
-   * disk in `local`, a durability that was asked for and is not the branch's, corruption): the process should say so and end.
+   * Resolves when it has been opened for the first time. Rejects when what stands against it does not go away by itself
+   * (another node's disk in `local`, a durability that was asked for and is not the branch's, corruption): the process
+   * should say so and end.
    */
   async opened(): Promise<void> {
     await this.#firstTry.promise;
@@ -86,6 +91,7 @@ export class ServedBranch {
       this.#state = { kind: "open", branch };
       const { epoch, committed, identity } = branch.database;
       notices.info("leading", { branch: identity.branchName, epoch, revision: committed, node: identity.name });
+      this.#tried = true;
       this.#firstTry.resolve();
       if (ended !== null) this.#ended(branch, ended);
     } catch (error) {
@@ -112,13 +118,20 @@ export class ServedBranch {
       throw error;
     }
     this.#state = { kind: "opening", failure: error };
-    if (isLasting(error)) this.#firstTry.resolve();
-    this.#surroundings.notices.warn("the branch could not be opened, it will be tried again", {
+    const retryMs = this.#retryMs;
+    this.#again();
+    if (isLasting(error) && !this.#tried) {
+      // Who waits for the first try is told, and says it.
+      this.#tried = true;
+      this.#firstTry.resolve();
+      return;
+    }
+    const { notices } = this.#surroundings;
+    notices.warn("the branch could not be opened, it will be tried again", {
       branch: this.name,
       why: error.message,
-      retryMs: this.#retryMs,
+      retryMs,
     });
-    this.#again();
   }
 
   #ended(branch: OpenBranch, error: DbError): void {
