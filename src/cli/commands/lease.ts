@@ -8,10 +8,7 @@ import { flatHeader, print } from "../output.ts";
 export const leaseCommand = (): Command =>
   new Command("lease")
     .description("Grants, revokes, renews and shows leases")
-    .addHelpText(
-      "after",
-      "\nExamples:\n  t4 lease grant 60\n  t4 lease keep-alive 1eeea203cad7ae3f\n  t4 lease list",
-    )
+    .addHelpText("after", "\nExamples:\n  t4 lease grant 60\n  t4 lease keep-alive 1eeea203cad7ae3f\n  t4 lease list")
     .addCommand(grant())
     .addCommand(revoke())
     .addCommand(timeToLive())

@@ -1,15 +1,5 @@
-import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
-import { parse as parseYaml } from "yaml";
-import { messageOf } from "../../base/errors.ts";
-import {
-  ignoredFlags,
-  resolveSettings,
-  runSettings,
-  type SettingSources,
-  SettingsError,
-  variableOf,
-} from "../../server/settings.ts";
+import { ignoredFlags, resolveSettings, runSettings, SettingsError, variableOf } from "../../server/settings.ts";
 import { UsageError } from "../errors.ts";
 
 export function runCommand(): Command {
@@ -19,8 +9,8 @@ export function runCommand(): Command {
     .addHelpText(
       "after",
       [
-        "\nA setting comes from its flag, else from the environment, else from the file. Flags of etcd's have its names and",
-        "variables (ETCD_…); ours are T4_….",
+        "\nA setting comes from its flag, else from the environment, else from the file. Flags of etcd's have its",
+        "names and variables (ETCD_…); ours are T4_….",
         "\nExamples:",
         "  t4 run",
         "  t4 run --data-dir /var/lib/t4 --store 's3://bucket/prefix?region=eu-central-1'",
@@ -34,7 +24,7 @@ export function runCommand(): Command {
   }
   for (const name of Object.keys(ignoredFlags)) command.addOption(new Option(`--${name} [value]`).hideHelp());
   return command.action(async (options: Record<string, string | true>) => {
-    const { settings, warnings } = settingsOf(options);
+    const { settings, warnings } = await settingsOf(options);
     const { serve } = await import("../../server/serve.ts");
     const code = await serve(settings, warnings);
     // Requests to a store or disk that hangs may be under way: nobody waits for them any more.
@@ -42,7 +32,7 @@ export function runCommand(): Command {
   });
 }
 
-function settingsOf(options: Record<string, string | true>): ReturnType<typeof resolveSettings> {
+async function settingsOf(options: Record<string, string | true>): Promise<ReturnType<typeof resolveSettings>> {
   const flags: Record<string, string | undefined> = {};
   for (const name of [...Object.keys(runSettings), ...Object.keys(ignoredFlags)]) {
     const value = options[name.replace(/-([a-z])/g, (_match, letter: string) => letter.toUpperCase())];
@@ -50,24 +40,10 @@ function settingsOf(options: Record<string, string | true>): ReturnType<typeof r
   }
   try {
     const given = options["configFile"] ?? process.env["T4_CONFIG_FILE"] ?? process.env["ETCD_CONFIG_FILE"];
-    const file = typeof given === "string" ? readSettingsFile(given) : null;
+    const file = typeof given === "string" ? (await import("../settings-file.ts")).readSettingsFile(given) : null;
     return resolveSettings({ flags, env: process.env, file });
   } catch (error) {
     if (error instanceof SettingsError) throw new UsageError(error.message);
     throw error;
   }
-}
-
-function readSettingsFile(path: string): SettingSources["file"] {
-  let values: unknown;
-  try {
-    values = parseYaml(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new UsageError(`--config-file: ${path}: ${messageOf(error).split("\n")[0]}`);
-  }
-  if (values === null) return { path, values: {} };
-  if (typeof values !== "object" || Array.isArray(values)) {
-    throw new UsageError(`--config-file: ${path}: expected names and values`);
-  }
-  return { path, values: values as Record<string, unknown> };
 }
