@@ -45,12 +45,13 @@ export function etcdRoutes(source: DatabaseSource, settings: EtcdSettings): Etcd
   };
 
   const unary = new Map<string, UnaryHandler>();
+  const { onBug, onCorrupt } = settings;
   for (const [path, method] of Object.entries(methods)) {
-    unary.set(path, unaryHandler(find, counts.of(path, "unary"), method));
+    unary.set(path, unaryHandler(find, { counts: counts.of(path, "unary"), onCorrupt }, method));
   }
   const streams = new Map<string, StreamHandler>();
   for (const [path, service] of Object.entries(services)) {
-    const surroundings = { counts: counts.of(path, typeOf(path)), leaders, onBug: settings.onBug };
+    const surroundings = { counts: counts.of(path, typeOf(path)), leaders, onBug, onCorrupt };
     streams.set(path, streamHandler(find, surroundings, service));
   }
   return { unary, streams, counts };

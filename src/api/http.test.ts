@@ -4,6 +4,7 @@ import { DbError } from "../base/errors.ts";
 import type { Database, RangeRequest } from "../engine/engine.ts";
 import { etcdHttp } from "./http.ts";
 
+let met: DbError | null = null;
 let failure: { serializable?: DbError; linearizable?: DbError } = {};
 const database = {
   range(request: RangeRequest) {
@@ -18,6 +19,7 @@ const handler = etcdHttp({
   metrics: async () => "up 1\n",
   contentTypeOfMetrics: "text/plain; version=0.0.4; charset=utf-8",
   version: "0.1.0",
+  corruption: () => met,
 });
 
 async function ask(target: string, method = "GET"): Promise<[status: number, body: string]> {
@@ -55,6 +57,22 @@ test("B2.2 /livez and /readyz", async () => {
   equal((await ask("/readyz?exclude=linearizable_read"))[0], 200);
   failure = { serializable: new DbError("corrupt", "sst/x") };
   equal((await ask("/readyz/data_corruption"))[0], 503);
+});
+
+test("alive while nobody leads, as a restart would mend nothing; not ready", async () => {
+  failure = { linearizable: proof, serializable: proof };
+  deepEqual(await ask("/livez"), [200, "ok\n"]);
+  equal((await ask("/readyz"))[0], 503);
+  failure = { serializable: new DbError("diskFailed") };
+  equal((await ask("/livez"))[0], 503);
+});
+
+test("a corrupt object that a call has met is told of, also when the check's own read does not meet it", async () => {
+  failure = {};
+  met = new DbError("corrupt", "object sst/1: wrong checksum");
+  const told = "[-]data_corruption failed: etcdserver: corrupt cluster: object sst/1: wrong checksum\n";
+  deepEqual(await ask("/readyz/data_corruption"), [503, told]);
+  met = null;
 });
 
 test("B2.3 B2.4 B2.6 /version, /metrics, and what is not there", async () => {

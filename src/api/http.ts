@@ -1,4 +1,4 @@
-import { isDbError, messageOf } from "../base/errors.ts";
+import { type DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { Database, RangeRequest } from "../engine/engine.ts";
 import type { HttpHandler, HttpResponse } from "../transport/transport.ts";
@@ -12,6 +12,8 @@ export interface HttpSettings {
   /** Prometheus text. */
   readonly metrics: () => MaybePromise<string>;
   readonly contentTypeOfMetrics: string;
+  /** What calls have met of corrupt objects; null: nothing. */
+  readonly corruption?: () => DbError | null;
   /** Reported by /version beside etcd's fields. */
   readonly version: string;
 }
@@ -112,8 +114,10 @@ const alive: Check = async (settings) => {
   return isDbError(error, "noLeader") ? null : error;
 };
 const linearizableRead: Check = (settings) => readError(settings, false);
-/** A corrupt object is met by reading it: there is no alarm of it besides. */
+/** A corrupt object is met by reading it: by this check, or by a call before. */
 const dataCorruption: Check = async (settings) => {
+  const met = settings.corruption?.() ?? null;
+  if (met !== null) return met;
   const error = await readError(settings, true);
   return isDbError(error, "corrupt") ? error : null;
 };

@@ -1,3 +1,4 @@
+import type { DbError } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { Database } from "../engine/engine.ts";
 import type { Call } from "../transport/transport.ts";
@@ -14,6 +15,8 @@ export interface EtcdSettings {
   readonly timers: ServiceTimers;
   /** Told of what a stream's service threw that is no error of operation; its call is answered Internal. */
   readonly onBug: (error: unknown) => void;
+  /** Told of each call that met a corrupt object. */
+  readonly onCorrupt?: (error: DbError) => void;
 }
 
 /** The part of the runtime's timers that is needed here. */

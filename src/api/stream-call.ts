@@ -1,3 +1,4 @@
+import { type DbError, isDbError } from "../base/errors.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { Database } from "../engine/engine.ts";
 import { GrpcError, type GrpcStream, type StreamHandler } from "../transport/transport.ts";
@@ -12,7 +13,7 @@ export class StreamCall {
   readonly stream: GrpcStream;
   readonly database: Database;
   readonly #counts: MethodCounts;
-  readonly #onBug: (error: unknown) => void;
+  readonly #surroundings: StreamSurroundings;
   #ended = false;
   /** Called once, when the call is over, whoever ended it. */
   onEnd: () => void = () => {};
@@ -21,7 +22,7 @@ export class StreamCall {
     this.stream = stream;
     this.database = database;
     this.#counts = surroundings.counts;
-    this.#onBug = surroundings.onBug;
+    this.#surroundings = surroundings;
     stream.onCancel(() => this.#finish(codes.canceled));
   }
 
@@ -38,7 +39,7 @@ export class StreamCall {
   /** Ends the call with an error's status; a bug's is Internal. Never throws. */
   fail(error: unknown): void {
     if (this.#ended) return;
-    this.#finish(endWith(this.stream, error, this.#onBug));
+    this.#finish(endWith(this.stream, error, this.#surroundings));
   }
 
   /** Calls `handle`, and fails the call with what it throws. */
@@ -67,6 +68,7 @@ export interface StreamSurroundings {
   readonly leaders: LeaderWatch;
   /** Told of what was thrown and is no error of operation. */
   readonly onBug: (error: unknown) => void;
+  readonly onCorrupt?: ((error: DbError) => void) | undefined;
 }
 
 export function streamHandler(
@@ -74,7 +76,7 @@ export function streamHandler(
   surroundings: StreamSurroundings,
   service: StreamService,
 ): StreamHandler {
-  const { counts, leaders, onBug } = surroundings;
+  const { counts, leaders } = surroundings;
   const open = (stream: GrpcStream, database: Database): void => {
     const call = new StreamCall(stream, database, surroundings);
     call.guard(() => {
@@ -85,7 +87,7 @@ export function streamHandler(
   };
   return (stream) => {
     counts.started++;
-    const refuse = (error: unknown): void => counts.ended(endWith(stream, error, onBug));
+    const refuse = (error: unknown): void => counts.ended(endWith(stream, error, surroundings));
     try {
       const database = databaseOf(stream);
       if (isPromise(database)) openLater(stream, database, open, refuse);
@@ -97,7 +99,8 @@ export function streamHandler(
 }
 
 /** Ends a stream with what was thrown; returns the status. */
-function endWith(stream: GrpcStream, error: unknown, onBug: (error: unknown) => void): number {
+function endWith(stream: GrpcStream, error: unknown, { onBug, onCorrupt }: StreamSurroundings): number {
+  if (isDbError(error, "corrupt")) onCorrupt?.(error);
   const mapped = streamError(error);
   if (mapped instanceof GrpcError) {
     stream.end(mapped.code, mapped.message);

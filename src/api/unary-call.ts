@@ -1,3 +1,4 @@
+import { type DbError, isDbError } from "../base/errors.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Database } from "../engine/engine.ts";
 import { type Call, type Encodable, GrpcError, type UnaryHandler } from "../transport/transport.ts";
@@ -12,12 +13,19 @@ import type { DatabaseOf } from "./settings.ts";
  */
 export type Method = (database: Database, message: Buffer, call: Call) => MaybePromise<Encodable>;
 
+export interface UnarySurroundings {
+  readonly counts: MethodCounts;
+  readonly onCorrupt?: ((error: DbError) => void) | undefined;
+}
+
 /**
  * The same steps around every method: find the database, check metadata, call, count, map errors. No promise where
  * none is needed.
  */
-export function unaryHandler(databaseOf: DatabaseOf, counts: MethodCounts, method: Method): UnaryHandler {
+export function unaryHandler(databaseOf: DatabaseOf, surroundings: UnarySurroundings, method: Method): UnaryHandler {
+  const { counts, onCorrupt } = surroundings;
   const fail = (error: unknown): never => {
+    if (isDbError(error, "corrupt")) onCorrupt?.(error);
     const mapped = unaryError(error);
     counts.ended(mapped instanceof GrpcError ? mapped.code : codes.internal);
     throw mapped;

@@ -26,6 +26,8 @@ const DRAIN_MS = 5_000;
 const STOP_GRACE_MS = 3_000;
 /** A store that has said nothing for as long after the start is told of, though nothing has failed yet. */
 const SILENCE_MS = 2_000;
+/** More of them are not told of one by one. */
+const CORRUPTIONS_MAX = 100;
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 5_000;
 
@@ -71,6 +73,8 @@ class Server {
   /** What stands in the way until then. */
   #waitsFor = "the store has not answered yet";
   #transport: Transport | null = null;
+  /** What calls have met of corrupt objects, by what is wrong with each. */
+  readonly #corruptions = new Map<string, DbError>();
 
   constructor(settings: RunSettings, log: Log) {
     this.#settings = settings;
@@ -150,11 +154,13 @@ class Server {
       peerUrls: () => settings["advertise-client-urls"] ?? this.#clientUrls(),
       timers: this.#runtime.timers,
       onBug,
+      onCorrupt: (error) => this.#onCorrupt(error),
     });
     let transport: Transport;
     const http = etcdHttp({
       database: () => this.#database(),
       metrics: lazyMetrics(() => ({ branch: () => this.#branch, routes, transport, store })),
+      corruption: () => this.#corruptions.values().next().value ?? null,
       contentTypeOfMetrics: "text/plain; version=0.0.4; charset=utf-8",
       version,
     });
@@ -178,6 +184,13 @@ class Server {
     this.#log.info(`try it: bin/t4 put greeting hello${flag}; or etcdctl put greeting hello${flag}`);
   }
 
+  /** Each is told of once, and by /readyz until a restart: an operator must look. */
+  #onCorrupt(error: DbError): void {
+    if (this.#corruptions.has(error.message) || this.#corruptions.size === CORRUPTIONS_MAX) return;
+    this.#corruptions.set(error.message, error);
+    this.#log.error("a corrupt object was met, what needs it is answered DataLoss", { why: error.message });
+  }
+
   /** A broken promise of the program: what it answers from now on cannot be trusted. */
   #onBug(error: unknown): void {
     this.#log.error("a bug was met; the process ends, what was acknowledged is safe", {
@@ -187,8 +200,8 @@ class Server {
   }
 
   /**
-   * Stops accepting, lets calls under way end, uploads, releases. Rejects when the store did not take everything in time:
-   * nothing acknowledged is lost, the next start finds it as after a crash.
+   * Stops accepting, lets calls under way end, uploads, releases. Rejects when the store did not take everything in
+   * time: nothing acknowledged is lost, the next start finds it as after a crash.
    */
   async stop(): Promise<void> {
     const stopMs = this.#settings["stop-timeout"];
@@ -237,7 +250,10 @@ function lazyMetrics(
   };
 }
 
-/** What a store takes from the environment, as AWS's tools do: HTTPS_PROXY is for https alone, NO_PROXY lists hosts that go without. */
+/**
+ * What a store takes from the environment, as AWS's tools do: HTTPS_PROXY is for https alone, NO_PROXY lists hosts that
+ * go without.
+ */
 function surroundingsOfStore(store: StoreSettings): StoreSurroundings {
   const { env } = process;
   const region = env["AWS_REGION"] ?? env["AWS_DEFAULT_REGION"];
