@@ -97,6 +97,12 @@ export class WatchHub implements CommitListener {
   }
 
   #gather(revision: Revision, changes: readonly Change[]): void {
+    if (this.#streams.size === 0) {
+      // Nobody is told, and who comes later reads the tree: nothing is made or kept.
+      this.#recent.skip(revision);
+      this.#told = revision;
+      return;
+    }
     const events: WatchEvent[] = [];
     for (const { key, deleted, kv, prev } of changes) {
       const event = new WatchEvent({ key, revision, deleted, kv, prev });

@@ -35,6 +35,13 @@ export class RecentRevisions {
     while (this.#bytes > this.#bounds.bytesMax) this.#dropFirst();
   }
 
+  /** Forgets everything up to `revision`, which comes next and is not kept. */
+  skip(revision: number): void {
+    assert(revision === this.#next, `revision ${this.#next} comes next, not ${revision}`);
+    while (this.#first < this.#next) this.#dropFirst();
+    this.#first = this.#next = revision + 1;
+  }
+
   #dropFirst(): void {
     const place = this.#first % this.#ring.length;
     for (const event of this.#ring[place]!) this.#bytes -= event.bytes;
