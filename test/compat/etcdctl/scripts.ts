@@ -1,4 +1,4 @@
-/** A line of a script: `line`, without the program's name. `{lease 1}` is the first lease that the script was granted. */
+/** A line of a script, without the program's name. `{lease 1}` is the first lease that the script was granted. */
 export type Step = string | InputStep | LastingStep;
 
 export interface InputStep {
