@@ -47,7 +47,7 @@ export async function openRepository(options: RepositoryOptions): Promise<Reposi
   if (!Number.isSafeInteger(window) || window < 1 || window > WINDOW_MAX) {
     throw new DbError("invalidArgument", `the window of slots is 1 to ${WINDOW_MAX}, not ${window}`);
   }
-  const repository = (await readRepository(store, requestOf(options))) ?? (await found(options));
+  const repository = (await lookForRepository(store, requestOf(options))) ?? (await found(options));
   await repairMain(options, repository);
   return repository;
 }
@@ -58,20 +58,28 @@ export async function readRepository(store: ObjectStore, request: RequestOptions
   return object && decodeRepository(object.body);
 }
 
+/**
+ * Refuses a prefix that is somebody else's, before anything is written there; gives the repository that is there, null
+ * where the prefix is empty.
+ */
+export async function lookForRepository(store: ObjectStore, request: RequestOptions): Promise<Repository | null> {
+  const repository = await readRepository(store, request);
+  if (repository !== null) return repository;
+  const foreign = await firstForeign(store, request);
+  if (foreign === null) return null;
+  // Another may have founded it since we looked: its repository.json came before anything else of its.
+  const since = await readRepository(store, request);
+  if (since !== null) return since;
+  throw new DbError(
+    "storeRefused",
+    `${store.name} is not empty (it holds ${JSON.stringify(foreign)}) and has no ${repositoryKey}: no ` +
+      "repository is founded there. Use an empty prefix, or bring back the object that is missing",
+  );
+}
+
 async function found(options: RepositoryOptions): Promise<Repository> {
   const { store, runtime, window } = options;
   const request = requestOf(options);
-  const foreign = await firstForeign(store, request);
-  if (foreign !== null) {
-    // Another may have founded it since we looked: its repository.json came before anything else of its.
-    const repository = await readRepository(store, request);
-    if (repository !== null) return repository;
-    throw new DbError(
-      "storeRefused",
-      `${store.name} is not empty (it holds ${JSON.stringify(foreign)}) and has no ${repositoryKey}: no ` +
-        "repository is founded there. Use an empty prefix, or bring back the object that is missing",
-    );
-  }
   const repository = { id: runtime.random.bytes(16).toString("hex"), window };
   const outcome = await createOnce(store, repositoryKey, encodeRepository(repository), { ...request, runtime });
   return outcome.kind === "created" ? repository : decodeRepository(outcome.object.body);

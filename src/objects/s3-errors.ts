@@ -40,6 +40,12 @@ const throttlingCodes: ReadonlySet<string> = new Set([
 ]);
 const expiredCodes: ReadonlySet<string> = new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"]);
 
+/**
+ * Of an object that is not there; "" where an answer has no body. Nothing else that a server says with 404 (no such
+ * bucket, no such user) is taken for it: an object that is taken for missing is taken for the end of a log.
+ */
+const missingCodes: ReadonlySet<string> = new Set(["", "NoSuchKey", "NoSuchVersion", "NotFound"]);
+
 let parser: XMLParser | undefined;
 
 /** The parser of answers: no entities, no attributes, every value a text. Loaded when the first one is needed. */
@@ -111,7 +117,7 @@ export function verdictOf(status: number, code: string): Verdict {
   if (status === 429 || throttlingCodes.has(code)) return "throttled";
   if (code === "RequestTimeTooSkewed") return "skewed";
   if (expiredCodes.has(code)) return "expired";
-  if (status === 404) return code === "NoSuchBucket" ? "refused" : "missing";
+  if (status === 404) return missingCodes.has(code) ? "missing" : "refused";
   if (status === 409)
     return code === "ConditionalRequestConflict" || code === "OperationAborted" ? "conflict" : "refused";
   if (status === 408 || code === "RequestTimeout") return "broken";

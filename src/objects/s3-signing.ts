@@ -31,6 +31,11 @@ export interface RequestToSign {
   bodyHash: string;
 }
 
+/** Nothing was found to sign with. May pass, where credentials come from elsewhere. */
+export class NoCredentials extends Error {
+  override readonly name = "NoCredentials";
+}
+
 /** AWS Signature Version 4 by the official packages, which are loaded with the first request. */
 export class Signer {
   readonly #settings: SigningSettings;
@@ -65,7 +70,7 @@ export class Signer {
       const toSign = { method, path, query, headers, protocol: "https:", hostname: this.#settings.host };
       return (await signer.sign(toSign, { signingDate })).headers;
     } catch (error) {
-      throw new Error(`no credentials: ${messageOf(error)}`, { cause: error });
+      throw new NoCredentials(`no credentials: ${messageOf(error)}`, { cause: error });
     }
   }
 

@@ -42,6 +42,7 @@ test("a put is judged by its answer, and sent once", async () => {
     [{ status: 404, code: "NoSuchKey" }, "preconditionFailed", "match"],
     [{ status: 404, code: "NoSuchKey" }, "refused"],
     [{ status: 404, code: "NoSuchBucket" }, "refused", "match"],
+    [{ status: 404, code: "NoSuchUser" }, "refused", "match"],
     [{ status: 403, code: "AccessDenied" }, "refused"],
     [{ status: 400, code: "InvalidArgument" }, "refused"],
     [{ status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "eu-west-1" } }, "refused"],
@@ -169,6 +170,8 @@ test("reads that nothing can mend fail at once, by kind; a missing object is non
   const forbidden = await scene([{ status: 403, code: "AccessDenied" }]);
   await rejects(forbidden.store.get(repositoryKey, { timeoutMs }), { kind: "storeRefused", message: /AccessDenied/ });
   equal(forbidden.server.seen.length, 1);
+  const unknown = await scene([{ status: 404, code: "NoSuchUser" }]);
+  await rejects(unknown.store.get(repositoryKey, { timeoutMs }), { kind: "storeRefused", message: /NoSuchUser/ });
   const moved = await scene([
     { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "eu-west-1" } },
   ]);

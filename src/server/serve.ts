@@ -9,6 +9,7 @@ import type { ServedBranch } from "../engine/host/served-branch.ts";
 import { MeteredStore } from "../objects/metered.ts";
 import { openStore, type StoreSurroundings } from "../objects/open-store.ts";
 import { LATE, sleep, within } from "../objects/retry.ts";
+import { NoCredentials } from "../objects/s3-signing.ts";
 import type { StoreSettings } from "../objects/store-url.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
 import type { ByteStream, Listener, Runtime } from "../runtime/runtime.ts";
@@ -107,7 +108,8 @@ class Server {
       try {
         return await ask();
       } catch (error) {
-        if (!isDbError(error, "storeUnavailable")) throw error;
+        // Without credentials an operator has something to do; a server that had them waits for new ones.
+        if (!isDbError(error, "storeUnavailable") || lacksCredentials(error)) throw error;
         this.#waitsFor = error.message;
         this.#log.warn("the store does not answer, the start waits for it", { why: error.message, retryMs });
       } finally {
@@ -221,6 +223,11 @@ class Server {
       this.#transport?.destroy();
     }
   }
+}
+
+function lacksCredentials(error: unknown): boolean {
+  if (error instanceof NoCredentials) return true;
+  return error instanceof Error && lacksCredentials(error.cause);
 }
 
 const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>

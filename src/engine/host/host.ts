@@ -1,7 +1,7 @@
 import { resolveBranch } from "../../leadership/branch-name.ts";
 import { openDataDirectory } from "../../leadership/data-directory.ts";
 import { randomNodeName } from "../../leadership/identity.ts";
-import { openRepository, type Repository } from "../../leadership/repository.ts";
+import { lookForRepository, openRepository, type Repository } from "../../leadership/repository.ts";
 import { NodeSession } from "../../leadership/session.ts";
 import type { SessionSettings } from "../../leadership/settings.ts";
 import type { ObjectStore } from "../../objects/objects.ts";
@@ -52,6 +52,7 @@ export class Host {
     try {
       const { signal } = options;
       const request = { timeoutMs: settings.requestTimeoutMs, ...(signal && { signal }) };
+      await lookForRepository(store, request);
       await ensureStoreHolds(store, runtime, request);
       const { window } = options;
       const repository = await openRepository({ store, runtime, requestTimeoutMs: request.timeoutMs, window, signal });
@@ -82,7 +83,9 @@ export class Host {
     return served;
   }
 
-  /** Gives up all branches, cleanly as far as the store allows until `signal` fires, then all that this process holds. */
+  /**
+   * Gives up all branches, cleanly as far as the store allows until `signal` fires, then all that this process holds.
+   */
   async close(signal: AbortSignal): Promise<void> {
     const { directory, store } = this.#surroundings;
     const results = await Promise.allSettled([...this.#branches.values()].map((branch) => branch.close(signal)));
