@@ -39,11 +39,16 @@ export function integerKind(bounds: { min: number; max: number }): Kind<number> 
   };
 }
 
-function withinBounds(value: number, text: string, bounds: { min: number; max: number }, what: string): number {
+interface Bounds {
+  readonly min: number;
+  readonly max: number;
+  /** Of both, as it is shown. */
+  readonly unit?: string;
+}
+
+function withinBounds(value: number, text: string, { min, max, unit = "" }: Bounds, what: string): number {
   if (Number.isNaN(value)) throw new Error(`expected ${what}, not "${text}"`);
-  if (value < bounds.min || value > bounds.max) {
-    throw new Error(`${text} is outside ${bounds.min} to ${bounds.max}`);
-  }
+  if (value < min || value > max) throw new Error(`${text} is outside ${min}${unit} to ${max}${unit}`);
   return value;
 }
 
@@ -66,7 +71,7 @@ export function bytesKind(bounds: { min: number; max: number }): Kind<number> {
       const match = /^(\d{1,16})\s*(?:([kmgt]i?)?b?)$/i.exec(text.trim());
       const unit = BYTE_UNITS[(match?.[2] ?? "").toLowerCase()];
       const value = match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit;
-      return withinBounds(value, text, bounds, 'bytes such as "64MiB"');
+      return withinBounds(value, text, { ...bounds, unit: "B" }, 'bytes such as "64MiB"');
     },
   };
 }
@@ -86,7 +91,7 @@ export function durationKind(bounds: { min: number; max: number }): Kind<number>
   return {
     name: "duration",
     parse(text) {
-      return withinBounds(parseDuration(text), text, bounds, 'a duration such as "5s" or "1h30m"');
+      return withinBounds(parseDuration(text), text, { ...bounds, unit: "ms" }, 'a duration such as "5s" or "1h30m"');
     },
   };
 }
