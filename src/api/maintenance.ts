@@ -37,7 +37,7 @@ export const maintenanceService = (quotaBytes: number): Record<string, Method> =
         .alwaysMessage(13, new Message())
     );
   },
-  /** No alarm can be raised: the list is empty, and there is none to disarm. Clients ask it to see whether all is well. */
+  /** No alarm can be raised: the list is empty, none is to be disarmed. Clients ask it to see whether all is well. */
   "/etcdserverpb.Maintenance/Alarm": (database, message) => {
     const { action } = decodeAlarm(message);
     if (action === ALARM_ACTIVATE) throw new DbError("unimplemented", "t4 has no alarms to activate yet");
