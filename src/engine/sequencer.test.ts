@@ -337,3 +337,31 @@ test("a bug in an evaluation ends the branch", async () => {
   equal(pending.outcome, "leadershipLost");
   equal(ends.length, 1);
 });
+
+test("a queue as long as it may be, behind one that holds the sequencer, is worked off", async () => {
+  const { database, tree, ends } = await openRig();
+  await database.put(put("a"));
+  let away = true;
+  const reads: (() => void)[] = [];
+  tree.isAway = () => away;
+  tree.arrival = () => new Promise((resolve) => reads.push(resolve));
+  const arrive = async (): Promise<void> => {
+    for (const resolve of reads.splice(0)) resolve();
+    await settle();
+  };
+  const calls = 9000;
+  const answered = Promise.all(
+    Array.from({ length: calls }, (_, n) => database.txn(txn([put(`k${n}`)], [], [compareMod("a", 2)]))),
+  );
+  // Each waits twice; then the first to come back holds, and all others queue behind it.
+  for (let round = 0; round < 3; round++) await arrive();
+  equal(reads.length, 1);
+  away = false;
+  await arrive();
+  equal(
+    (await answered).every(({ succeeded }) => succeeded),
+    true,
+  );
+  equal(database.committed, calls + 2);
+  deepEqual(ends, []);
+});

@@ -39,6 +39,7 @@ export class Sequencer {
   readonly #waiting = new Set<Waiting>();
   readonly #queue: Waiting[] = [];
   #holder: Waiting | null = null;
+  #releasing = false;
   #head: { revision: Revision; compactRevision: number; record: number };
   #durable: RecordNumber;
   #pendingBytes = 0;
@@ -334,11 +335,16 @@ export class Sequencer {
   #release(waiting: Waiting): void {
     if (this.#holder !== waiting) return;
     this.#holder = null;
+    // A queued one that holds and ends at once comes back here from within the loop, which then goes on: the stack
+    // does not grow with the queue.
+    if (this.#releasing) return;
+    this.#releasing = true;
     while (this.#holder === null) {
       const queued = this.#queue.shift();
-      if (queued === undefined) return;
+      if (queued === undefined) break;
       if (this.#waiting.has(queued)) this.#resume(queued);
     }
+    this.#releasing = false;
   }
 
   #resume(queued: Waiting): void {
