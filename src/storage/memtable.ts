@@ -3,7 +3,16 @@ import { Arena } from "./arena.ts";
 import { MemtableCursor, MemtableSource } from "./memtable-cursor.ts";
 import { MemtableKeys } from "./memtable-keys.ts";
 import { NO_ROW, ROW_BYTES } from "./memtable-versions.ts";
-import { type Effect, type Entry, KEYS, type KeyRange, type Space, spaces, type Version } from "./storage.ts";
+import {
+  type Effect,
+  type Entry,
+  HISTORY_BYTES,
+  KEYS,
+  type KeyRange,
+  type Space,
+  spaces,
+  type Version,
+} from "./storage.ts";
 import type { StoredVersion } from "./stored-version.ts";
 
 /**
@@ -111,21 +120,24 @@ export class Memtable {
 
   /**
    * Versions of space 0 in `range` with after < main <= upTo, in order, appended to `into`; stops behind a whole main
-   * once `into` holds `limit` or more. Returns the main up to which that is complete.
+   * once `into` holds `limit` or more, or HISTORY_BYTES. Returns the main up to which that is complete.
    */
   history(range: KeyRange, after: number, upTo: number, limit: number, into: Version[]): number {
     const keys = this.#spaces[KEYS];
     if (keys === null || keys === undefined) return upTo;
     const { versions } = keys;
     let complete = after;
+    let bytes = into.reduce((sum, { start, end }) => sum + end - start, 0);
     for (let row = versions.firstAbove(after); row < versions.count; row++) {
       const main = versions.main(row);
       if (main > upTo) break;
-      if (into.length >= limit && main > complete) return complete;
+      if ((into.length >= limit || bytes >= HISTORY_BYTES) && main > complete) return complete;
       complete = main;
       const key = keys.key(versions.key(row));
       if (key >= range.from && (range.to === null || key < range.to)) {
-        into.push(versions.version(row, key, this.#arena));
+        const version = versions.version(row, key, this.#arena);
+        into.push(version);
+        bytes += version.end - version.start;
       }
     }
     return upTo;

@@ -49,6 +49,9 @@ export interface KeyRange {
   readonly to: string | null;
 }
 
+/** Values that one `history` gathers before it ends with the transaction at hand. */
+export const HISTORY_BYTES = 1 << 20;
+
 /** Newest of everything applied. */
 export const AT_HEAD = Number.MAX_SAFE_INTEGER;
 
@@ -65,7 +68,8 @@ export interface Tree {
   count(space: Space, range: KeyRange, at: number): MaybePromise<number>;
   /**
    * Space 0: every version and tombstone in `range` with after < main <= upTo, ordered by (main, sub). At most about
-   * `limit`, but always all of a main: `through` is the main up to which the answer is complete (upTo at the end).
+   * `limit` and HISTORY_BYTES, but always all of a main: `through` is the main up to which the answer is complete (upTo
+   * at the end).
    */
   history(
     range: KeyRange,

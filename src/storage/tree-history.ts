@@ -1,6 +1,6 @@
 import { startOf } from "./position.ts";
 import type { Run } from "./run.ts";
-import { KEYS, type KeyRange, type Version } from "./storage.ts";
+import { HISTORY_BYTES, KEYS, type KeyRange, type Version } from "./storage.ts";
 import type { OpenTable, Table } from "./table.ts";
 import type { TableBlock } from "./table-block.ts";
 import type { IndexBlock, Sums } from "./table-index.ts";
@@ -11,7 +11,7 @@ const SLACK = 1024;
 
 /**
  * The oldest versions of a window of revisions, gathered in any order. When there are too many, the newest go, and
- * the window ends before them: memory is bounded by the limit and the size of one transaction.
+ * the window ends before them: memory is bounded by the limits and the size of one transaction.
  */
 export class HistoryWindow {
   readonly after: number;
@@ -19,15 +19,16 @@ export class HistoryWindow {
   /** The newest revision still asked for. */
   through: number;
   #versions: Version[] = [];
+  #bytes = 0;
+  /** Past either, the newest go. */
+  #cutAtCount: number;
+  #cutAtBytes = 2 * HISTORY_BYTES;
 
   constructor(after: number, upTo: number, limit: number) {
     this.after = after;
     this.through = upTo;
     this.limit = Math.max(1, limit);
-  }
-
-  get full(): boolean {
-    return this.#versions.length >= this.limit;
+    this.#cutAtCount = 2 * this.limit + SLACK;
   }
 
   /** Whether a part with these sums can hold anything of the window. */
@@ -38,7 +39,8 @@ export class HistoryWindow {
   add(version: Version): void {
     if (version.main <= this.after || version.main > this.through) return;
     this.#versions.push(version);
-    if (this.#versions.length > 2 * this.limit + SLACK) this.#cut();
+    this.#bytes += sizeOf(version);
+    if (this.#versions.length > this.#cutAtCount || this.#bytes > this.#cutAtBytes) this.#cut();
   }
 
   /** In order; complete up to `through`. */
@@ -49,16 +51,23 @@ export class HistoryWindow {
 
   #cut(): void {
     const versions = this.#versions.sort((a, b) => a.main - b.main || a.sub - b.sub);
-    if (versions.length <= this.limit) return;
-    const last = versions[this.limit - 1]!.main;
-    let end = this.limit;
-    while (end < versions.length && versions[end]!.main === last) end++;
-    // The whole window is there: nothing is given up.
-    if (end === versions.length) return;
-    this.#versions = versions.slice(0, end);
-    this.through = last;
+    let end = 0;
+    let bytes = 0;
+    const isFull = () => end >= this.limit || bytes >= HISTORY_BYTES;
+    while (end < versions.length && (!isFull() || versions[end]!.main === versions[end - 1]!.main))
+      bytes += sizeOf(versions[end++]!);
+    if (end < versions.length) {
+      this.#versions = versions.slice(0, end);
+      this.#bytes = bytes;
+      this.through = versions[end - 1]!.main;
+    }
+    // A transaction that is larger than the limits stays whole; it is not sorted again for each version of it.
+    this.#cutAtCount = 2 * Math.max(this.limit, this.#versions.length) + SLACK;
+    this.#cutAtBytes = 2 * Math.max(HISTORY_BYTES, this.#bytes);
   }
 }
+
+const sizeOf = (version: Version): number => version.end - version.start;
 
 /** Gathers what a run has of the window, block by block, passing over blocks that have nothing of it. */
 export async function historyOfRun(run: Run, range: KeyRange, window: HistoryWindow): Promise<void> {
