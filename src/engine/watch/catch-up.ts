@@ -22,9 +22,9 @@ export interface CatchUpPort {
   goLive(watcher: Watcher): void;
 }
 
-/** Bounds of one message while catching up; always whole revisions. */
+/** Bounds of one message while catching up, and of one of several revisions at all; always whole revisions. */
 const MESSAGE_EVENTS = 1000;
-const MESSAGE_BYTES = 1 << 20;
+export const MESSAGE_BYTES = 1 << 20;
 /** Versions asked of the tree at once. */
 const READ_VERSIONS = 512;
 const RETRY_MS = 1000;

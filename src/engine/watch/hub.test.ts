@@ -256,6 +256,28 @@ test("W15, W16: progress needs a synced watcher; a cancelled id is silent; an un
   deepEqual(hub.stats, { streams: 1, watchers: 0 });
 });
 
+test("W12, W19: many revisions at once are told in parts, at the pace of the client", async () => {
+  const { history, hub } = setup();
+  const c = client(hub);
+  c.stream.create(request("a"));
+  const bytes = Buffer.alloc(600 << 10);
+  const commits = [2, 3, 4, 5].map((revision) => {
+    const kv = { bytes, start: 0, end: bytes.length };
+    history.versions.push({ key: "a", main: revision, sub: 0, tombstone: false, effect: 0, ...kv });
+    return { revision: revision as Revision, changes: [{ key: "a", kv, deleted: false, prev: null }] };
+  });
+  history.told = 5 as Revision;
+  const counts = () => c.messages.splice(0).map((m) => (m.kind === "events" ? [m.events.length, m.revision] : m.kind));
+  c.state.open = false;
+  hub.committed(commits);
+  deepEqual(counts(), ["created", [2, 3]]);
+  c.state.open = true;
+  c.stream.resume();
+  deepEqual(counts(), [[2, 5]]);
+  history.write(hub, "a");
+  deepEqual(c.lines(), ["0 [a@6] @6"]);
+});
+
 test("W19: a slow client misses nothing and holds no events here", async () => {
   const { history, hub } = setup({ recent: { revisionsMax: 2, bytesMax: 1 << 20 } });
   const c = client(hub);

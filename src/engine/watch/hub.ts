@@ -4,7 +4,7 @@ import type { Revision } from "../../base/ids.ts";
 import type { Random, Timer, Timers } from "../../runtime/runtime.ts";
 import type { Change, CommitListener, CommittedRevision } from "../changes.ts";
 import type { WatchSink, WatchStream } from "../engine.ts";
-import { CatchUp, type WatchSource } from "./catch-up.ts";
+import { CatchUp, MESSAGE_BYTES, type WatchSource } from "./catch-up.ts";
 import { IntervalIndex } from "./interval-index.ts";
 import { type RecentBounds, RecentRevisions } from "./recent-revisions.ts";
 import { HubStream } from "./stream.ts";
@@ -121,13 +121,15 @@ export class WatchHub implements CommitListener {
     const events = watcher.pending.slice();
     watcher.pending.length = 0;
     if (watcher.state !== "live") return;
-    if (watcher.stream.congested) {
-      this.#index.remove(watcher.from, watcher.to, watcher);
-      watcher.state = "behind";
-      watcher.next = events[0]!.revision;
+    if (!watcher.stream.congested && !isTooMuch(events)) {
+      watcher.stream.sendEvents(watcher, events, this.#told);
       return;
     }
-    watcher.stream.sendEvents(watcher, events, this.#told);
+    this.#index.remove(watcher.from, watcher.to, watcher);
+    watcher.state = "behind";
+    watcher.next = events[0]!.revision;
+    // At the pace at which its client takes them.
+    if (!watcher.stream.congested) this.catchUp(watcher);
   }
 
   /**
@@ -176,4 +178,15 @@ export class WatchHub implements CommitListener {
     this.#failed = error;
     for (const stream of [...this.#streams]) stream.fail(error);
   }
+}
+
+/**
+ * A disk or a store that was slow makes many revisions durable at once: they go out a part at a time, else each stream
+ * would hold them all.
+ */
+function isTooMuch(events: readonly WatchEvent[]): boolean {
+  if (events[0]!.revision === events[events.length - 1]!.revision) return false;
+  let bytes = 0;
+  for (const event of events) bytes += event.bytes;
+  return bytes > MESSAGE_BYTES;
 }
