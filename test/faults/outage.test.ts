@@ -243,6 +243,9 @@ async function crashInOutage(t: TestContext): Promise<void> {
   equal(status.code, 1);
   match(status.text, /etcdserver: no leader \(.*the store has not answered yet|no leader \(.*ECONNREFUSED/);
 
+  // Longer than any request is tried.
+  await server.untilLogged(/warn .*the store does not answer, the start waits for it +why=.*ECONNREFUSED/, 20_000);
+
   await world.s3.start();
   const backMs = performance.now();
   await server.untilHealthy(20_000);
