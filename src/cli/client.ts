@@ -130,10 +130,11 @@ function dial(endpoint: string): Client {
   const target = /^unix:\/\//.test(endpoint)
     ? endpoint.replace("unix://", "unix:")
     : endpoint.replace(/^http:\/\//, "");
-  if (/^https:\/\//.test(target)) throw new CommandError(`${endpoint}: TLS is not available yet`);
   return new Client(target, credentials.createInsecure(), {
     "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
     "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
+    // As Go's clients: a proxy of the environment is for other machines.
+    "grpc.enable_http_proxy": /^(unix:|localhost:|127\.|\[::1\])/.test(target) ? 0 : 1,
   });
 }
 

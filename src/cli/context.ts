@@ -1,5 +1,4 @@
-import type { Command } from "commander";
-import { Option } from "commander";
+import { type Command, Option } from "commander";
 import { durationKind } from "../server/setting-kinds.ts";
 import { EtcdClient } from "./client.ts";
 import { UsageError } from "./errors.ts";
@@ -8,53 +7,70 @@ import type { OutputOptions } from "./output.ts";
 /** What every online command has: a client and how to print. */
 export interface Context {
   client: EtcdClient;
-  endpoints: readonly string[];
   output: OutputOptions;
+  /** A table was asked for, of a command that has one. */
+  table: boolean;
 }
 
 const timeout = durationKind({ min: 1, max: 86_400_000 });
 
-/** Adds the options that all online commands share. */
-export function withConnection(command: Command): Command {
-  return command
-    .addOption(
-      new Option("--endpoints <urls>", "servers, comma-separated, tried in order")
-        .env("T4_ENDPOINTS")
-        .default("127.0.0.1:2379"),
-    )
-    .option("--command-timeout <duration>", "longest time for one command", "5s")
-    .option("--dial-timeout <duration>", "longest time to connect to one server", "2s")
-    .addOption(
-      new Option("-w, --write-out <format>", "how to print").choices(["simple", "json", "fields"]).default("simple"),
-    )
-    .option("--json", "the same as -w json")
-    .option("--hex", "print bytes as hexadecimal escapes");
-}
+/** The options that all online commands share; they may stand before and behind the command's name. */
+export const connectionOptions = (): Option[] => [
+  new Option("--endpoints <urls>", "servers, comma-separated, tried in order")
+    .env("T4_ENDPOINTS")
+    .default("127.0.0.1:2379"),
+  new Option("--command-timeout <duration>", "longest time for one command").env("T4_COMMAND_TIMEOUT").default("5s"),
+  new Option("--dial-timeout <duration>", "longest time to connect to one server").env("T4_DIAL_TIMEOUT").default("2s"),
+  new Option("-w, --write-out <format>", "how to print: simple, json, fields or table")
+    .env("T4_WRITE_OUT")
+    .choices(["simple", "json", "fields", "table"])
+    .default("simple"),
+  new Option("--json", "the same as -w json"),
+  new Option("--hex", "print bytes as hexadecimal escapes"),
+];
 
 interface ConnectionOptions {
   endpoints: string;
   commandTimeout: string;
   dialTimeout: string;
-  writeOut: OutputOptions["format"];
+  writeOut: OutputOptions["format"] | "table";
   json?: boolean;
   hex?: boolean;
 }
 
 /** Runs `action` with a client that is closed afterwards. */
-export async function online(command: Command, action: (context: Context) => Promise<void>): Promise<void> {
-  const options = command.opts<ConnectionOptions>();
-  const endpoints = options.endpoints.split(",").map((endpoint) => endpoint.trim());
+export async function online(
+  command: Command,
+  action: (context: Context) => Promise<void>,
+  { hasTable }: { hasTable?: boolean } = {},
+): Promise<void> {
+  const options = command.optsWithGlobals<ConnectionOptions>();
+  const format = options.json ? "json" : options.writeOut;
+  if (format === "table" && !hasTable)
+    throw new UsageError(`${command.name()} has no table: use simple, json or fields`);
   const client = new EtcdClient({
-    endpoints,
+    endpoints: endpointsOf(options.endpoints),
     commandTimeoutMs: duration("--command-timeout", options.commandTimeout),
     dialTimeoutMs: duration("--dial-timeout", options.dialTimeout),
   });
-  const output: OutputOptions = { format: options.json ? "json" : options.writeOut, hex: options.hex ?? false };
+  const output: OutputOptions = { format: format === "table" ? "simple" : format, hex: options.hex ?? false };
   try {
-    await action({ client, endpoints, output });
+    await action({ client, output, table: format === "table" });
   } finally {
     await client.close();
   }
+}
+
+/** HOST:PORT, http://HOST:PORT or unix:///PATH, separated by commas. */
+function endpointsOf(text: string): string[] {
+  return text.split(",").map((part) => {
+    const endpoint = part.trim().replace(/\/$/, "");
+    if (/^(https|unixs):/.test(endpoint)) throw new UsageError(`--endpoints: ${endpoint}: TLS is not available yet`);
+    if (!/^unix:\/\/.|^(http:\/\/)?([\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i.test(endpoint)) {
+      throw new UsageError(`--endpoints: expected HOST:PORT, http://HOST:PORT or unix:///PATH, not "${part}"`);
+    }
+    return endpoint;
+  });
 }
 
 function duration(flag: string, text: string): number {

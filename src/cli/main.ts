@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { versionText } from "./commands/version.ts";
 import { CommandError, UsageError } from "./errors.ts";
 
 /**
@@ -22,20 +23,42 @@ async function main(): Promise<void> {
 async function buildProgram(wanted: string | undefined): Promise<Command> {
   const program = new Command("t4")
     .description("An etcd v3 database whose durable home is a bucket")
+    .version(versionText, "-V, --version", "print the version")
     .addHelpText("after", "\nExamples:\n  t4 run\n  t4 put greeting hello\n  t4 get greeting\n  t4 status");
   const { runCommand } = await import("./commands/run.ts");
   program.addCommand(runCommand());
   if (wanted === "run") return program;
-  const { addOnlineCommands } = await import("./commands/all.ts");
+  const [{ addOnlineCommands }, { connectionOptions }] = await Promise.all([
+    import("./commands/all.ts"),
+    import("./context.ts"),
+  ]);
+  for (const option of connectionOptions()) program.addOption(option);
   addOnlineCommands(program);
   return program;
 }
 
 function overrideExit(command: Command): void {
   command.exitOverride();
-  command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "Error: ")) });
+  command.configureHelp({ showGlobalOptions: true });
+  command.configureOutput({ outputError: (text, write) => write(oneLine(text)) });
   for (const sub of command.commands) overrideExit(sub);
 }
+
+/** "Error: unknown option '--lmit' (Did you mean --limit?)" */
+const oneLine = (text: string): string =>
+  `${text
+    .replace(/^error: /, "Error: ")
+    .trim()
+    .replace(/\n\(/, " (")}\n`;
+
+/** Whoever reads what is printed may stop at any time (`t4 get … | head`): no failure. A full disk is one. */
+function onOutputError(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE") process.exit(SIGPIPE_EXIT_CODE);
+  process.stderr.write(`Error: cannot write the output: ${error.message}\n`);
+  process.exit(1);
+}
+
+const SIGPIPE_EXIT_CODE = 141;
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -50,4 +73,5 @@ function report(error: unknown): number {
   throw error;
 }
 
+process.stdout.on("error", onOutputError);
 await main();

@@ -1,4 +1,5 @@
 import type { KeyValue } from "../gen/mvccpb/kv_pb.ts";
+import { goQuote } from "./go-quote.ts";
 
 export interface OutputOptions {
   format: "simple" | "json" | "fields";
@@ -6,17 +7,32 @@ export interface OutputOptions {
   hex: boolean;
 }
 
-export const print = (line: string): void => {
-  process.stdout.write(line + "\n");
-};
+type Hex = Pick<OutputOptions, "hex">;
 
-/** Bytes as they are, or as \x escapes. */
-export function printBytes(bytes: Uint8Array, { hex }: Pick<OutputOptions, "hex">): void {
-  if (hex) print([...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join(""));
-  else process.stdout.write(Buffer.concat([bytes, Buffer.from("\n")]));
+/** What is printed in one turn leaves as one write: a system call for each of many pairs takes long. */
+let pending: Uint8Array[] = [];
+
+function write(...bytes: Uint8Array[]): void {
+  if (pending.length === 0) queueMicrotask(flush);
+  pending.push(...bytes);
 }
 
-export function printPair(kv: KeyValue, output: Pick<OutputOptions, "hex">): void {
+function flush(): void {
+  process.stdout.write(Buffer.concat(pending));
+  pending = [];
+}
+
+const NEWLINE = Buffer.from("\n");
+
+export const print = (line: string): void => write(Buffer.from(line), NEWLINE);
+
+/** Bytes as they are, or as \x escapes. */
+export function printBytes(bytes: Uint8Array, { hex }: Hex): void {
+  if (hex) print([...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join(""));
+  else write(bytes, NEWLINE);
+}
+
+export function printPair(kv: KeyValue, output: Hex): void {
   printBytes(kv.key, output);
   printBytes(kv.value, output);
 }
@@ -28,32 +44,37 @@ interface Header {
   raftTerm: bigint;
 }
 
-export function headerFields(header: Header | undefined): Record<string, bigint> {
-  return {
-    ClusterID: header?.clusterId ?? 0n,
-    MemberID: header?.memberId ?? 0n,
-    Revision: header?.revision ?? 0n,
-    RaftTerm: header?.raftTerm ?? 0n,
-  };
-}
-
 /** etcdctl's JSON of an answer whose header it flattens. */
-export function flatHeader(header: Header | undefined): Record<string, bigint> {
-  const { ClusterID, MemberID, Revision, RaftTerm } = headerFields(header);
-  return { cluster_id: ClusterID!, member_id: MemberID!, revision: Revision!, raft_term: RaftTerm! };
-}
+export const flatHeader = (header: Header | undefined): Record<string, bigint> => ({
+  cluster_id: header?.clusterId ?? 0n,
+  member_id: header?.memberId ?? 0n,
+  revision: header?.revision ?? 0n,
+  raft_term: header?.raftTerm ?? 0n,
+});
 
+/** Lines `"Name" : value`, as etcdctl's `-w fields`. */
 export function printFields(fields: Readonly<Record<string, unknown>>): void {
   for (const [name, value] of Object.entries(fields)) print(`"${name}" : ${String(value)}`);
 }
 
-export function pairFields(kv: KeyValue): Record<string, unknown> {
-  return {
-    Key: JSON.stringify(Buffer.from(kv.key).toString()),
-    CreateRevision: kv.createRevision,
-    ModRevision: kv.modRevision,
-    Version: kv.version,
-    Value: JSON.stringify(Buffer.from(kv.value).toString()),
-    Lease: kv.lease,
-  };
+/** A revision of 0 is one that the answer does not have. */
+export function printHeader(header: Header | undefined, { hex }: Hex): void {
+  const id = (value: bigint | undefined) => (value ?? 0n).toString(hex ? 16 : 10);
+  printFields({ ClusterID: id(header?.clusterId), MemberID: id(header?.memberId) });
+  if (header !== undefined && header.revision > 0n) printFields({ Revision: header.revision });
+  printFields({ RaftTerm: header?.raftTerm ?? 0n });
+}
+
+export const idField = (id: bigint, { hex }: Hex): string =>
+  hex ? BigInt.asUintN(64, id).toString(16).padStart(16, "0") : String(id);
+
+export function printPairFields(kv: KeyValue, output: Hex, prefix: "" | "Prev" = ""): void {
+  printFields({
+    [`${prefix}Key`]: goQuote(kv.key),
+    [`${prefix}CreateRevision`]: kv.createRevision,
+    [`${prefix}ModRevision`]: kv.modRevision,
+    [`${prefix}Version`]: kv.version,
+    [`${prefix}Value`]: goQuote(kv.value),
+    [`${prefix}Lease`]: idField(kv.lease, output),
+  });
 }

@@ -18,7 +18,7 @@ const missing = existsSync(path) ? etcdIsMissing() : `no etcdctl at ${path}: tes
 
 const programFor = (server: ServerProcess) => ({ path, env: { ETCDCTL_ENDPOINTS: server.address } });
 const etcdctl = (server: ServerProcess, line: string, stdin = "") => run(programFor(server), words(line), stdin);
-const sideOf = (name: string, server: ServerProcess): Side => ({ name, program: programFor(server) });
+const sideOf = (name: string, server: ServerProcess): Side => ({ name, program: () => programFor(server) });
 
 function comparison(name: string, body: (etcd: ServerProcess, t4: ServerProcess) => Promise<void>): void {
   test(`etcdctl: ${name}`, { skip: missing, timeout: 120_000 }, async () => {

@@ -1,11 +1,13 @@
 import { Command } from "commander";
 import { CompactionResponseSchema, KV } from "../../gen/etcdserverpb/rpc_pb.ts";
-import { int64, online, withConnection } from "../context.ts";
+import { int64, online } from "../context.ts";
 import { goJson } from "../go-json.ts";
 import { print } from "../output.ts";
 
 export const compactCommand = (): Command =>
-  withConnection(new Command("compact").alias("compaction").argument("<revision>"))
+  new Command("compact")
+    .alias("compaction")
+    .argument("<revision>")
     .description("Drops the history before a revision")
     .option("--physical", "wait until the old versions are gone from storage")
     .addHelpText("after", "\nExample:\n  t4 compact 1234")

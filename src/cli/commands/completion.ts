@@ -15,14 +15,20 @@ export const completionCommand = (program: Command): Command =>
 function wordsByCommand(program: Command): Map<string, string[]> {
   const words = new Map<string, string[]>();
   const visit = (command: Command, path: string) => {
-    const names = command.commands.map((sub) => sub.name());
-    const options = command.options.map((option) => option.long ?? option.short ?? "");
-    words.set(path, [...names, ...options, "--help"]);
+    const names = command.commands.flatMap((sub) => [sub.name(), ...sub.aliases()]);
+    const shared = path === "" || isOffline(path) ? [] : program.options;
+    const options = [...command.options, ...shared].map((option) => option.long ?? option.short ?? "");
+    const list = [...names, ...argumentsOf(path), ...options, "--help"];
+    for (const name of [command.name(), ...command.aliases()]) words.set(path.replace(/\S+$/, name), list);
     for (const sub of command.commands) visit(sub, `${path} ${sub.name()}`.trim());
   };
   visit(program, "");
   return words;
 }
+
+/** Commands that speak to no server. */
+const isOffline = (path: string): boolean => ["run", "version", "completion"].includes(path);
+const argumentsOf = (path: string): string[] => (path === "completion" ? ["bash", "zsh", "fish"] : []);
 
 export function completionScript(program: Command, shell: string): string {
   const words = wordsByCommand(program);

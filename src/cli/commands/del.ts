@@ -1,9 +1,9 @@
 import { Command } from "commander";
-import { DeleteRangeResponseSchema, KV } from "../../gen/etcdserverpb/rpc_pb.ts";
-import { online, withConnection } from "../context.ts";
+import { type DeleteRangeResponse, DeleteRangeResponseSchema, KV } from "../../gen/etcdserverpb/rpc_pb.ts";
+import { online } from "../context.ts";
 import { goJson } from "../go-json.ts";
 import { keyRange, type RangeOptions } from "../key-range.ts";
-import { headerFields, pairFields, print, printFields, printPair } from "../output.ts";
+import { type OutputOptions, print, printFields, printHeader, printPair, printPairFields } from "../output.ts";
 
 export interface DelOptions extends RangeOptions {
   prevKv?: boolean;
@@ -19,20 +19,24 @@ export const addDelOptions = (command: Command): Command =>
     .option("--prev-kv", "print the pairs that are deleted");
 
 export const delCommand = (): Command =>
-  addDelOptions(withConnection(new Command("del")))
+  addDelOptions(new Command("del"))
     .description("Deletes a key, or a range of keys")
     .addHelpText("after", "\nExamples:\n  t4 del /config/a\n  t4 del --prefix /config/ --prev-kv")
     .action(async (_key, _end, options: DelOptions, command: Command) => {
       const request = { ...keyRange("del", command.args, options), prevKv: options.prevKv ?? false };
       await online(command, async ({ client, output }) => {
-        const answer = await client.unary(KV.method.deleteRange, request);
-        if (output.format === "json") print(goJson(DeleteRangeResponseSchema, answer));
-        else if (output.format === "fields") {
-          printFields({ ...headerFields(answer.header), Deleted: answer.deleted });
-          for (const kv of answer.prevKvs) printFields(pairFields(kv));
-        } else {
-          print(String(answer.deleted));
-          for (const kv of answer.prevKvs) printPair(kv, output);
-        }
+        printDeleted(await client.unary(KV.method.deleteRange, request), output);
       });
     });
+
+export function printDeleted(answer: DeleteRangeResponse, output: OutputOptions): void {
+  if (output.format === "json") print(goJson(DeleteRangeResponseSchema, answer));
+  else if (output.format === "fields") {
+    printHeader(answer.header, output);
+    printFields({ Deleted: answer.deleted });
+    for (const kv of answer.prevKvs) printPairFields(kv, output, "Prev");
+  } else {
+    print(String(answer.deleted));
+    for (const kv of answer.prevKvs) printPair(kv, output);
+  }
+}

@@ -8,11 +8,11 @@ import {
   RangeRequest_SortOrder as SortOrder,
   RangeRequest_SortTarget as SortTarget,
 } from "../../gen/etcdserverpb/rpc_pb.ts";
-import { int64, online, withConnection } from "../context.ts";
+import { int64, online } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import { goJson } from "../go-json.ts";
 import { keyRange, type RangeOptions } from "../key-range.ts";
-import { headerFields, type OutputOptions, pairFields, print, printBytes, printFields } from "../output.ts";
+import { type OutputOptions, print, printBytes, printFields, printHeader, printPairFields } from "../output.ts";
 
 export interface GetOptions extends RangeOptions {
   consistency?: string;
@@ -50,7 +50,7 @@ export function addGetOptions(command: Command): Command {
 }
 
 export const getCommand = (): Command =>
-  addGetOptions(withConnection(new Command("get")))
+  addGetOptions(new Command("get"))
     .description("Gets a key, or a range of keys")
     .addHelpText(
       "after",
@@ -80,9 +80,10 @@ export function rangeRequest(
   if (options.keysOnly && options.countOnly)
     throw new UsageError("`--keys-only` and `--count-only` cannot be set together");
   const sortOrder = ORDERS[(options.order ?? "").toUpperCase()];
-  if (sortOrder === undefined) throw new UsageError(`bad sort order ${options.order}`);
+  if (sortOrder === undefined) throw new UsageError(`bad sort order ${options.order}: ASCEND or DESCEND`);
   const sortTarget = TARGETS[(options.sortBy ?? "").toUpperCase()];
-  if (sortTarget === undefined) throw new UsageError(`bad sort target ${options.sortBy}`);
+  if (sortTarget === undefined)
+    throw new UsageError(`bad sort target ${options.sortBy}: CREATE, KEY, MODIFY, VALUE or VERSION`);
   const consistency = options.consistency ?? "l";
   if (consistency !== "l" && consistency !== "s") throw new UsageError(`unknown consistency flag "${consistency}"`);
   const number = (what: string, text: string | undefined) => (text === undefined ? 0n : int64(what, text));
@@ -109,8 +110,8 @@ export function printRange(answer: RangeResponse, options: GetOptions, output: O
       print(goJson(RangeResponseSchema, answer));
       return;
     case "fields":
-      printFields(headerFields(answer.header));
-      for (const kv of answer.kvs) printFields(pairFields(kv));
+      printHeader(answer.header, output);
+      for (const kv of answer.kvs) printPairFields(kv, output);
       printFields({ More: answer.more, Count: answer.count });
       return;
     case "simple":

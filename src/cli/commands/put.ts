@@ -1,9 +1,9 @@
 import { Command } from "commander";
-import { KV, PutResponseSchema } from "../../gen/etcdserverpb/rpc_pb.ts";
-import { leaseIdOf, online, standardInput, withConnection } from "../context.ts";
+import { KV, type PutResponse, PutResponseSchema } from "../../gen/etcdserverpb/rpc_pb.ts";
+import { leaseIdOf, online, standardInput } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import { goJson } from "../go-json.ts";
-import { headerFields, pairFields, print, printFields, printPair } from "../output.ts";
+import { type OutputOptions, print, printHeader, printPair, printPairFields } from "../output.ts";
 
 export interface PutOptions {
   lease?: string;
@@ -20,7 +20,7 @@ export const addPutOptions = (command: Command): Command =>
     .option("--ignore-lease", "keep the key's lease");
 
 export const putCommand = (): Command =>
-  addPutOptions(withConnection(new Command("put").argument("<key>").argument("[value]")))
+  addPutOptions(new Command("put").argument("<key>").argument("[value]"))
     .description("Writes a key; the value comes from standard input where it is not given")
     .addHelpText(
       "after",
@@ -32,21 +32,31 @@ export const putCommand = (): Command =>
       const bytes = options.ignoreValue
         ? Buffer.alloc(0)
         : value === undefined
-          ? await standardInput()
+          ? await valueFromInput()
           : Buffer.from(value);
       const request = putRequest(Buffer.from(key), bytes, options);
       await online(command, async ({ client, output }) => {
-        const answer = await client.unary(KV.method.put, request);
-        if (output.format === "json") print(goJson(PutResponseSchema, answer));
-        else if (output.format === "fields") {
-          printFields(headerFields(answer.header));
-          if (answer.prevKv !== undefined) printFields(pairFields(answer.prevKv));
-        } else {
-          print("OK");
-          if (answer.prevKv !== undefined) printPair(answer.prevKv, output);
-        }
+        printPut(await client.unary(KV.method.put, request), output);
       });
     });
+
+/** An empty input is more often a forgotten argument than an empty value. */
+async function valueFromInput(): Promise<Buffer> {
+  const value = await standardInput();
+  if (value.length > 0) return value;
+  throw new UsageError("put: no value, neither as an argument nor on standard input; '' is the empty value");
+}
+
+export function printPut(answer: PutResponse, output: OutputOptions): void {
+  if (output.format === "json") print(goJson(PutResponseSchema, answer));
+  else if (output.format === "fields") {
+    printHeader(answer.header, output);
+    if (answer.prevKv !== undefined) printPairFields(answer.prevKv, output, "Prev");
+  } else {
+    print("OK");
+    if (answer.prevKv !== undefined) printPair(answer.prevKv, output);
+  }
+}
 
 export const putRequest = (key: Buffer, value: Buffer, options: PutOptions) => ({
   key,

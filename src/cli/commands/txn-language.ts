@@ -49,8 +49,7 @@ const RESULTS: Record<string, CompareResult> = {
 
 export function parseCompare(line: string): MessageInitShape<typeof CompareSchema> {
   const match = /^(\w+)\s*\(\s*("(?:[^"\\]|\\.)*"|[^)"]*)\s*\)\s*(!=|[=<>])\s*(.+)$/.exec(line);
-  if (match === null)
-    throw new UsageError(`malformed comparison: ${line}; got: expected target("key") operator "value"`);
+  if (match === null) throw new UsageError(`malformed comparison: ${line}; expected target("key") operator "value"`);
   const [, target, quotedKey, operator, quotedOperand] = match;
   const key = Buffer.from(unquote(quotedKey!));
   const operand = unquote(quotedOperand!);
@@ -135,7 +134,10 @@ export function parseOp(line: string): MessageInitShape<typeof RequestOpSchema> 
 }
 
 function parseWith<T>(command: Command, args: string[], line: string): { words: string[]; options: T } {
-  command.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
+  command
+    .exitOverride()
+    .showSuggestionAfterError(false)
+    .configureOutput({ writeErr: () => {}, writeOut: () => {} });
   try {
     command.parse(args, { from: "user" });
   } catch (error) {

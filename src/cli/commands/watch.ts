@@ -1,12 +1,12 @@
-import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
 import { Command } from "commander";
-import { ResponseHeaderSchema, Watch, type WatchResponse } from "../../gen/etcdserverpb/rpc_pb.ts";
-import { Event_EventType, EventSchema } from "../../gen/mvccpb/kv_pb.ts";
-import { int64, online, withConnection } from "../context.ts";
-import { CommandError } from "../errors.ts";
-import { goJson, goJsonObject, RawJson } from "../go-json.ts";
+import { Watch, type WatchRequestSchema, type WatchResponseSchema } from "../../gen/etcdserverpb/rpc_pb.ts";
+import type { EtcdStream } from "../client.ts";
+import { type Context, int64, online } from "../context.ts";
+import { CommandError, UsageError } from "../errors.ts";
 import { keyRange, type RangeOptions } from "../key-range.ts";
-import { headerFields, type OutputOptions, pairFields, print, printFields, printPair } from "../output.ts";
+import { splitWords } from "./txn-language.ts";
+import { showEvents, watchCanceled } from "./watch-print.ts";
 
 interface WatchOptions extends RangeOptions {
   rev?: string;
@@ -14,102 +14,158 @@ interface WatchOptions extends RangeOptions {
   progressNotify?: boolean;
 }
 
-export const watchCommand = (): Command =>
-  withConnection(new Command("watch"))
+const addWatchOptions = (command: Command): Command =>
+  command
     .argument("[key]")
     .argument("[range_end]")
+    .argument("[exec...]", "after --: a command to run for each event, with ETCD_WATCH_… in its environment")
     .option("--prefix", "keys that begin with KEY")
     .option("--from-key", "keys from KEY on")
     .option("--rev <revision>", "from this revision on, history first")
     .option("--prev-kv", "print the pair before each event")
-    .option("--progress-notify", "print how far the server is while nothing happens")
-    .argument("[exec...]", "after --: a command to run for each event, with ETCD_WATCH_… in its environment")
+    .option("--progress-notify", "print how far the server is while nothing happens");
+
+export const watchCommand = (): Command =>
+  addWatchOptions(new Command("watch"))
+    .option("-i, --interactive", "read lines from standard input: watch … with these options, or progress")
     .description("Prints what happens to a key, or a range of keys")
     .addHelpText(
       "after",
-      "\nExamples:\n  t4 watch --prefix /config/\n  t4 watch k --rev 1\n  t4 watch k -- sh -c 'echo $ETCD_WATCH_KEY'",
+      [
+        "\nExamples:",
+        "  t4 watch --prefix /config/",
+        "  t4 watch key --rev 1 --json",
+        "  t4 watch key -- sh -c 'echo $ETCD_WATCH_KEY'",
+        "  printf 'watch a\\nwatch --prefix b\\n' | t4 watch -i",
+      ].join("\n"),
     )
-    .action(async (_key, _end, _exec, options: WatchOptions, command: Command) => {
-      const { keys, exec } = splitAtDashes(command.args);
-      const range = keyRange("watch", keys, options);
-      await online(command, async ({ client, output }) => {
-        const stream = await client.stream(Watch.method.watch);
-        const value = {
-          ...range,
-          startRevision: options.rev === undefined ? 0n : int64("--rev", options.rev),
-          prevKv: options.prevKv ?? false,
-          progressNotify: options.progressNotify ?? false,
-        };
-        stream.send({ requestUnion: { case: "createRequest", value } });
-        for await (const response of stream.messages()) {
-          if (response.canceled) throw canceled(response);
-          if (!response.created) await show(response, output, exec);
+    .action(async (_key, _end, _exec, options: WatchOptions & { interactive?: boolean }, command: Command) => {
+      if (options.interactive) {
+        await online(command, watchInteractively);
+        return;
+      }
+      const asked = watchOf(command.args, process.argv.slice(2), options);
+      await online(command, async (context) => {
+        const session = new WatchSession(context, await context.client.stream(Watch.method.watch));
+        session.create(asked);
+        try {
+          await session.print((why) => {
+            throw new CommandError(why);
+          });
+        } finally {
+          session.close();
         }
-        throw new CommandError("watch is canceled by the server");
       });
     });
 
-/** What stands behind `--` is a command of the user's. */
-function splitAtDashes(args: readonly string[]): { keys: string[]; exec: string[] } {
-  const given = process.argv.slice(2);
-  const dashes = given.indexOf("--");
-  const execLength = dashes < 0 ? 0 : given.length - dashes - 1;
-  return { keys: args.slice(0, args.length - execLength), exec: execLength === 0 ? [] : args.slice(-execLength) };
+interface Asked {
+  key: Buffer;
+  rangeEnd: Buffer;
+  startRevision: bigint;
+  prevKv: boolean;
+  progressNotify: boolean;
+  exec: string[];
 }
 
-function canceled(response: WatchResponse): CommandError {
-  const reason =
-    response.compactRevision !== 0n
-      ? "etcdserver: mvcc: required revision has been compacted"
-      : response.cancelReason || "etcdserver: watch canceled";
-  return new CommandError(`watch was canceled (${reason})`);
+/** `args` are the words without options, `words` all of them: what stands behind `--` is a command of the user's. */
+function watchOf(args: readonly string[], words: readonly string[], options: WatchOptions): Asked {
+  const dashes = words.indexOf("--");
+  if (dashes >= 0 && dashes === words.length - 1) throw new UsageError("watch: a command must stand behind --");
+  const execLength = dashes < 0 ? 0 : words.length - dashes - 1;
+  return {
+    ...keyRange("watch", args.slice(0, args.length - execLength), options),
+    startRevision: options.rev === undefined ? 0n : int64("--rev", options.rev),
+    prevKv: options.prevKv ?? false,
+    progressNotify: options.progressNotify ?? false,
+    exec: execLength === 0 ? [] : args.slice(-execLength),
+  };
 }
 
-async function show(response: WatchResponse, output: OutputOptions, exec: readonly string[]): Promise<void> {
-  if (output.format === "json") print(json(response));
-  else if (response.events.length === 0) print(`progress notify: ${response.header?.revision ?? 0n}`);
-  else if (output.format === "fields") printFields(headerFields(response.header));
-  for (const event of response.events) {
-    const type = event.type === Event_EventType.DELETE ? "DELETE" : "PUT";
-    if (output.format === "fields") {
-      printFields({
-        Type: type,
-        ...(event.prevKv === undefined ? {} : pairFields(event.prevKv)),
-        ...pairFields(event.kv!),
-      });
-    } else if (output.format === "simple") {
-      print(type);
-      if (event.prevKv !== undefined) printPair(event.prevKv, output);
-      printPair(event.kv!, output);
+/** Watchers on one stream. */
+class WatchSession {
+  readonly #context: Context;
+  readonly #stream: EtcdStream<typeof WatchRequestSchema, typeof WatchResponseSchema>;
+  /** Of watchers asked for and not yet created, in the order in which they will be. */
+  readonly #expected: string[][] = [];
+  readonly #execs = new Map<bigint, string[]>();
+  #closed = false;
+
+  constructor(context: Context, stream: EtcdStream<typeof WatchRequestSchema, typeof WatchResponseSchema>) {
+    this.#context = context;
+    this.#stream = stream;
+  }
+
+  get hasWatchers(): boolean {
+    return this.#expected.length + this.#execs.size > 0;
+  }
+
+  create({ exec, ...value }: Asked): void {
+    this.#expected.push(exec);
+    this.#stream.send({ requestUnion: { case: "createRequest", value } });
+  }
+
+  askForProgress(): void {
+    this.#stream.send({ requestUnion: { case: "progressRequest", value: {} } });
+  }
+
+  /** Until the stream ends, which the server does not do by itself; `onCanceled` hears why a watcher ended. */
+  async print(onCanceled: (why: string) => void): Promise<void> {
+    for await (const response of this.#stream.messages()) {
+      if (response.created) {
+        const exec = this.#expected.shift() ?? [];
+        if (!response.canceled) this.#execs.set(response.watchId, exec);
+      }
+      if (response.canceled) onCanceled(watchCanceled(response));
+      else if (!response.created) {
+        await showEvents(response, this.#context.output, this.#execs.get(response.watchId) ?? []);
+      }
     }
-    if (exec.length > 0) {
-      await runCommand(exec, {
-        ETCD_WATCH_REVISION: String(response.header?.revision ?? 0n),
-        ETCD_WATCH_EVENT_TYPE: JSON.stringify(type),
-        ETCD_WATCH_KEY: JSON.stringify(Buffer.from(event.kv!.key).toString()),
-        ETCD_WATCH_VALUE: JSON.stringify(Buffer.from(event.kv!.value).toString()),
-      });
-    }
+    if (!this.#closed) throw new CommandError("watch is canceled by the server");
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stream.cancel();
   }
 }
 
-function json(response: WatchResponse): string {
-  const header = response.header === undefined ? "{}" : goJson(ResponseHeaderSchema, response.header);
-  return goJsonObject({
-    Header: new RawJson(header),
-    Events: response.events.map((event) => new RawJson(goJson(EventSchema, event))),
-    CompactRevision: response.compactRevision,
-    Canceled: response.canceled,
-    Created: response.created,
-  });
+/**
+ * Lines of standard input; one that is wrong is told of, and does not end the others. The end of the input ends it on a
+ * terminal; behind a pipe the watchers that were asked for go on.
+ */
+async function watchInteractively(context: Context): Promise<void> {
+  const session = new WatchSession(context, await context.client.stream(Watch.method.watch));
+  const complain = (why: string) => process.stderr.write(`${why}\n`);
+  const printed = session.print(complain);
+  const lines = createInterface({ input: process.stdin });
+  // When the server ends the stream, nobody waits for more lines.
+  printed.catch(() => lines.close());
+  for await (const line of lines) {
+    try {
+      if (line.trim() !== "") obey(line, session);
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      complain(`Invalid command ${line} (${error.message})`);
+    }
+  }
+  if (process.stdin.isTTY || !session.hasWatchers) session.close();
+  await printed;
 }
 
-function runCommand(exec: readonly string[], variables: Record<string, string>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(exec[0]!, exec.slice(1), { stdio: "inherit", env: { ...process.env, ...variables } });
-    child.once("error", (error) => reject(new CommandError(`${exec[0]}: ${error.message}`)));
-    child.once("exit", (code) =>
-      code === 0 ? resolve() : reject(new CommandError(`${exec[0]} ended with code ${code}`)),
-    );
-  });
+function obey(line: string, session: WatchSession): void {
+  const [name, ...words] = splitWords(line);
+  if (name === "progress" && words.length === 0) session.askForProgress();
+  else if (name === "watch") session.create(parseWatch(words));
+  else throw new UsageError("expected watch or progress");
+}
+
+function parseWatch(words: string[]): Asked {
+  const command = addWatchOptions(new Command("watch")).exitOverride().showSuggestionAfterError(false);
+  command.configureOutput({ writeErr: () => {}, writeOut: () => {} });
+  try {
+    command.parse(words, { from: "user" });
+  } catch (error) {
+    throw new UsageError((error as Error).message.replace(/^error: /, ""));
+  }
+  return watchOf(command.args, words, command.opts<WatchOptions>());
 }

@@ -6,7 +6,8 @@ import type { LastingStep, Step } from "./scripts.ts";
 /** A program and the server that it speaks to. */
 export interface Side {
   readonly name: string;
-  readonly program: Program;
+  /** What plays a line. */
+  readonly program: (line: string) => Program;
 }
 
 const INTERRUPTED_TIMEOUT_MS = 5_000;
@@ -21,7 +22,7 @@ export async function playScript(
   for (const step of steps) {
     const line = typeof step === "string" ? step : step.line;
     const [left, right] = await Promise.all(
-      sides.map(async ({ program }, n) => ({ line, ...texts[n]!.of(await play(program, step, texts[n]!)) })),
+      sides.map(async ({ program }, n) => ({ line, ...texts[n]!.of(await play(program(line), step, texts[n]!)) })),
     );
     const told = `${line}: ${JSON.stringify({ [sides[0].name]: left, [sides[1].name]: right }, null, 1)}`;
     deepEqual(shown(left!), shown(right!), told);
