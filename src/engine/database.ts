@@ -111,7 +111,7 @@ export class BranchDatabase implements Database {
       timers,
       perSecond: options.settings.expiriesPerSecond,
       mayExpire: () => this.unprovenBecause() === null,
-      expire: (lease) => this.#sequencer.run(this.#expireEvaluation, lease),
+      expire: (lease) => this.#expire(lease),
     });
     options.leadership.onLost = (error) => this.#sequencer.fail(error);
     options.leadership.onRegained = () => this.#lessor.renewAll(this.#nowMs());
@@ -266,6 +266,19 @@ export class BranchDatabase implements Database {
   #timeToLive(id: LeaseId): LeaseTimeToLiveResult {
     const found = this.#lessor.look(id, this.#nowMs());
     return this.#timeToLiveResult(id, found?.lease ?? null, { revision: this.committed, keys: [] });
+  }
+
+  /**
+   * Keep-alives that wait for a proof may be due to come before it: where the proof costs a request, it is asked for
+   * first, so that no lease ends while none can be answered (L8).
+   */
+  #expire(lease: Lease): MaybePromise<{ revoked: boolean }> {
+    const why = this.#leadership.proof();
+    if (why instanceof Promise) {
+      return this.#afterProof(why, () => this.#sequencer.run(this.#expireEvaluation, lease));
+    }
+    if (why !== null) throw why;
+    return this.#sequencer.run(this.#expireEvaluation, lease);
   }
 
   #timeToLiveResult(

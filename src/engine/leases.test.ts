@@ -195,6 +195,18 @@ test("L8 without proof no lease ends; with it again, each has its full TTL", asy
   equal(rig.log.records.length, 2);
 });
 
+test("L8 where the proof costs a request no lease ends before it has come", async () => {
+  const rig = await openRig();
+  await grant(rig, 1, 5);
+  // As in the first moments of an outage, which nobody knows of yet.
+  rig.leadership.answer = Promise.resolve(new DbError("noLeader"));
+  await rig.time.pass(60_000);
+  equal(rig.log.records.length, 1);
+  rig.leadership.answer = Promise.resolve(null);
+  await rig.time.pass(1000);
+  equal(rig.log.records.length, 2);
+});
+
 test("L7 after a crash every lease has its full TTL again; after a clean release what was left", async () => {
   const first = await openRig();
   await grant(first, 1, 100);

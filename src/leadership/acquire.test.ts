@@ -304,6 +304,28 @@ story("read proof by the bucket: each read is answered by a record read after it
   equal(first.events.length, 2);
 });
 
+story(
+  "read proof by the bucket: a read waits no longer than it may; the proof comes back without one",
+  async (world, a) => {
+    const first = await world.lead(a, { readProof: "bucket", proofTimeoutMs: 300 });
+    world.simulation.network.cut("a", STORE_HOST);
+    const { clock } = first.node.runtime;
+    const askedMs = clock.monotonicMs();
+    const answers = await Promise.all([first.leadership.proof(), first.leadership.proof()]);
+    ok(clock.monotonicMs() - askedMs < 400);
+    for (const answer of answers) equal((answer as DbError).kind, "noLeader");
+    equal(first.leadership.unprovenBecause()?.kind, "noLeader");
+    await world.simulation.sleep(30_000);
+    equal(first.leadership.unprovenBecause()?.kind, "noLeader");
+    deepEqual(first.events, []);
+    world.simulation.network.heal("a", STORE_HOST);
+    await world.simulation.sleep(12_000);
+    equal(first.leadership.unprovenBecause(), null);
+    deepEqual(first.events, ["regained"]);
+    await first.leadership.release();
+  },
+);
+
 story("a session that was killed is followed by a new one, and its branch won anew", async (world, a, b) => {
   const first = await world.lead(a);
   first.node.stall();

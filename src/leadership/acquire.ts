@@ -265,6 +265,7 @@ class Acquisition<Start extends { readonly id: string }> {
       register: this.#register,
       runtime,
       requestTimeoutMs: settings.requestTimeoutMs,
+      proofTimeoutMs: settings.proofTimeoutMs,
     });
   }
 

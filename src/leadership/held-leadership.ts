@@ -3,8 +3,8 @@ import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { BranchId, Epoch } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { Register } from "../objects/register.ts";
-import { sleep } from "../objects/retry.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import { LATE, sleep, within } from "../objects/retry.ts";
+import type { Runtime, Timer } from "../runtime/runtime.ts";
 import { isDeposed, type LeaderRecord, releasedFrom } from "./leader-record.ts";
 import type { Durability, Leadership } from "./leadership.ts";
 import { BatchedCheck } from "./read-proof.ts";
@@ -32,6 +32,8 @@ export interface HeldOptions {
   readonly register: Register<LeaderRecord>;
   readonly runtime: Pick<Runtime, "clock" | "timers">;
   readonly requestTimeoutMs: number;
+  /** Of a read that waits for the bucket: it comes behind the check that is under way, and then waits for its own. */
+  readonly proofTimeoutMs: number;
 }
 
 type State = { kind: "leading" } | { kind: "lost"; error: DbError } | { kind: "givenUp"; error: DbError };
@@ -39,6 +41,8 @@ type State = { kind: "leading" } | { kind: "lost"; error: DbError } | { kind: "g
 /** Swaps of the record that others (a finished opening) made in the same epoch meanwhile. */
 const RELEASE_CONFLICTS_MAX = 10;
 const RELEASE_PAUSE_MS = 20;
+/** After the bucket did not give its proof. */
+const ASK_AGAIN_MS = 1000;
 
 export class HeldLeadership implements Leadership {
   readonly branch: BranchId;
@@ -50,6 +54,7 @@ export class HeldLeadership implements Leadership {
   #state: State = { kind: "leading" };
   /** Of the last check in the bucket. */
   #unproven: DbError | null = null;
+  #again: Timer | null = null;
   #onLost: ((error: DbError) => void) | null = null;
 
   constructor(options: HeldOptions) {
@@ -85,7 +90,7 @@ export class HeldLeadership implements Leadership {
       case "term":
         return this.#options.hold.unprovenBecause();
       case "bucket":
-        return this.#bucket.ask();
+        return this.#askBucket();
     }
   }
 
@@ -118,6 +123,7 @@ export class HeldLeadership implements Leadership {
   /** False if it was given up before. From here on nothing is proven. */
   #giveUp(how: string): boolean {
     if (this.#state.kind === "givenUp") return false;
+    this.#again?.cancel();
     this.#state = { kind: "givenUp", error: new DbError("noLeader", `the leadership of ${this.branch} ${how}`) };
     return true;
   }
@@ -134,6 +140,16 @@ export class HeldLeadership implements Leadership {
       await sleep(runtime, RELEASE_PAUSE_MS);
     }
     throw new DbError("storeUnavailable", `whether branch ${this.branch} was released is not known`);
+  }
+
+  async #askBucket(): Promise<DbError | null> {
+    const { runtime, proofTimeoutMs: timeoutMs } = this.#options;
+    const answer = await within(runtime, { timeoutMs }, this.#bucket.ask());
+    if (answer !== LATE) return answer;
+    const late = new DbError("noLeader", `the leader record could not be read within ${timeoutMs} ms`);
+    // Until the check that is under way says better.
+    if (this.#state.kind === "leading") this.#unproven ??= late;
+    return late;
   }
 
   /** The bucket's answer to "do I still lead?". Failing to read is no proof, and no deposition. */
@@ -156,11 +172,23 @@ export class HeldLeadership implements Leadership {
     const regained = this.#unproven !== null && answer === null;
     this.#unproven = answer;
     if (regained) this.onRegained();
+    if (answer !== null) this.#askAgain();
     return answer;
+  }
+
+  /** Also where nobody reads: leases wait for the proof, and health shows that it is back. */
+  #askAgain(): void {
+    const ask = () => {
+      this.#again = null;
+      // What it throws is a bug, and ends the process.
+      void this.#bucket.ask();
+    };
+    this.#again ??= this.#options.runtime.timers.set(ASK_AGAIN_MS, ask, { background: true });
   }
 
   #lose(error: DbError): void {
     if (this.#state.kind !== "leading") return;
+    this.#again?.cancel();
     assert(error.kind === "leadershipLost", "what is lost is said to be lost");
     this.#state = { kind: "lost", error };
     this.#onLost?.(error);

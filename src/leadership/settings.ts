@@ -44,6 +44,8 @@ export interface LeadershipSettings {
   readonly changeDurability: boolean;
   readonly forceTakeover: boolean;
   readonly readProof: "term" | "bucket";
+  /** How long a read waits for its proof from the bucket. */
+  readonly proofTimeoutMs: number;
   /** Where clients reach this node; written into the leader record. */
   readonly addresses: readonly string[];
   readonly requestTimeoutMs: number;
@@ -54,6 +56,7 @@ export const defaultLeadershipSettings: Omit<LeadershipSettings, "durabilityDefa
   changeDurability: false,
   forceTakeover: false,
   readProof: "term",
+  proofTimeoutMs: 7_000,
   addresses: [],
   requestTimeoutMs: 10_000,
 };

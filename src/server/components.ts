@@ -31,8 +31,10 @@ export function hostSettings(
       leadership: {
         ...branch.leadership,
         durability: settings.durability ?? null,
+        changeDurability: settings["change-durability"],
         forceTakeover: settings["force-takeover"],
         readProof: settings["read-proof"],
+        proofTimeoutMs: settings["request-timeout"],
         addresses: settings["advertise-client-urls"] ?? [],
       },
       log: {

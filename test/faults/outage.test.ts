@@ -47,9 +47,9 @@ async function mustPut(ledger: Ledger, client: FaultClient, key: string): Promis
   ok(outcome.ok, `a put of ${key}: ${show(outcome)}`);
 }
 
-async function objectOutage(t: TestContext, outage: Outage): Promise<void> {
+async function objectOutage(t: TestContext, outage: Outage, proof: "term" | "bucket"): Promise<void> {
   await using world = await World.create("s3");
-  const args = ["--durability=object", "--session-term=3s", "--request-timeout=1s"];
+  const args = ["--durability=object", `--read-proof=${proof}`, "--session-term=3s", "--request-timeout=1s"];
   const server = await world.server("data", args);
   await server.start();
   const client = new FaultClient(server.endpoint);
@@ -158,7 +158,7 @@ async function duringOutage(server: ServerProcess, client: FaultClient): Promise
   const status = await statusOf(server);
   equal(status.code, 0, "a server in trouble answers");
   match(status.text, /error +etcdserver: no leader/);
-  match(status.text, /error +session .* could not be renewed in time/);
+  match(status.text, /error +(session .* could not be renewed in time|the leader record could not be read)/);
   match(status.text, /error +.*log\/0{10}/);
 }
 
@@ -259,8 +259,12 @@ async function crashInOutage(t: TestContext): Promise<void> {
 
 describe("an outage of the store", { concurrency: 3, skip: noS3Server }, () => {
   for (const outage of outages) {
-    test(`object: ${outage.name}`, { timeout: 90_000 }, (t) => objectOutage(t, outage));
+    test(`object: ${outage.name}`, { timeout: 90_000 }, (t) => objectOutage(t, outage, "term"));
   }
+  const [stall] = outages;
+  test(`object, reads proven by the bucket: ${stall!.name}`, { timeout: 90_000 }, (t) =>
+    objectOutage(t, stall!, "bucket"),
+  );
   test("local: writes go on up to the bound", { timeout: 90_000 }, localOutage);
   test("local: kill -9 in an outage, restart before its end", { timeout: 90_000 }, crashInOutage);
 });
