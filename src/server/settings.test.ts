@@ -64,6 +64,7 @@ test("what is wrong is named in one line", () => {
   );
   refuses({ flags: { store: "ftp://x" } }, '--store: store "ftp://x": unknown kind ftp: expected file, s3 or memory');
   refuses({ flags: { "upload-bytes": "1GiB" } }, "--upload-bytes: must not be over --upload-bytes-max");
+  refuses({ flags: { "change-durability": "true" } }, "--change-durability: needs --durability");
   refuses({ file: { path: "x.yaml", values: { nmae: "a" } } }, "nmae in x.yaml: there is no such setting");
   refuses(
     { file: { path: "x.yaml", values: { name: {} } } },

@@ -55,6 +55,11 @@ export const runSettings = {
     undefined,
     "what an acknowledgement means: object (default with a remote store) or local",
   ),
+  "change-durability": ours(
+    booleanKind,
+    "false",
+    "give the branch the durability named by --durability, once its leader has stopped cleanly",
+  ),
   "read-proof": ours(oneOf("term", "bucket"), "term", "how a linearizable read proves leadership in object durability"),
   "session-term": ours(
     durationKind({ min: 1000, max: 180_000 }),
@@ -238,6 +243,9 @@ function checkRelations(settings: RunSettings): void {
   }
   if (settings["max-request-bytes"] > settings["upload-bytes-max"]) {
     throw new SettingsError("--max-request-bytes: must not be over --upload-bytes-max");
+  }
+  if (settings["change-durability"] && settings.durability === undefined) {
+    throw new SettingsError("--change-durability: needs --durability");
   }
   if (settings["data-dir"] === "") throw new SettingsError("--data-dir: must not be empty");
 }
