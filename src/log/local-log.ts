@@ -167,9 +167,9 @@ export class LocalLog {
     if (this.closed) return;
     this.closed = true;
     await this.work;
-    for (const { file } of this.older) await file?.handle.close();
-    await this.current.handle.close();
-    await this.next?.handle.close();
+    const files = [...this.older.map(({ file }) => file), this.current, this.next];
+    const closed = await Promise.allSettled(files.map((file) => file?.handle.close()));
+    for (const one of closed) if (one.status === "rejected") throw one.reason;
   }
 
   private written(file: LogFile, batch: RecordBatch, checksum: number): void {

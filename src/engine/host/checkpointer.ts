@@ -49,7 +49,8 @@ export interface CheckpointerOptions {
 /**
  * Writes checkpoints of a branch, one at a time, when the memtable or the log behind the newest one is large or old.
  *
- *   cut the log and freeze the memtable in one turn ─► all slots below the cut are in the bucket ─► tables ─► checkpoint
+ *   cut the log and freeze the memtable in one turn ─► all slots below the cut are in the bucket ─► tables ─►
+ *   checkpoint
  *
  * A crash in between leaves tables that nothing names. A store that is away is tried again, with what came meanwhile.
  */
@@ -98,7 +99,9 @@ export class Checkpointer {
     return log.durable > this.#recordsAt && nowMs - this.#newestAtMs >= settings.intervalMs;
   }
 
-  /** Makes one now, or waits for the one being made. Never rejects: what is wrong is told to `onFailed` or the notices. */
+  /**
+   * Makes one now, or waits for the one being made. Never rejects: what is wrong is told to `onFailed` or the notices.
+   */
   checkpoint(): Promise<void> {
     this.#running ??= this.#make().finally(() => {
       this.#running = null;
@@ -119,7 +122,8 @@ export class Checkpointer {
       notices.info("checkpoint written", { nextSlot, revision, id: checkpoint.id });
     } catch (error) {
       if (this.#closed) return;
-      if (!isDbError(error, "storeUnavailable")) return onFailed(error);
+      // A store that refuses (a quota, credentials that expired) is no reason to end the branch: its log is whole.
+      if (!isDbError(error, "storeUnavailable") && !isDbError(error, "storeRefused")) return onFailed(error);
       this.#retryAtMs = runtime.clock.monotonicMs() + RETRY_MS;
       notices.warn("a checkpoint could not be written, it will be tried again", { why: messageOf(error) });
     }

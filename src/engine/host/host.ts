@@ -1,3 +1,4 @@
+import { DbError } from "../../base/errors.ts";
 import { resolveBranch } from "../../leadership/branch-name.ts";
 import { openDataDirectory } from "../../leadership/data-directory.ts";
 import { randomNodeName } from "../../leadership/identity.ts";
@@ -39,6 +40,7 @@ export class Host {
   readonly nodeName: string;
   readonly #surroundings: BranchSurroundings;
   readonly #branches = new Map<string, ServedBranch>();
+  #closed = false;
 
   private constructor(surroundings: BranchSurroundings) {
     this.#surroundings = surroundings;
@@ -74,19 +76,29 @@ export class Host {
 
   /** Serves a branch from now on: it is opened, and opened anew whenever its leadership is lost. Throws `notFound`. */
   async serve(name: string): Promise<ServedBranch> {
+    this.#checkOpen();
     const there = this.#branches.get(name);
     if (there !== undefined) return there;
     const { store, runtime, settings } = this.#surroundings;
     const { branch: id } = await resolveBranch(store, name, runtime, { timeoutMs: settings.requestTimeoutMs });
+    // Another call may have been here meanwhile: a process holds a branch once.
+    const meanwhile = this.#branches.get(name);
+    if (meanwhile !== undefined) return meanwhile;
+    this.#checkOpen();
     const served = new ServedBranch(this.#surroundings, { id, name });
     this.#branches.set(name, served);
     return served;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new DbError("stopped");
   }
 
   /**
    * Gives up all branches, cleanly as far as the store allows until `signal` fires, then all that this process holds.
    */
   async close(signal: AbortSignal): Promise<void> {
+    this.#closed = true;
     const { directory, store } = this.#surroundings;
     const results = await Promise.allSettled([...this.#branches.values()].map((branch) => branch.close(signal)));
     this.#branches.clear();

@@ -17,8 +17,8 @@ export interface LocalDiskOptions {
 }
 
 /**
- * Makes the local log of a disk that joins the in-sync set: empty, but for the frame that says which record goes before, so that a crash
- * right after leaves a log that can be told from a lost one.
+ * Makes the local log of a disk that joins the in-sync set: empty, but for the frame that says which record goes
+ * before, so that a crash right after leaves a log that can be told from a lost one.
  */
 export async function createLocalLog(options: LocalDiskOptions, path: string, epoch: Epoch): Promise<void> {
   const { runtime, branch, takeover } = options;

@@ -6,6 +6,7 @@ import type { LogWriter } from "../../log/log.ts";
 import type { BranchTree } from "../../storage/tree.ts";
 import type { BranchDatabase } from "../database.ts";
 import type { Checkpointer } from "./checkpointer.ts";
+import { closeAll } from "./close-all.ts";
 import type { OutageNotices } from "./outage-notices.ts";
 
 export interface OpenBranchParts {
@@ -37,8 +38,9 @@ export class OpenBranch {
   }
 
   /**
-   * Gives the branch up cleanly: no more writes, everything uploaded, the leadership released, so that the next leader waits for nothing.
-   * Rejects with DbError when the store does not take it in time: then it is as after a crash, and nothing acknowledged is lost.
+   * Gives the branch up cleanly: no more writes, everything uploaded, the leadership released, so that the next leader
+   * waits for nothing. Rejects with DbError when the store does not take it in time: then it is as after a crash, and
+   * nothing acknowledged is lost.
    */
   async release(signal: AbortSignal): Promise<void> {
     const { database, log, leadership } = this.#parts;
@@ -70,8 +72,7 @@ export class OpenBranch {
 
   /** Ends everything as a crash would: what is pending is told `error`. Safe at any time, also after `release`. */
   async abandon(error: DbError): Promise<void> {
-    await this.#stop(error);
-    await this.#parts.leadership.abandon();
+    await closeAll([() => this.#stop(error), () => this.#parts.leadership.abandon()]);
   }
 
   async #stop(error: DbError): Promise<void> {
@@ -80,9 +81,11 @@ export class OpenBranch {
     const { database, log, localLog, checkpointer, tree, outages } = this.#parts;
     outages.close();
     database.close(error);
-    await log.close();
-    await checkpointer.close();
-    await localLog?.close();
-    await tree.close();
+    await closeAll([
+      () => log.close(),
+      // A checkpoint under way is given up, as by a crash: a store that is away would hold the end up for minutes.
+      () => Promise.all([checkpointer.close(), tree.close()]),
+      () => localLog?.close(),
+    ]);
   }
 }

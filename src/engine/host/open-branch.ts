@@ -1,4 +1,4 @@
-import { DbError } from "../../base/errors.ts";
+import { DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId, Revision, Slot } from "../../base/ids.ts";
 import { acquireLeadership, type LocalDisk } from "../../leadership/acquire.ts";
 import type { DataDirectory } from "../../leadership/data-directory.ts";
@@ -27,6 +27,7 @@ import type { EngineSettings } from "../settings.ts";
 import { WatchHub, type WatchSettings } from "../watch/hub.ts";
 import { type BranchStart, BranchStarts } from "./branch-start.ts";
 import { Checkpointer, type CheckpointerSettings } from "./checkpointer.ts";
+import { closeAll } from "./close-all.ts";
 import { createLocalLog, openLocalLog } from "./local-disk.ts";
 import type { Notices } from "./notices.ts";
 import { OpenBranch } from "./open-branch-handle.ts";
@@ -65,11 +66,12 @@ export interface OpenOptions {
 }
 
 /**
- * Opens a branch as its leader: wins it, takes its log over, builds its state from the newest checkpoint and the log behind it (and, in
- * `local`, from what only this disk has), and serves.
+ * Opens a branch as its leader: wins it, takes its log over, builds its state from the newest checkpoint and the log
+ * behind it (and, in `local`, from what only this disk has), and serves.
  *
- * Every await may be the last: nothing is answered before the end, and what the steps leave behind is what any next attempt begins from
- * (leadership/acquire.ts). Rejects with DbError; `onEnd` is called once, later, when the branch that was opened has ended.
+ * Every await may be the last: nothing is answered before the end, and what the steps leave behind is what any next
+ * attempt begins from (leadership/acquire.ts). Rejects with DbError; `onEnd` is called once, later, when the branch
+ * that was opened has ended.
  */
 export async function openBranch(
   surroundings: BranchSurroundings,
@@ -80,7 +82,10 @@ export async function openBranch(
   try {
     return await opening.run();
   } catch (error) {
-    await opening.undo();
+    await opening.undo().catch((failure: unknown) => {
+      if (!isDbError(failure)) throw failure;
+      surroundings.notices.warn("giving a branch up failed in part", { branch: branch.name, why: failure.message });
+    });
     throw error;
   }
 }
@@ -139,7 +144,8 @@ class Opening {
     const revision = await this.#replay(tree, start);
     const { log, tail } = await this.#openLog(leadership, acquired.localLog?.path ?? null);
     const head = tail.reduce((before, record) => applyTo(tree, record, before), revision as number) as Revision;
-    // What only this disk had is uploaded before anything is answered: then all that is replayed is durable wherever one looks.
+    // What only this disk had is uploaded before anything is answered: then all that is replayed is durable wherever
+    // one looks.
     if (tail.length > 0) {
       notices.info("uploading what only the local log has", { records: tail.length });
       await log.drain(this.#options.signal);
@@ -269,10 +275,12 @@ class Opening {
 
   /** After a failure: as a crash would leave it, but for what this process holds. */
   async undo(): Promise<void> {
-    await this.#log?.close();
-    await this.#localLog?.close();
-    await this.#tree?.close();
-    await this.#leadership?.abandon();
+    await closeAll([
+      () => this.#log?.close(),
+      () => this.#localLog?.close(),
+      () => this.#tree?.close(),
+      () => this.#leadership?.abandon(),
+    ]);
   }
 }
 

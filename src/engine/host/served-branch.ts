@@ -22,13 +22,15 @@ type State = { kind: "opening"; failure: DbError | null } | { kind: "open"; bran
  */
 export class ServedBranch {
   readonly name: string;
-  readonly #surroundings: BranchSurroundings;
+  #surroundings: BranchSurroundings;
   readonly #branch: { id: BranchId; name: string };
   readonly #closing = new AbortController();
   #state: State = { kind: "opening", failure: null };
   #work: Promise<void>;
   #retryMs = RETRY_MS_MIN;
+  #openedMs = 0;
   #timer: Timer | null = null;
+  #closed: Promise<void> | null = null;
   #tried = false;
   #firstTry: { resolve: () => void; promise: Promise<void> };
 
@@ -87,8 +89,9 @@ export class ServedBranch {
       const { signal } = this.#closing;
       const onWaiting = (waiting: Waiting) => this.#waiting(waiting);
       branch = await openBranch(this.#surroundings, this.#branch, { signal, onWaiting, onEnd });
-      this.#retryMs = RETRY_MS_MIN;
+      this.#openedMs = this.#surroundings.runtime.clock.monotonicMs();
       this.#state = { kind: "open", branch };
+      this.#surroundings = withoutOrders(this.#surroundings);
       const { epoch, committed, identity } = branch.database;
       notices.info("leading", { branch: identity.branchName, epoch, revision: committed, node: identity.name });
       this.#tried = true;
@@ -140,6 +143,9 @@ export class ServedBranch {
     const { notices } = this.#surroundings;
     notices.error("the branch's leadership has ended, it is opened anew", { branch: this.name, why: error.message });
     this.#state = { kind: "opening", failure: error };
+    // One that ends soon after each opening is opened less and less often: every opening writes fences.
+    const openMs = this.#surroundings.runtime.clock.monotonicMs() - this.#openedMs;
+    if (openMs >= RETRY_MS_MAX) this.#retryMs = RETRY_MS_MIN;
     this.#work = branch.abandon(error).then(
       () => this.#again(),
       (failure: unknown) => this.#failed(failure),
@@ -155,18 +161,28 @@ export class ServedBranch {
   }
 
   /** Gives it up, cleanly if it is open. Rejects when the store did not take everything before `signal` fired. */
-  async close(signal: AbortSignal): Promise<void> {
-    if (this.#state.kind === "closed") return;
-    const state = this.#state;
-    if (state.kind === "opening") this.#closing.abort();
+  close(signal: AbortSignal): Promise<void> {
+    this.#closed ??= this.#close(signal);
+    return this.#closed;
+  }
+
+  async #close(signal: AbortSignal): Promise<void> {
+    // From here on nothing is opened any more, and a branch that ends is not abandoned but released, which fails.
+    this.#closing.abort();
     this.#timer?.cancel();
     await this.#work;
-    const now = this.#state;
-    this.#closing.abort();
+    const last = this.#state;
     this.#state = { kind: "closed" };
     this.#firstTry.resolve();
-    if (now.kind === "open") await now.branch.release(signal);
+    if (last.kind === "open") await last.branch.release(signal);
   }
+}
+
+/** What an operator ordered for once is carried out: a branch lost later is not taken back by force. */
+function withoutOrders(surroundings: BranchSurroundings): BranchSurroundings {
+  const { settings } = surroundings;
+  const leadership = { ...settings.leadership, forceTakeover: false, changeDurability: false };
+  return { ...surroundings, settings: { ...settings, leadership } };
 }
 
 /** What does not go away by waiting. */

@@ -1,0 +1,112 @@
+import { equal, match, ok, rejects } from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { put } from "../../../test/engine/requests.ts";
+import { DbError } from "../../base/errors.ts";
+import { type FaultPlan, FaultyStore } from "../../objects/faulty.ts";
+import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
+import { createNodeRuntime } from "../../runtime/node.ts";
+import { defaultHostSettings } from "./default-settings.ts";
+import { Host } from "./host.ts";
+import { noNotices } from "./notices.ts";
+import type { BranchSettings } from "./open-branch.ts";
+
+const runtime = createNodeRuntime();
+const noFaults: FaultPlan = () => null;
+const soon = () => AbortSignal.timeout(2000);
+
+/** A node on a bucket; with a directory of its own where it is told a durability of `local`. */
+async function openNode(
+  bucket: MemoryBucket,
+  options: { name: string; leadership?: Partial<BranchSettings["leadership"]>; directory?: string },
+) {
+  const faults = { plan: noFaults };
+  const store = new FaultyStore(new MemoryStore(runtime, bucket), runtime, (call) => faults.plan(call));
+  const settings = defaultHostSettings(store);
+  const { branch, session } = settings;
+  const term = { termMs: 1000, renewalMs: 300 };
+  const host = await Host.open({
+    ...settings,
+    runtime,
+    store,
+    name: options.name,
+    dataDirectory: options.directory ?? null,
+    session: { ...session, alone: term, challenged: term, marginMs: 100 },
+    branch: { ...branch, leadership: { ...branch.leadership, durability: "object", ...options.leadership } },
+    notices: noNotices,
+  });
+  return { host, faults, branch: await host.serve("main") };
+}
+
+test("a branch is held once by a process, and every close waits for its end", async () => {
+  const bucket = new MemoryBucket();
+  const { host, branch } = await openNode(bucket, { name: "one" });
+  equal(await host.serve("main"), branch);
+  await branch.opened();
+  await branch.database.put(put("k"));
+  const closes = [branch.close(soon()), branch.close(soon()), host.close(soon())];
+  await closes[1];
+  // Released: nobody waits for the term.
+  const next = await openNode(bucket, { name: "two" });
+  await next.branch.opened();
+  equal(next.branch.database.committed, 2);
+  await Promise.all(closes);
+  await rejects(host.serve("other"), { kind: "stopped" });
+  await next.host.close(soon());
+});
+
+test("the end of a branch gives up a checkpoint that the store does not take", async () => {
+  const { host, faults, branch } = await openNode(new MemoryBucket(), { name: "one" });
+  await branch.opened();
+  await branch.database.put(put("k"));
+  faults.plan = ({ operation, key }) => (operation === "put" && key.startsWith("sst/") ? { kind: "hang" } : null);
+  const checkpoint = branch.checkpoint();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await host.close(soon());
+  await checkpoint;
+});
+
+test("a store that refuses a checkpoint ends no branch", async () => {
+  const bucket = new MemoryBucket();
+  const { host, faults, branch } = await openNode(bucket, { name: "one" });
+  await branch.opened();
+  await branch.database.put(put("k"));
+  const { epoch } = branch.database;
+  faults.plan = ({ operation, key }) =>
+    operation === "put" && key.startsWith("sst/") ? { kind: "refused", retryable: false } : null;
+  await branch.checkpoint();
+  equal(branch.failure, null);
+  faults.plan = noFaults;
+  await branch.checkpoint();
+  equal(branch.database.epoch, epoch);
+  ok(branch.database.status().checkpointSlot !== null);
+  await host.close(soon());
+});
+
+test("a takeover by force is ordered once: what is lost later is not taken back by itself", async (t) => {
+  const bucket = new MemoryBucket();
+  const local = { durability: "local" } as const;
+  const first = await openNode(bucket, { name: "one", leadership: local, directory: directory(t) });
+  await first.branch.opened();
+  first.faults.plan = () => ({ kind: "errorBefore" });
+  const forced = { ...local, forceTakeover: true };
+  const second = await openNode(bucket, { name: "two", leadership: forced, directory: directory(t) });
+  await second.branch.opened();
+  second.faults.plan = () => ({ kind: "errorBefore" });
+  const third = await openNode(bucket, { name: "three", leadership: forced, directory: directory(t) });
+  await third.branch.opened();
+  second.faults.plan = noFaults;
+  for (let n = 0; n < 100 && second.branch.failure?.kind !== "storeRefused"; n++)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  match(second.branch.failure?.message ?? "", /may lead it\. .*--force-takeover/);
+  for (const { host } of [third, second, first])
+    await host.close(soon()).catch((error) => ok(error instanceof DbError));
+});
+
+function directory(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), "t4-served-"));
+  t.after(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
