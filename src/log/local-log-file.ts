@@ -39,9 +39,12 @@ export interface FileOptions {
 export async function makeDurable(disk: Disk, path: string, tornAt: number | null): Promise<void> {
   const file = await disk.open(path, { create: false });
   if (file === null) throw new DbError("diskFailed", `the local log ${path} has gone`);
-  if (tornAt !== null) await file.write(Buffer.alloc(FRAME_HEADER_BYTES), tornAt);
-  await file.sync();
-  await file.close();
+  try {
+    if (tornAt !== null) await file.write(Buffer.alloc(FRAME_HEADER_BYTES), tornAt);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /**
@@ -64,24 +67,40 @@ export async function createFile(
     bytes = Buffer.concat([bytes, frame.bytes]);
     checksum = frame.checksum;
   }
-  // The old name must be gone for good before the content changes.
-  if (wanted.spare) await disk.syncDirectory(directory);
-  else await writeZeros(disk, temporary, wanted.bytes);
-  const handle = await disk.open(temporary, { create: false, sync: true });
-  if (handle === null) throw new DbError("diskFailed", `the local log's ${temporary} has gone`);
-  await handle.write(bytes, 0);
-  await disk.rename(temporary, path);
-  await disk.syncDirectory(directory);
-  const lastRecord = (wanted.mark?.number ?? 0) as RecordNumber;
-  return {
-    path,
-    generation,
-    handle,
-    bytes: wanted.spare?.bytes ?? wanted.bytes,
-    at: bytes.length,
-    checksum,
-    lastRecord,
-  };
+  try {
+    // The old name must be gone for good before the content changes.
+    if (wanted.spare) await disk.syncDirectory(directory);
+    else await writeZeros(disk, temporary, wanted.bytes);
+    const handle = await openFilled(disk, { temporary, path, bytes });
+    return {
+      path,
+      generation,
+      handle,
+      bytes: wanted.spare?.bytes ?? wanted.bytes,
+      at: bytes.length,
+      checksum,
+      lastRecord: (wanted.mark?.number ?? 0) as RecordNumber,
+    };
+  } catch (error) {
+    // What is left of it would take room that the present file may need: a disk that is full is why this fails.
+    await disk.remove(temporary).catch(() => {});
+    throw error;
+  }
+}
+
+/** Writes a file's beginning and gives it its name, both durable. */
+async function openFilled(disk: Disk, file: { temporary: string; path: string; bytes: Buffer }): Promise<DiskFile> {
+  const handle = await disk.open(file.temporary, { create: false, sync: true });
+  if (handle === null) throw new DbError("diskFailed", `the local log's ${file.temporary} has gone`);
+  try {
+    await handle.write(file.bytes, 0);
+    await disk.rename(file.temporary, file.path);
+    await disk.syncDirectory(parentOf(file.path));
+    return handle;
+  } catch (error) {
+    await handle.close().catch(() => {});
+    throw error;
+  }
 }
 
 function markFrame(options: FileOptions, before: RecordMark, generation: Buffer, previousChecksum: number) {
@@ -105,10 +124,13 @@ async function writeZeros(disk: Disk, path: string, bytes: number): Promise<void
   await disk.remove(path);
   const file = await disk.open(path, { create: true });
   assert(file !== null, "a file that is created is there");
-  const zeros = Buffer.alloc(Math.min(bytes, ZERO_CHUNK_BYTES));
-  for (let at = 0; at < bytes; at += zeros.length) {
-    await file.write(zeros.subarray(0, Math.min(zeros.length, bytes - at)), at);
+  try {
+    const zeros = Buffer.alloc(Math.min(bytes, ZERO_CHUNK_BYTES));
+    for (let at = 0; at < bytes; at += zeros.length) {
+      await file.write(zeros.subarray(0, Math.min(zeros.length, bytes - at)), at);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
   }
-  await file.sync();
-  await file.close();
 }

@@ -196,6 +196,10 @@ test("a disk without room for the next file is no failure while the present one 
     append();
     await pass(1000);
     deepEqual(heard.durable, [1, 2]);
+    // What was begun of the next file leaves the room to the present one, which grows.
+    append(Buffer.alloc(900 << 10));
+    await pass(1000);
+    deepEqual(heard.durable, [1, 2, 3]);
     deepEqual(heard.failures, []);
     await writer.close();
   }));
