@@ -9,6 +9,9 @@ import { OK_BLOCK_BYTES_MAX } from "./hpack-encoder.ts";
 import type { RequestHead } from "./request-head.ts";
 import { type Encodable, GrpcError, type UnaryHandler } from "./transport.ts";
 
+/** What every client's library can take, and grpc-go sends at most. */
+const RESPONSE_BYTES_MAX = 0x7fffffff;
+
 /**
  * One request message, one response message. The handler runs when the request is complete; an answer that it has at
  * hand goes into the connection's buffer before the next frame is read, as headers, message and trailers in one piece.
@@ -151,6 +154,11 @@ export class UnaryCall extends GrpcCall {
     assert(!this.responding, "a unary call is answered once");
     this.responding = true;
     const length = message.byteLength();
+    if (length > RESPONSE_BYTES_MAX) {
+      const text = `trying to send message larger than max (${length} vs. ${RESPONSE_BYTES_MAX})`;
+      this.finish(GrpcCode.resourceExhausted, text);
+      return;
+    }
     const { sender } = this.connection;
     if (sender.mayLeave(this, length + MESSAGE_PREFIX_BYTES)) this.respondAtOnce(message, length);
     else this.respondQueued(message, length);

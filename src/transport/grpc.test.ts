@@ -74,6 +74,22 @@ test("errors of handlers become trailers; what is no GrpcError is a bug and tell
   equal(sample.bugs.length, 1);
 });
 
+test("an answer larger than any client takes is refused before anything of it is made", async () => {
+  const { runtime, transport, sample } = sampleServer();
+  const peer = new H2Peer(transport, runtime);
+  peer.call(1, "/test.Sample/Wait", "");
+  await peer.got();
+  const encodeInto = (): number => {
+    throw new Error("not reached");
+  };
+  sample.waiting[0]!.resolve({ byteLength: () => 2 ** 31, encodeInto });
+  deepEqual(answerTo(1, await peer.got()).fields.slice(2), [
+    "grpc-status: 8",
+    "grpc-message: trying to send message larger than max (2147483648 vs. 2147483647)",
+  ]);
+  deepEqual(sample.bugs, []);
+});
+
 test("unknown methods and services, and requests that are not quite gRPC", async () => {
   const { runtime, transport } = sampleServer();
   const peer = new H2Peer(transport, runtime);
