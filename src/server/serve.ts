@@ -34,6 +34,8 @@ const RETRY_MS_MAX = 5_000;
 
 /** Runs a server until it is told to stop. Resolves with the process's exit code; what went wrong has been logged. */
 export async function serve(settings: RunSettings, warnings: readonly string[]): Promise<number> {
+  // A log that nobody reads any more (a pipe whose other end is gone, a full disk) is no reason to end.
+  process.stderr.on("error", () => {});
   const log = createLog({
     level: settings["log-level"],
     format: settings["log-format"],

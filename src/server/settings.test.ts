@@ -79,3 +79,26 @@ test("a flag of etcd's without meaning here is accepted with a warning", () => {
     "--wal-dir has no effect: the local log lies in the data directory",
   ]);
 });
+
+test("what is not built is refused by whatever it is asked for, unless it is asked for not to be", () => {
+  refuses({ flags: { "cert-file": "server.crt" } }, "--cert-file: TLS is not available yet");
+  refuses({ env: { ETCD_CLIENT_CERT_AUTH: "true" } }, "--client-cert-auth: TLS is not available yet");
+  refuses({ env: { ETCD_QUOTA_BACKEND_BYTES: "0" } }, "--quota-backend-bytes: a quota is not available yet");
+  refuses(
+    { file: { path: "x.yaml", values: { "auto-compaction-retention": "1h" } } },
+    "--auto-compaction-retention: automatic compaction is not available yet",
+  );
+  const env = { ETCD_AUTO_COMPACTION_RETENTION: "0", ETCD_AUTO_TLS: "false", ETCD_QUOTA_BACKEND_BYTES: "-1" };
+  deepEqual(resolveSettings({ ...none, env }).warnings, []);
+});
+
+test("a variable that looks like a setting and is none is told of", () => {
+  const env = {
+    ...{ T4_STROE: "s3://bucket", ETCD_LISTEN_URLS: "x", T4_STORE: "memory:", T4_CONFIG_FILE: "t4.yaml", T4_NODE: "" },
+    ...{ ETCD_SERVICE_HOST: "10.0.0.1", T4_PORT: "tcp://10.0.0.1:2379", T4_PORT_2379_TCP_ADDR: "10.0.0.1" },
+  };
+  deepEqual(resolveSettings({ ...none, env }).warnings, [
+    "T4_STROE has no effect: there is no such variable",
+    "ETCD_LISTEN_URLS has no effect: there is no such variable",
+  ]);
+});

@@ -1,4 +1,5 @@
 import { messageOf } from "../base/errors.ts";
+import { flagsToCome, ignoredFlags, refusalOf, unknownVariables } from "./foreign-settings.ts";
 import {
   advertiseUrlsKind,
   booleanKind,
@@ -141,27 +142,6 @@ export type RunSettings = {
     | ((typeof runSettings)[N]["byDefault"] extends string ? never : undefined);
 };
 
-/** Flags of etcd's that have no meaning here: accepted, with one warning that says why. */
-export const ignoredFlags: Readonly<Record<string, string>> = {
-  "heartbeat-interval": "there is no consensus cluster",
-  "election-timeout": "there is no consensus cluster",
-  "snapshot-count": "checkpoints replace snapshots",
-  "initial-cluster": "nodes find each other through the bucket",
-  "initial-cluster-state": "nodes find each other through the bucket",
-  "initial-cluster-token": "nodes find each other through the bucket",
-  "initial-advertise-peer-urls": "nodes find each other through the bucket",
-  "listen-peer-urls": "nodes find each other through the bucket",
-  "wal-dir": "the local log lies in the data directory",
-  "max-snapshots": "checkpoints replace snapshots",
-  "max-wals": "the local log is trimmed as it is uploaded",
-  "backend-batch-interval": "there is no bbolt backend",
-  "backend-batch-limit": "there is no bbolt backend",
-  "backend-bbolt-freelist-type": "there is no bbolt backend",
-  "strict-reconfig-check": "there is no consensus cluster",
-  "pre-vote": "there is no consensus cluster",
-  logger: "there is one logger",
-};
-
 /** What is wrong with a setting, in one line that names it. The command exits with 2. */
 export class SettingsError extends Error {
   override readonly name = "SettingsError";
@@ -226,16 +206,29 @@ function parse(setting: Setting<unknown>, { text, where }: Found): unknown {
 
 function warningsOf({ flags, env, file }: SettingSources): string[] {
   const warnings: string[] = [];
+  const given = (name: string) => flags[name] ?? env[variableOf(name, true)] ?? file?.values[name];
   for (const [name, why] of Object.entries(ignoredFlags)) {
-    const given = flags[name] ?? env[variableOf(name, true)] ?? file?.values[name];
-    if (given !== undefined) warnings.push(`--${name} has no effect: ${why}`);
+    if (given(name) !== undefined) warnings.push(`--${name} has no effect: ${why}`);
+  }
+  for (const name of Object.keys(flagsToCome)) {
+    const refusal = given(name) === undefined ? null : refusalOf(name, given(name));
+    if (refusal !== null) throw new SettingsError(`--${name}: ${refusal}`);
   }
   for (const name of Object.keys(file?.values ?? {})) {
-    if (name in runSettings || name in ignoredFlags) continue;
+    if (name in runSettings || name in ignoredFlags || name in flagsToCome) continue;
     throw new SettingsError(`${name} in ${file!.path}: there is no such setting`);
+  }
+  for (const name of unknownVariables(env, knownVariables())) {
+    warnings.push(`${name} has no effect: there is no such variable`);
   }
   return warnings;
 }
+
+const knownVariables = (): Set<string> =>
+  new Set([
+    ...Object.entries<Setting<unknown>>(runSettings).map(([name, setting]) => variableOf(name, setting.etcd)),
+    ...[...Object.keys(ignoredFlags), ...Object.keys(flagsToCome)].map((name) => variableOf(name, true)),
+  ]);
 
 function checkRelations(settings: RunSettings): void {
   if (settings["upload-bytes"] > settings["upload-bytes-max"]) {

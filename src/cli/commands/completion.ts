@@ -44,14 +44,15 @@ export function completionScript(program: Command, shell: string): string {
   }
 }
 
+/** A word is part of the command's name only where it makes a known one: others are keys, and values of options. */
 function bash(words: Map<string, string[]>): string {
   const cases = [...words].map(([path, list]) => `    "${path}") words="${list.join(" ")}" ;;`);
   return [
     "_t4() {",
-    '  local path="" word words="" i',
+    `  local known="|${[...words.keys()].join("|")}|" path="" words="" next i`,
     "  for ((i = 1; i < COMP_CWORD; i++)); do",
-    '    word="${COMP_WORDS[i]}"',
-    '    [[ $word == -* ]] || path="${path:+$path }$word"',
+    '    next="${path:+$path }${COMP_WORDS[i]}"',
+    '    [[ $known == *"|$next|"* ]] && path=$next',
     "  done",
     '  case "$path" in',
     ...cases,

@@ -1,6 +1,10 @@
 import { Command, Option } from "commander";
-import { ignoredFlags, resolveSettings, runSettings, SettingsError, variableOf } from "../../server/settings.ts";
+import { flagsToCome, ignoredFlags } from "../../server/foreign-settings.ts";
+import { resolveSettings, runSettings, SettingsError, variableOf } from "../../server/settings.ts";
 import { UsageError } from "../errors.ts";
+
+/** Flags of etcd's that are understood, and not followed. */
+const foreignFlags = [...Object.keys(ignoredFlags), ...Object.keys(flagsToCome)];
 
 export function runCommand(): Command {
   const command = new Command("run")
@@ -22,7 +26,7 @@ export function runCommand(): Command {
     const value = kind.name === "bool" ? "[bool]" : `<${kind.name}>`;
     command.addOption(new Option(`--${name} ${value}`, `${help}${shown} [${variableOf(name, etcd)}]`));
   }
-  for (const name of Object.keys(ignoredFlags)) command.addOption(new Option(`--${name} [value]`).hideHelp());
+  for (const name of foreignFlags) command.addOption(new Option(`--${name} [value]`).hideHelp());
   return command.action(async (options: Record<string, string | true>) => {
     const { settings, warnings } = await settingsOf(options);
     const { serve } = await import("../../server/serve.ts");
@@ -34,7 +38,7 @@ export function runCommand(): Command {
 
 async function settingsOf(options: Record<string, string | true>): Promise<ReturnType<typeof resolveSettings>> {
   const flags: Record<string, string | undefined> = {};
-  for (const name of [...Object.keys(runSettings), ...Object.keys(ignoredFlags)]) {
+  for (const name of [...Object.keys(runSettings), ...foreignFlags]) {
     const value = options[name.replace(/-([a-z])/g, (_match, letter: string) => letter.toUpperCase())];
     flags[name] = value === true ? "true" : value;
   }
