@@ -51,7 +51,7 @@ export interface WatchPort extends CommitListener {
 export interface StoragePort {
   stats(): Pick<
     DatabaseStatus,
-    "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot"
+    "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot" | "errors"
   >;
   /**
    * Done once what a compaction at this revision makes superfluous is gone (C3), as far as the storage promises that at
@@ -339,6 +339,7 @@ export class BranchDatabase implements Database {
     else this.#keys = keys;
     const { streams, watchers } = watch.stats;
     const errors = [this.unprovenBecause(), log.trouble];
+    const stored = storage.stats();
     return {
       branch: identity.branchName,
       durability: leadership.durability,
@@ -352,12 +353,12 @@ export class BranchDatabase implements Database {
       uploadedRecord: logStats.uploadedRecord,
       uploadPendingBytes: logStats.pendingBytes,
       uploadDelayMs: logStats.pendingAgeMs,
-      ...storage.stats(),
+      ...stored,
       keys: this.#keys,
       watchers,
       watchStreams: streams,
       leases: this.#lessor.size,
-      errors: errors.flatMap((error) => (error === null ? [] : [error.message])),
+      errors: [...errors.flatMap((error) => (error === null ? [] : [error.message])), ...stored.errors],
     };
   }
 

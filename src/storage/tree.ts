@@ -341,7 +341,8 @@ export class BranchTree implements Tree {
         this.#merging = null;
         if (error instanceof AssertionError || !isDbError(error)) this.onBug(error);
         // Tried again after the next checkpoint; until then reads only have more runs to look into.
-        else this.#mergeError = error;
+        else if (error.kind !== "canceled")
+          this.#mergeError = new Error(`tables could not be merged: ${error.message}`);
       },
     );
   }

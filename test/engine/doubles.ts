@@ -275,6 +275,7 @@ export async function openRig(
     tables: 0,
     checkpointAgeMs: null,
     checkpointSlot: null,
+    errors: [],
   };
   const database = await openDatabase({
     tree,

@@ -64,6 +64,7 @@ export class Checkpointer {
   #recordsAt: number;
   #bytesAt = 0;
   #retryAtMs = 0;
+  #trouble: string | null = null;
   /** A cut that was not persisted yet: later than any before it, and what is frozen belongs to it. */
   #point: CheckpointPoint<LogPosition> | null = null;
 
@@ -73,6 +74,11 @@ export class Checkpointer {
     this.#recordsAt = options.start.position.lastRecord;
     this.#newestAtMs = options.runtime.clock.monotonicMs();
     this.#look();
+  }
+
+  /** Why the last try failed; null when it did not. */
+  get trouble(): string | null {
+    return this.#trouble;
   }
 
   get newest(): Checkpoint | null {
@@ -117,6 +123,7 @@ export class Checkpointer {
       this.#recordsAt = this.#point.position.lastRecord;
       this.#point = null;
       this.#newest = checkpoint;
+      this.#trouble = null;
       this.#newestAtMs = runtime.clock.monotonicMs();
       const { nextSlot, revision } = checkpoint.point.position;
       notices.info("checkpoint written", { nextSlot, revision, id: checkpoint.id });
@@ -125,7 +132,9 @@ export class Checkpointer {
       // A store that refuses (a quota, credentials that expired) is no reason to end the branch: its log is whole.
       if (!isDbError(error, "storeUnavailable") && !isDbError(error, "storeRefused")) return onFailed(error);
       this.#retryAtMs = runtime.clock.monotonicMs() + RETRY_MS;
-      notices.warn("a checkpoint could not be written, it will be tried again", { why: messageOf(error) });
+      const why = messageOf(error);
+      this.#trouble = `no checkpoint can be written: ${why}`;
+      notices.warn("a checkpoint could not be written, it will be tried again", { why });
     }
   }
 

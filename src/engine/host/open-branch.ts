@@ -301,6 +301,7 @@ function storageStats(tree: BranchTree, log: LogWriter, checkpointer: Checkpoint
     memtableBytes: stats.memtableBytes,
     tables: stats.tables,
     checkpointAgeMs: checkpointer?.ageMs(wallMs) ?? null,
+    errors: [checkpointer?.trouble ?? null, stats.mergeError].filter((error) => error !== null),
     checkpointSlot: checkpointer?.newest?.point.position.nextSlot ?? null,
   };
 }

@@ -1,4 +1,4 @@
-import { equal, match, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -78,8 +78,10 @@ test("a store that refuses a checkpoint ends no branch", async () => {
     operation === "put" && key.startsWith("sst/") ? { kind: "refused", retryable: false } : null;
   await branch.checkpoint();
   equal(branch.failure, null);
+  match(branch.database.status().errors.join(), /^no checkpoint can be written: .*sst\//);
   faults.plan = noFaults;
   await branch.checkpoint();
+  deepEqual(branch.database.status().errors, []);
   equal(branch.database.epoch, epoch);
   ok(branch.database.status().checkpointSlot !== null);
   await host.close(soon());
