@@ -7,7 +7,15 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { Client, type ClientDuplexStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  logVerbosity,
+  type ServiceError,
+  setLogVerbosity,
+  status,
+} from "@grpc/grpc-js";
 import { CommandError } from "./errors.ts";
 
 export interface ClientOptions {
@@ -17,6 +25,9 @@ export interface ClientOptions {
 }
 
 type Method<I extends DescMessage, O extends DescMessage> = DescMethod & { input: I; output: O };
+
+// What goes wrong is told by the command, in one line; GRPC_TRACE shows the library's own.
+if (process.env["GRPC_TRACE"] === undefined) setLogVerbosity(logVerbosity.NONE);
 
 const MESSAGE_BYTES_MAX = 0x7fffffff;
 

@@ -4,7 +4,7 @@ import { messageOf } from "../base/errors.ts";
 import type { SettingSources } from "../server/settings.ts";
 import { UsageError } from "./errors.ts";
 
-/** The configuration file's names and values. This module is loaded where there is one: the parser takes long to load. */
+/** The configuration file's names and values. Loaded only where there is one: the parser takes long to load. */
 export function readSettingsFile(path: string): SettingSources["file"] {
   let values: unknown;
   try {

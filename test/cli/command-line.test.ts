@@ -9,7 +9,7 @@ import { freePorts, type ServerProcess } from "../compat/etcd-process.ts";
 import { type Program, run, start } from "../compat/etcdctl/command-line.ts";
 import { startServer } from "../compat/server-runner.ts";
 
-/** The program as a process: its arguments, exit codes and streams. What it prints of answers: test/compat/command-line.test.ts. */
+/** The program as a process: arguments, exit codes, streams. Answers as it prints them are test/compat's. */
 
 const path = join(import.meta.dirname, "../../bin/t4");
 const t4: Program = { path, env: {} };

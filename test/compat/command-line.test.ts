@@ -10,7 +10,7 @@ const etcdctl = join(process.env["PEERS"] ?? "/opt/peers", "bin", "etcdctl");
 const t4 = fileURLToPath(new URL("../../bin/t4", import.meta.url));
 const missing = existsSync(etcdctl) ? false : `no etcdctl at ${etcdctl}: test/peers/build.sh etcd builds it`;
 
-/** Lines that t4's command line plays: those about forms of printing. The others only make the state, which etcdctl does faster. */
+/** Lines that t4's command line plays: those about what is printed. The others make the state: etcdctl is faster. */
 const isPlayed = (line: string): boolean =>
   /^(txn|watch|lease (timetolive|keep-alive|revoke)|compaction)\b|-w |--hex|--prev-kv|--keys-only|--print-value/.test(
     line,

@@ -91,6 +91,6 @@ test("README and docs/library.md: the programs run", async () => {
 test("README: every setting that it names is one of t4 run", async () => {
   const { stdout } = await run(join(root, "bin/t4"), ["run", "--help"]);
   const named = new Set(readFileSync(join(root, "README.md"), "utf8").match(/--[a-z][a-z-]+/g));
-  for (const other of ["--prefix", "--endpoints"]) named.delete(other);
+  for (const other of ["--prefix", "--rev", "--endpoints"]) named.delete(other);
   for (const flag of named) ok(flag === "--help" || stdout.includes(flag), `${flag} is in t4 run --help`);
 });

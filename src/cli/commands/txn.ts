@@ -17,7 +17,8 @@ export const txnCommand = (): Command =>
       "after",
       [
         "\nThree blocks, each ended by an empty line: compares, what is done if all hold, what is done if not.",
-        "Compares: mod, create, version, value or lease of a key; =, !=, < or >. Requests: get, put, del with their options.",
+        "Compares: mod, create, version, value or lease of a key; =, !=, < or >.",
+        "Requests: get, put, del with their options.",
         "Example:",
         "  t4 txn <<'END'",
         '  mod("key") = "0"',
