@@ -10,7 +10,7 @@ function version(main: number, sub: number, bytes: Buffer): Version {
   return { key: "k", main, sub, tombstone: false, effect: 0, bytes, start: 0, end: bytes.length };
 }
 
-test("history ends behind a mebibyte of values and the transaction at hand, from the memtable and from tables", async () => {
+test("history ends behind a mebibyte of values and the transaction at hand, in memory and in tables", async () => {
   const value = Buffer.alloc(HISTORY_BYTES / 4, "v");
   for (const where of ["memtable", "tables", "both"]) {
     const bench = new StorageBench({ cacheBytes: 8 << 20, settings: {} });
