@@ -17,7 +17,9 @@ function write(...bytes: Uint8Array[]): void {
   pending.push(...bytes);
 }
 
-function flush(): void {
+/** Before another process writes to the same place. */
+export function flush(): void {
+  if (pending.length === 0) return;
   process.stdout.write(Buffer.concat(pending));
   pending = [];
 }

@@ -4,7 +4,7 @@ import { type Event, Event_EventType, EventSchema } from "../../gen/mvccpb/kv_pb
 import { CommandError } from "../errors.ts";
 import { goJson, goJsonObject, RawJson } from "../go-json.ts";
 import { goQuote } from "../go-quote.ts";
-import { type OutputOptions, print, printFields, printHeader, printPair, printPairFields } from "../output.ts";
+import { flush, type OutputOptions, print, printFields, printHeader, printPair, printPairFields } from "../output.ts";
 
 /** Prints a response's events, and runs the user's command for each. */
 export async function showEvents(
@@ -62,6 +62,7 @@ const variablesOf = (response: WatchResponse, event: Event): Record<string, stri
 });
 
 function runCommand(exec: readonly string[], variables: Record<string, string>): Promise<void> {
+  flush();
   return new Promise((resolve, reject) => {
     const child = spawn(exec[0]!, exec.slice(1), { stdio: "inherit", env: { ...process.env, ...variables } });
     child.once("error", (error) => reject(new CommandError(`${exec[0]}: ${error.message}`)));
