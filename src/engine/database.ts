@@ -49,6 +49,8 @@ export interface WatchPort extends CommitListener {
 
 /** What the storage beside the tree tells and does. */
 export interface StoragePort {
+  /** Why nothing more can be taken now (too much in memory that could not be written as tables); null when all is well. */
+  refusal(): DbError | null;
   stats(): Pick<
     DatabaseStatus,
     "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot" | "errors"
@@ -119,7 +121,7 @@ export class BranchDatabase implements Database {
   }
 
   #makeSequencer(): Sequencer {
-    const { tree, log, settings, watch, onEnd } = this.#options;
+    const { tree, log, settings, storage, watch, onEnd } = this.#options;
     const { clock, timers } = this.#options.runtime;
     return new Sequencer(tree, log, {
       ...this.#committed,
@@ -130,6 +132,7 @@ export class BranchDatabase implements Database {
       callsMax: settings.callsMax,
       bytesMax: settings.bytesMax,
       proof: () => this.#leadership.proof(),
+      storageRefusal: () => storage.refusal(),
       onCommitted: (commits) => watch.committed(commits),
       onCompacted: (compactRevision) => watch.compacted(compactRevision),
       onEnd: (error) => {

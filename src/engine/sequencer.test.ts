@@ -365,3 +365,15 @@ test("a queue as long as it may be, behind one that holds the sequencer, is work
   equal(database.committed, calls + 2);
   deepEqual(ends, []);
 });
+
+test("writes are refused while the storage takes nothing more; reads go on", async () => {
+  let full = false;
+  const refusal = new DbError("tooManyRequests", "too much waits");
+  const { database } = await openRig({ storageRefusal: () => (full ? refusal : null) });
+  await database.put(put("a", "1"));
+  full = true;
+  throws(() => database.put(put("a", "2")), isKind("tooManyRequests"));
+  equal((await database.range(range("a"))).rows.length, 1);
+  full = false;
+  equal((await database.put(put("a", "3"))).revision, 3);
+});

@@ -91,7 +91,12 @@ export class Sequencer {
     if (this.#end !== null) return notCarriedOut(this.#end);
     const { callsMax, bytesMax } = this.#options;
     if (this.callsPending >= callsMax || this.#pendingBytes >= bytesMax) return new DbError("tooManyRequests");
-    return this.#log.refusal();
+    return this.#writeRefusal();
+  }
+
+  /** What is written goes into the log and the memtable: either may be full. */
+  #writeRefusal(): DbError | null {
+    return this.#log.refusal() ?? this.#options.storageRefusal();
   }
 
   /** A result, an error that the evaluation made, or SUSPENDED; anything else that is thrown is a bug, and the end. */
@@ -300,7 +305,7 @@ export class Sequencer {
   #runWaiting(waiting: Waiting): boolean {
     let outcome: Outcome<unknown> | typeof SUSPENDED;
     try {
-      const refusal = this.#log.refusal();
+      const refusal = this.#writeRefusal();
       if (refusal !== null) throw refusal;
       outcome = this.#evaluate(waiting.evaluate, waiting.request, waiting.answers);
       if (outcome === SUSPENDED) return true;
@@ -397,6 +402,8 @@ export interface SequencerOptions {
   readonly callsMax: number;
   readonly bytesMax: number;
   proof(): MaybePromise<DbError | null>;
+  /** Why the storage takes nothing more now; null when all is well. */
+  storageRefusal(): DbError | null;
   onCommitted(commits: readonly CommittedRevision[]): void;
   onCompacted(compactRevision: Revision): void;
   /** Called once: nothing is sequenced or answered after it. */

@@ -253,6 +253,7 @@ export async function openRig(
     epoch?: number;
     time?: ManualTime;
     physical?: () => Promise<void>;
+    storageRefusal?: () => DbError | null;
   } = {},
 ): Promise<Rig> {
   const time = options.time ?? new ManualTime();
@@ -284,7 +285,11 @@ export async function openRig(
     runtime: { clock: time.clock, timers: time.timers, random: new CountingRandom() },
     identity,
     settings: { ...defaultEngineSettings, ...options.settings },
-    storage: { stats: () => stats, compacted: () => options.physical?.() },
+    storage: {
+      refusal: () => options.storageRefusal?.() ?? null,
+      stats: () => stats,
+      compacted: () => options.physical?.(),
+    },
     revision: revision(last),
     watch: () => watch,
     onEnd: (error) => ends.push(error),

@@ -253,6 +253,7 @@ class Opening {
       storage: {
         stats: () => storageStats(tree, log, checkpointer, runtime.clock.wallMs()),
         compacted: () => {},
+        refusal: () => memtableRefusal(tree.memtableBytes, settings.checkpointer.memtableBytes),
       },
       revision,
       watch: (source) => new WatchHub(source, runtime, settings.watch),
@@ -289,6 +290,15 @@ const bug = (cause: unknown): DbError => new DbError("leadershipLost", "closed f
 function applyTo(tree: BranchTree, record: LogRecord, revisionBefore: number): number {
   applyRecord(tree, record, revisionBefore);
   return record.revision;
+}
+
+/** So many memtables may be waiting to be written as tables before writes are refused: a store that is away, or slow. */
+const MEMTABLES_MAX = 4;
+
+/** Null while what is in memory alone is within its bound. */
+export function memtableRefusal(bytes: number, memtableBytes: number): DbError | null {
+  if (bytes < MEMTABLES_MAX * memtableBytes) return null;
+  return new DbError("tooManyRequests", `${bytes} bytes of state wait to be written as tables`);
 }
 
 function storageStats(tree: BranchTree, log: LogWriter, checkpointer: Checkpointer | null, wallMs: number) {
