@@ -43,8 +43,11 @@ describe("starts that cannot be", { concurrency: 2, ...limit }, () => {
     await using world = await World.create("directory");
     const server = await world.server("data");
     const other = createServer().listen(server.port, "127.0.0.1");
-    await refused(server, 1, /error --listen-client-urls: http:\/\/127\.0\.0\.1:\d+: .*EADDRINUSE/);
-    other.close();
+    try {
+      await refused(server, 1, /error --listen-client-urls: http:\/\/127\.0\.0\.1:\d+: .*EADDRINUSE/);
+    } finally {
+      other.close();
+    }
     deepEqual(readdirSync(world.directory), []);
   });
 
@@ -274,6 +277,8 @@ async function diskFull(t: TestContext): Promise<void> {
   );
   match(server.errors, /ENOSPC/);
   equal((await httpGet(server, "/readyz")).status, 503);
+  const says = () => httpGet(server, "/t4/status");
+  await eventually("why nobody leads", 5000, says, ({ body }) => /ENOSPC: no space left on device/.test(body));
   disk.free("filler");
   const back = await eventually(
     "a put when there is room again",
