@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -137,5 +138,26 @@ test("unix sockets by path", { skip: process.platform === "win32" }, async () =>
   stream.destroy();
   client.destroy();
   await listener.close();
+  await rm(directory, { recursive: true });
+});
+
+test("the socket file of a killed process is taken over; one that is served, and any other file, is not", {
+  skip: process.platform === "win32",
+}, async () => {
+  const directory = await mkdtemp(join(tmpdir(), "t4-net-"));
+  const path = join(directory, "socket");
+  const program = `require("net").createServer().listen(${JSON.stringify(path)}, () => process.stdout.write("bound"))`;
+  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  const listen = () => nodeNet.listen({ path }, (stream) => stream.destroy());
+  await rejects(listen(), { code: "EADDRINUSE" });
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const listener = await listen();
+  await rejects(listen(), { code: "EADDRINUSE" });
+  await listener.close();
+  await writeFile(path, "somebody's");
+  await rejects(listen(), { code: "EADDRINUSE" });
+  equal(await readFile(path, "utf8"), "somebody's");
   await rm(directory, { recursive: true });
 });

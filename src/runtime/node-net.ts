@@ -1,4 +1,5 @@
-import { createServer, type Server, type Socket } from "node:net";
+import { lstat, unlink } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { assert } from "../base/assert.ts";
 import type { ByteStream, ListenAddress, Listener, Net } from "./runtime.ts";
 
@@ -10,16 +11,45 @@ export const nodeNet: Net = { listen };
 async function listen(address: ListenAddress, accept: (stream: ByteStream) => void): Promise<Listener> {
   // Half-open: a peer that has finished sending still gets its answers, and `end` is ours to call.
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(streamOfSocket(socket)));
-  await new Promise<void>((resolve, reject) => {
+  try {
+    await bind(server, address);
+  } catch (error) {
+    const inUse = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+    if (!inUse || !("path" in address) || !(await isAbandoned(address.path))) throw error;
+    // Another process may take it over at the same moment: the later one then has the name.
+    await unlink(address.path);
+    await bind(server, address);
+  }
+  // An error of a listening server is one of accepting a connection (EMFILE, ECONNABORTED): the next one may succeed.
+  server.on("error", () => {});
+  return new NodeListener(server);
+}
+
+function bind(server: Server, address: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen({ ...address, backlog: BACKLOG }, () => {
       server.removeListener("error", reject);
       resolve();
     });
   });
-  // An error of a listening server is one of accepting a connection (EMFILE, ECONNABORTED): the next one may succeed.
-  server.on("error", () => {});
-  return new NodeListener(server);
+}
+
+/** The file of a socket outlives a process that is killed: then nobody answers there. */
+async function isAbandoned(path: string): Promise<boolean> {
+  const isSocket = await lstat(path).then(
+    (status) => status.isSocket(),
+    () => false,
+  );
+  if (!isSocket) return false;
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code === "ECONNREFUSED"));
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(false);
+    });
+  });
 }
 
 class NodeListener implements Listener {

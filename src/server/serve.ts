@@ -184,8 +184,18 @@ class Server {
   #greet(store: string): void {
     const [url] = this.#clientUrls();
     this.#log.info("serving clients", { url: this.#clientUrls().join(","), store });
+    if (this.#settings["advertise-client-urls"] === undefined) this.#warnOfEveryAddress();
     const flag = url === "http://127.0.0.1:2379" ? "" : ` --endpoints ${url}`;
     this.#log.info(`try it: bin/t4 put greeting hello${flag}; or etcdctl put greeting hello${flag}`);
+  }
+
+  /** Whoever listens on every address must say by which of them clients on other machines reach it. */
+  #warnOfEveryAddress(): void {
+    const everywhere = this.#clientUrls().filter((url) => /^http:\/\/(0\.0\.0\.0|\[::\]):/.test(url));
+    if (everywhere.length === 0) return;
+    this.#log.warn("clients that ask for this node's addresses are told one that means all: --advertise-client-urls", {
+      told: everywhere.join(","),
+    });
   }
 
   /** Each is told of once, and by /readyz until a restart: an operator must look. */

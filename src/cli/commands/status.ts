@@ -1,3 +1,5 @@
+import { get } from "node:http";
+import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import { Maintenance, StatusResponseSchema } from "../../gen/etcdserverpb/rpc_pb.ts";
 import { type Context, online } from "../context.ts";
@@ -8,6 +10,7 @@ import { type Detail, type ServerStatus, statusFields, statusLines, statusTable 
 
 /** Where a t4 server tells what etcd's Status has no field for. */
 const DETAIL_PATH = "/t4/status";
+const DETAIL_TIMEOUT_MS = 2000;
 
 export const statusCommand = (): Command =>
   new Command("status")
@@ -49,13 +52,24 @@ export const statusCommand = (): Command =>
 
 /** Null where the server is not a t4. */
 async function detailOf(endpoint: string): Promise<Detail | null> {
-  if (endpoint.startsWith("unix:")) return null;
-  const url = (endpoint.includes("://") ? endpoint : `http://${endpoint}`) + DETAIL_PATH;
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+    const { statusCode, body } = await getText(endpoint);
     // 503: nothing but `errors`, which say why nobody leads there.
-    return response.ok || response.status === 503 ? ((await response.json()) as Detail) : null;
+    return statusCode === 200 || statusCode === 503 ? (JSON.parse(body) as Detail) : null;
   } catch {
     return null;
   }
 }
+
+function getText(endpoint: string): Promise<{ statusCode: number; body: string }> {
+  const url = new URL(DETAIL_PATH, endpoint.startsWith("unix:") ? "http://localhost" : httpUrl(endpoint));
+  const place = endpoint.startsWith("unix:") ? { socketPath: endpoint.slice("unix://".length) } : {};
+  return new Promise((resolve, reject) => {
+    const request = get(url, { ...place, signal: AbortSignal.timeout(DETAIL_TIMEOUT_MS) }, (response) => {
+      text(response).then((body) => resolve({ statusCode: response.statusCode ?? 0, body }), reject);
+    });
+    request.once("error", reject);
+  });
+}
+
+const httpUrl = (endpoint: string): string => (endpoint.includes("://") ? endpoint : `http://${endpoint}`);
