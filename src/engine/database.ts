@@ -49,7 +49,9 @@ export interface WatchPort extends CommitListener {
 
 /** What the storage beside the tree tells and does. */
 export interface StoragePort {
-  /** Why nothing more can be taken now (too much in memory that could not be written as tables); null when all is well. */
+  /**
+   * Why nothing more can be taken now (too much in memory that could not be written as tables); null when all is well.
+   */
   refusal(): DbError | null;
   stats(): Pick<
     DatabaseStatus,

@@ -50,7 +50,8 @@ export interface StartTimes {
 
 export function startLine(name: string, { afterStopMs, afterKillMs }: StartTimes): string {
   const list = (ms: number[]) => ms.map((n) => n.toFixed(0)).join(", ");
-  return `${name}: start to first answer after a clean stop ${list(afterStopMs)} ms, after kill -9 ${list(afterKillMs)} ms`;
+  const starts = `after a clean stop ${list(afterStopMs)} ms, after kill -9 ${list(afterKillMs)} ms`;
+  return `${name}: start to first answer ${starts}`;
 }
 
 export interface Memory {

@@ -292,7 +292,9 @@ function applyTo(tree: BranchTree, record: LogRecord, revisionBefore: number): n
   return record.revision;
 }
 
-/** So many memtables may be waiting to be written as tables before writes are refused: a store that is away, or slow. */
+/**
+ * So many memtables may be waiting to be written as tables before writes are refused: a store that is away, or slow.
+ */
 const MEMTABLES_MAX = 4;
 
 /** Null while what is in memory alone is within its bound. */

@@ -33,6 +33,7 @@ export class ServedBranch {
   #closed: Promise<void> | null = null;
   #tried = false;
   #firstTry: { resolve: () => void; promise: Promise<void> };
+  readonly #firstAnswer = Promise.withResolvers<void>();
 
   constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }) {
     this.name = branch.name;
@@ -59,6 +60,11 @@ export class ServedBranch {
     return state.kind === "closed"
       ? new DbError("stopped")
       : (state.failure ?? new DbError("noLeader", "being opened"));
+  }
+
+  /** Resolves when it is first known what calls are to be answered: it is open, or there is a reason why not. */
+  get answers(): Promise<void> {
+    return this.#firstAnswer.promise;
   }
 
   /**
@@ -96,6 +102,7 @@ export class ServedBranch {
       notices.info("leading", { branch: identity.branchName, epoch, revision: committed, node: identity.name });
       this.#tried = true;
       this.#firstTry.resolve();
+      this.#firstAnswer.resolve();
       if (ended !== null) this.#ended(branch, ended);
     } catch (error) {
       this.#failed(error);
@@ -110,9 +117,11 @@ export class ServedBranch {
     if (this.#state.kind !== "opening") return;
     const failure = new DbError("noLeader", `branch ${this.name}: node ${node} leads, standing by ${until}`);
     this.#state = { kind: "opening", failure };
+    this.#firstAnswer.resolve();
   }
 
   #failed(error: unknown): void {
+    this.#firstAnswer.resolve();
     if (this.#closing.signal.aborted) return;
     if (!isDbError(error)) {
       // A bug while opening: its owner is the process, which must not go on half open.
@@ -174,6 +183,7 @@ export class ServedBranch {
     const last = this.#state;
     this.#state = { kind: "closed" };
     this.#firstTry.resolve();
+    this.#firstAnswer.resolve();
     if (last.kind === "open") await last.branch.release(signal);
   }
 }

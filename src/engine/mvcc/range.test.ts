@@ -166,7 +166,7 @@ test("R13 the header tells the revision that was read, whatever is committed mea
   }
 });
 
-test("R7 rows and count are asked of the tree in one turn: a compaction may pass until the rows are there", async () => {
+test("R7 rows and count are asked of the tree in one turn, whatever compaction passes between", async () => {
   const rig = await filled();
   rig.tree.isAway = () => true;
   const before = rig.tree.reads;
