@@ -41,7 +41,8 @@ export async function killRounds(options: RoundsOptions): Promise<RoundsResult> 
   const store = s3 !== null ? storeUrlOf(s3) : `file://${join(options.directory, "store")}`;
   const server = new ServerProcess({
     port: await freePort(),
-    args: [`--data-dir=${data}`, `--store=${store}`, `--durability=${options.durability}`],
+    // A start without the old disk waits for the term.
+    args: [`--data-dir=${data}`, `--store=${store}`, `--durability=${options.durability}`, "--session-term=2s"],
     ...(s3 === null ? {} : { env: s3.env }),
   });
   const journal = new Journal();
