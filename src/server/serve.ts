@@ -16,6 +16,7 @@ import type { ByteStream, Listener, Runtime } from "../runtime/runtime.ts";
 import { createTransport, type Transport } from "../transport/server.ts";
 import { hostSettings, transportSettings } from "./components.ts";
 import { createLog, type Log } from "./logger.ts";
+import { Opening } from "./opening.ts";
 import type { ClientUrl } from "./setting-kinds.ts";
 import type { RunSettings } from "./settings.ts";
 import { statusJson } from "./status.ts";
@@ -69,6 +70,7 @@ class Server {
   readonly #settings: RunSettings;
   readonly #log: Log;
   readonly #runtime: Runtime = createNodeRuntime();
+  readonly #opening: Opening;
   readonly #listeners: { listener: Listener; url: ClientUrl }[] = [];
   #host: Host | null = null;
   /** Null while the store that says where it is has not answered. */
@@ -82,6 +84,7 @@ class Server {
   constructor(settings: RunSettings, log: Log) {
     this.#settings = settings;
     this.#log = log;
+    this.#opening = new Opening(this.#runtime.timers, settings["request-timeout"]);
   }
 
   /** Resolves when clients are served. Rejects with DbError where waiting does not help, and when `signal` fires. */
@@ -98,6 +101,7 @@ class Server {
     this.#host = host;
     const branch = await this.#untilStoreAnswers(store.name, signal, () => host.serve("main"));
     this.#branch = branch;
+    branch.answers.then(() => this.#opening.end());
     await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
     this.#greet(store.name);
   }
@@ -105,7 +109,10 @@ class Server {
   /** A store that is away when the process starts is waited for, with clients told that nobody leads. */
   async #untilStoreAnswers<T>(store: string, signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
     const { timers } = this.#runtime;
-    const silence = timers.set(SILENCE_MS, () => this.#log.warn("the start waits for the store's answer", { store }));
+    const silence = timers.set(SILENCE_MS, () => {
+      this.#log.warn("the start waits for the store's answer", { store });
+      this.#opening.end();
+    });
     for (let retryMs = RETRY_MS_MIN; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 2)) {
       try {
         return await ask();
@@ -113,6 +120,7 @@ class Server {
         // Without credentials an operator has something to do; a server that had them waits for new ones.
         if (!isDbError(error, "storeUnavailable") || lacksCredentials(error)) throw error;
         this.#waitsFor = error.message;
+        this.#opening.end();
         this.#log.warn("the store does not answer, the start waits for it", { why: error.message, retryMs });
       } finally {
         silence.cancel();
@@ -150,7 +158,7 @@ class Server {
   #createTransport(store: MeteredStore): Transport {
     const settings = this.#settings;
     const onBug = (error: unknown) => this.#onBug(error);
-    const routes = etcdRoutes(() => this.#database(), {
+    const routes = etcdRoutes(() => this.#opening.before(() => this.#database()), {
       requestBytesMax: settings["max-request-bytes"],
       quotaBytes: 0,
       clientUrls: () => settings["advertise-client-urls"] ?? this.#clientUrls(),
@@ -219,6 +227,7 @@ class Server {
    */
   async stop(): Promise<void> {
     const stopMs = this.#settings["stop-timeout"];
+    this.#opening.end();
     for (const { listener } of this.#listeners) await listener.close();
     const ended = new AbortController();
     const limit = this.#runtime.timers.set(stopMs, () => ended.abort(), { background: true });
