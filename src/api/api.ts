@@ -1,4 +1,5 @@
 import type { Routes, StreamHandler, UnaryHandler } from "../transport/transport.ts";
+import { authOffService } from "./auth-off.ts";
 import { CallCounts, type MethodType } from "./call-counts.ts";
 import { clusterService } from "./cluster.ts";
 import { healthService, healthWatch } from "./health.ts";
@@ -35,6 +36,7 @@ export function etcdRoutes(source: DatabaseSource, settings: EtcdSettings): Etcd
     ...leaseService,
     ...clusterService(settings),
     ...maintenanceService(settings.quotaBytes),
+    ...authOffService,
     ...healthService,
   };
   const services: Record<string, StreamService> = {

@@ -10,7 +10,7 @@ const unary: Readonly<Record<string, readonly string[]>> = {
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
   "etcdserverpb.Maintenance": ["Defragment", "Hash", "HashKV", "MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [
-    ...["AuthEnable", "AuthDisable", "AuthStatus", "Authenticate"],
+    "AuthEnable",
     ...["UserAdd", "UserGet", "UserList", "UserDelete", "UserChangePassword", "UserGrantRole", "UserRevokeRole"],
     ...["RoleAdd", "RoleGet", "RoleList", "RoleDelete", "RoleGrantPermission", "RoleRevokePermission"],
   ],

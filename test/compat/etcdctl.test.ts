@@ -89,7 +89,6 @@ const notBuilt: readonly (readonly [line: string, method: string])[] = [
   ["member add other --peer-urls=http://127.0.0.1:1", "MemberAdd"],
   ["member remove 1", "MemberRemove"],
   ["downgrade validate 3.5", "Downgrade"],
-  ["auth status", "AuthStatus"],
   ["auth enable", "AuthEnable"],
   ["user list", "UserList"],
   ["user add name:password", "UserAdd"],

@@ -1,6 +1,12 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AlarmRequest_AlarmAction, AlarmType, Cluster, Maintenance } from "../../../src/gen/etcdserverpb/rpc_pb.ts";
+import {
+  AlarmRequest_AlarmAction,
+  AlarmType,
+  Auth,
+  Cluster,
+  Maintenance,
+} from "../../../src/gen/etcdserverpb/rpc_pb.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../src/gen/grpc/health/v1/health_pb.ts";
 import { fails, type Story } from "../story.ts";
 
@@ -67,6 +73,20 @@ export const otherStories: Story[] = [
           equal(answer.header!.revision, 2n);
         }
       }
+    },
+  },
+  {
+    name: "A1, A3 authentication that is off",
+    async body(client) {
+      await client.put("a", "1");
+      const status = await client.call(Auth.method.authStatus, {});
+      deepEqual([status.enabled, status.authRevision, status.header!.revision], [false, 1n, 2n]);
+      await client.call(Auth.method.authDisable, {});
+      await fails(
+        client.call(Auth.method.authenticate, { name: "name", password: "password" }),
+        9,
+        "etcdserver: authentication is not enabled",
+      );
     },
   },
   {
