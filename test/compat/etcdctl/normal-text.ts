@@ -38,9 +38,24 @@ export class NormalText {
     this.#leases.forEach((id, n) => {
       text = text.replaceAll(id, `<lease ${n + 1}>`).replaceAll(String(BigInt(`0x${id}`)), `<lease ${n + 1}>`);
     });
-    return replacements.reduce((so, [pattern, name]) => so.replace(pattern, name), text);
+    return replacements.reduce((so, [pattern, name]) => so.replace(pattern, name), keysSorted(text));
   }
 }
+
+/** etcd gives a lease's keys in the order of a Go map, another one each time. */
+const keysSorted = (text: string): string =>
+  text
+    .replace(/"keys":\[([^\]]*)\]/g, (_match, keys: string) => `"keys":[${keys.split(",").sort().join(",")}]`)
+    .replace(
+      /attached keys\(\[([^\]]*)\]\)/g,
+      (_match, keys: string) => `attached keys([${keys.split(" ").sort().join(" ")}])`,
+    )
+    .replace(/(?:"Key" : [^\n]*\n)+/g, (keys) =>
+      keys
+        .split(/(?<=\n)/)
+        .sort()
+        .join(""),
+    );
 
 const replacements: readonly [RegExp, string][] = [
   [/"(cluster_id|member_id|raft_term)":\d+/g, '"$1":<$1>'],
