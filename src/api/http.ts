@@ -1,9 +1,9 @@
 import { type DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
+import { etcdStorageVersion, etcdVersion } from "../base/version.ts";
 import type { Database, RangeRequest } from "../engine/engine.ts";
 import type { HttpHandler, HttpResponse } from "../transport/transport.ts";
 import { textOf } from "./errors.ts";
-import { ETCD_VERSION, STORAGE_VERSION } from "./maintenance.ts";
 
 /** etcd's plain HTTP endpoints (B2): /health, /version, /metrics, /livez, /readyz. */
 export interface HttpSettings {
@@ -61,7 +61,7 @@ function methodNotAllowed(): HttpResponse {
 }
 
 function version(settings: HttpSettings): HttpResponse {
-  const body = { etcdserver: ETCD_VERSION, etcdcluster: "3.6.0", storage: STORAGE_VERSION, t4: settings.version };
+  const body = { etcdserver: etcdVersion, etcdcluster: "3.6.0", storage: etcdStorageVersion, t4: settings.version };
   return respond(200, JSON_TYPE, JSON.stringify(body));
 }
 

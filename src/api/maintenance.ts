@@ -1,12 +1,9 @@
 import { DbError } from "../base/errors.ts";
+import { etcdStorageVersion, etcdVersion } from "../base/version.ts";
 import type { Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { Message } from "./wire/message.ts";
 import { decodeAlarm, decodeEmpty } from "./wire/other-requests.ts";
-
-/** The etcd that is emulated: clients parse it and decide by it what they may ask (M1). */
-export const ETCD_VERSION = "3.6.16";
-export const STORAGE_VERSION = "3.6.0";
 
 const ALARM_ACTIVATE = 1;
 
@@ -23,7 +20,7 @@ export const maintenanceService = (quotaBytes: number): Record<string, Method> =
     return (
       new Message()
         .header(headerOf(database), status.revision)
-        .text(2, ETCD_VERSION)
+        .text(2, etcdVersion)
         // An etcd's file is never empty, and etcdctl divides by its size.
         .number(3, Math.max(status.bytes, 1))
         .big(4, leads ? database.identity.memberId : 0n)
@@ -32,7 +29,7 @@ export const maintenanceService = (quotaBytes: number): Record<string, Method> =
         .number(7, status.committedRecord)
         .texts(8, errors)
         .number(9, status.bytesInUse)
-        .text(11, STORAGE_VERSION)
+        .text(11, etcdStorageVersion)
         .number(12, quotaBytes)
         .alwaysMessage(13, new Message())
     );
