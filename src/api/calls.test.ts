@@ -47,6 +47,7 @@ class FakeStream implements GrpcStream {
   readonly path = "/";
   readonly authority = "";
   readonly remoteAddress = "";
+  readonly peer = null;
   onMessage: (message: Buffer) => void = () => {};
   onHalfClose: () => void = () => {};
   onDrain: () => void = () => {};

@@ -112,12 +112,20 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** Of a client certificate that was verified. */
+export interface PeerIdentity {
+  /** The subject's common name; "" where it has none. */
+  readonly commonName: string;
+}
+
 /**
  * A connection: TCP, unix socket, TLS, or the simulator's pipe. Handlers are called from the event loop, never from
  * within a method.
  */
 export interface ByteStream {
   readonly remoteAddress: string;
+  /** Who the peer has proven to be by a certificate that was verified; null, or not there: nobody. */
+  readonly peer?: PeerIdentity | null;
   /** `chunk` belongs to the receiver and is never changed by the sender. */
   onData: (chunk: Buffer) => void;
   /** The peer has finished sending. */

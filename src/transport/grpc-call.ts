@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import type { PeerIdentity } from "../runtime/runtime.ts";
 import type { Expiring } from "./deadlines.ts";
 import { GrpcDeframer, type MessageSink } from "./grpc-deframer.ts";
 import { GrpcCode, statusFields } from "./grpc-status.ts";
@@ -39,6 +40,10 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
 
   get remoteAddress(): string {
     return this.connection.remoteAddress;
+  }
+
+  get peer(): PeerIdentity | null {
+    return this.connection.peer;
   }
 
   metadata(name: string): string | undefined {

@@ -1,4 +1,4 @@
-import type { ByteStream } from "../runtime/runtime.ts";
+import type { ByteStream, PeerIdentity } from "../runtime/runtime.ts";
 import type { Connection, Flushable, TransportContext } from "./context.ts";
 import { FloodKind, FloodMeter } from "./flood-meter.ts";
 import { FrameReader } from "./frame-reader.ts";
@@ -49,6 +49,7 @@ const STALL_CHECK_MS = 5_000;
 export class H2Connection implements Connection, Flushable, PeerSettings {
   readonly context: TransportContext;
   readonly remoteAddress: string;
+  readonly peer: PeerIdentity | null;
   readonly sender: H2Sender;
   readonly receiveWindow: ReceiveWindow;
   readonly assemblyBudget: ConnectionBudget;
@@ -84,6 +85,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.context = context;
     this.bytes = bytes;
     this.remoteAddress = bytes.remoteAddress;
+    this.peer = bytes.peer ?? null;
     this.onGone = onGone;
     this.turnMs = context.clock.monotonicMs();
     this.startedMs = this.turnMs;

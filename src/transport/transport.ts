@@ -1,4 +1,5 @@
 import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { PeerIdentity } from "../runtime/runtime.ts";
 
 /**
  * The server's wire path as its users see it: gRPC over HTTP/2, and plain HTTP requests over HTTP/1.1 and HTTP/2, on
@@ -30,6 +31,8 @@ export interface Call {
   readonly path: string;
   readonly authority: string;
   readonly remoteAddress: string;
+  /** Of the client certificate that TLS has verified; null: there is none. */
+  readonly peer: PeerIdentity | null;
   /** First value of a metadata key (lower case), without -bin decoding; undefined if it was not sent. */
   metadata(name: string): string | undefined;
   /** Milliseconds left by grpc-timeout; undefined where none was given. */
@@ -72,6 +75,7 @@ export interface HttpRequest {
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
   readonly remoteAddress: string;
+  readonly peer?: PeerIdentity | null;
 }
 
 export interface HttpResponse {

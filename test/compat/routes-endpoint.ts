@@ -54,6 +54,7 @@ class LocalCall implements Call {
   readonly path: string;
   readonly authority = "local";
   readonly remoteAddress = "local";
+  readonly peer = null;
   readonly #metadata: Record<string, string>;
   readonly #onCancel: (() => void)[] = [];
 
