@@ -1,4 +1,3 @@
-import { resolve } from "node:path";
 import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
 import { etcdHttp } from "../api/http.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
@@ -7,10 +6,9 @@ import type { Database } from "../engine/engine.ts";
 import { Host } from "../engine/host/host.ts";
 import type { ServedBranch } from "../engine/host/served-branch.ts";
 import { MeteredStore } from "../objects/metered.ts";
-import { openStore, type StoreSurroundings } from "../objects/open-store.ts";
+import { openStore } from "../objects/open-store.ts";
 import { LATE, sleep, within } from "../objects/retry.ts";
 import { NoCredentials } from "../objects/s3-signing.ts";
-import type { StoreSettings } from "../objects/store-url.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
 import type { ByteStream, Listener, Runtime } from "../runtime/runtime.ts";
 import { createTransport, type Transport } from "../transport/server.ts";
@@ -21,6 +19,7 @@ import type { ClientUrl } from "./setting-kinds.ts";
 import type { RunSettings } from "./settings.ts";
 import { statusJson } from "./status.ts";
 import { StopSignals } from "./stop-signals.ts";
+import { defaultPlace, surroundingsOfStore } from "./store-surroundings.ts";
 
 /** How long calls under way may go on after SIGTERM. */
 const DRAIN_MS = 5_000;
@@ -90,7 +89,7 @@ class Server {
   /** Resolves when clients are served. Rejects with DbError where waiting does not help, and when `signal` fires. */
   async start(signal: AbortSignal): Promise<void> {
     const settings = this.#settings;
-    const place = settings.store ?? { kind: "file", directory: resolve(settings["data-dir"], "store") };
+    const place = settings.store ?? defaultPlace(settings["data-dir"]);
     const inner = await openStore(place, this.#runtime, surroundingsOfStore(place));
     const store = new MeteredStore(inner, this.#runtime.clock);
     // Ports are bound before anything is written: a second server on them stops here.
@@ -276,25 +275,4 @@ function lazyMetrics(
     }
     return render();
   };
-}
-
-/**
- * What a store takes from the environment, as AWS's tools do: HTTPS_PROXY is for https alone, NO_PROXY lists hosts that
- * go without.
- */
-function surroundingsOfStore(store: StoreSettings): StoreSurroundings {
-  const { env } = process;
-  const region = env["AWS_REGION"] ?? env["AWS_DEFAULT_REGION"];
-  const proxy = store.kind === "s3" ? proxyFor(store.endpoint, env) : undefined;
-  return { ...(region === undefined ? {} : { region }), ...(proxy === undefined ? {} : { proxy }) };
-}
-
-function proxyFor(endpoint: string | null, env: NodeJS.ProcessEnv): string | undefined {
-  const url = new URL(endpoint ?? "https://s3.amazonaws.com");
-  if (url.protocol !== "https:") return undefined;
-  const excluded = (env["NO_PROXY"] ?? env["no_proxy"] ?? "")
-    .split(",")
-    .map((host) => host.trim().replace(/^\*?\./, ""));
-  const isExcluded = excluded.some((host) => host === "*" || (host !== "" && `.${url.hostname}`.endsWith(`.${host}`)));
-  return isExcluded ? undefined : (env["HTTPS_PROXY"] ?? env["https_proxy"]);
 }

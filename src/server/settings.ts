@@ -171,6 +171,19 @@ export function resolveSettings(sources: SettingSources): { settings: RunSetting
   return { settings, warnings };
 }
 
+/**
+ * Some of the settings, for commands that need no more: what is wrong with the others is not theirs to say. A setting
+ * without a value is undefined.
+ */
+export function resolveSome<N extends SettingName>(names: readonly N[], sources: SettingSources): Pick<RunSettings, N> {
+  const values: Record<string, unknown> = {};
+  for (const name of names) {
+    const found = find(name, runSettings[name] as Setting<unknown>, sources);
+    values[name] = found === undefined ? undefined : parse(runSettings[name] as Setting<unknown>, found);
+  }
+  return values as Pick<RunSettings, N>;
+}
+
 interface Found {
   text: string;
   /** "--store", "T4_STORE", "store in t4.yaml" */

@@ -16,7 +16,8 @@ const table: Record<string, readonly string[]> = {
   transport: ["base", "runtime/runtime.ts"],
   api: ["base", "engine/engine.ts", "transport/transport.ts", "gen"],
   server: ["base", "runtime", "objects", "log", "storage", "leadership", "engine", "transport", "api", "gen"],
-  cli: ["base", "runtime", "objects", "log", "storage", "leadership", "engine", "gen", "server", "index.ts"],
+  cli: ["base", "runtime", "objects", "log", "storage", "leadership", "engine", "gen", "server", "readers", "index.ts"],
+  readers: ["base", "runtime/runtime.ts", "objects", "log", "storage", "leadership", "engine"],
   library: ["base", "runtime/runtime.ts", "objects", "log", "storage", "leadership", "engine"],
   "index.ts": ["base", "runtime", "objects", "log", "storage", "leadership", "engine", "library"],
 };
