@@ -10,6 +10,7 @@ export const codes = {
   invalidArgument: 3,
   deadlineExceeded: 4,
   notFound: 5,
+  permissionDenied: 7,
   failedPrecondition: 9,
   resourceExhausted: 8,
   outOfRange: 11,
@@ -17,7 +18,15 @@ export const codes = {
   internal: 13,
   unavailable: 14,
   dataLoss: 15,
+  unauthenticated: 16,
 } as const;
+
+/** Go's names of them, as far as they appear in texts. */
+const codeNames: Readonly<Record<number, string>> = {
+  [codes.invalidArgument]: "InvalidArgument",
+  [codes.permissionDenied]: "PermissionDenied",
+  [codes.unauthenticated]: "Unauthenticated",
+};
 
 interface Answer {
   readonly code: number;
@@ -49,6 +58,30 @@ export const answers: { readonly [kind in ErrorKind]: Answer } = {
   leaseTtlTooLarge: { code: outOfRange, text: "etcdserver: too large lease TTL" }, // [E14]
   requestTooLarge: { code: invalidArgument, text: "etcdserver: request is too large" }, // [E25]
   invalidArgument: { code: invalidArgument, text: "" },
+  rootUserNotExist: { code: failedPrecondition, text: "etcdserver: root user does not exist" }, // [E27]
+  rootRoleNotExist: { code: failedPrecondition, text: "etcdserver: root user does not have root role" }, // [E28]
+  userExists: { code: failedPrecondition, text: "etcdserver: user name already exists" }, // [E29]
+  userEmpty: { code: invalidArgument, text: "etcdserver: user name is empty" }, // [E30]
+  userNotFound: { code: failedPrecondition, text: "etcdserver: user name not found" }, // [E31]
+  roleExists: { code: failedPrecondition, text: "etcdserver: role name already exists" }, // [E32]
+  roleNotFound: { code: failedPrecondition, text: "etcdserver: role name not found" }, // [E33]
+  roleEmpty: { code: invalidArgument, text: "etcdserver: role name is empty" }, // [E34]
+  authFailed: { code: invalidArgument, text: "etcdserver: authentication failed, invalid user ID or password" }, // [E35]
+  permissionNotGiven: { code: invalidArgument, text: "etcdserver: permission not given" }, // [E36]
+  permissionDenied: { code: codes.permissionDenied, text: "etcdserver: permission denied" }, // [E37]
+  roleNotGranted: { code: failedPrecondition, text: "etcdserver: role is not granted to the user" }, // [E38]
+  permissionNotGranted: { code: failedPrecondition, text: "etcdserver: permission is not granted to the role" }, // [E39]
+  authNotEnabled: { code: failedPrecondition, text: "etcdserver: authentication is not enabled" }, // [E40]
+  invalidAuthToken: { code: codes.unauthenticated, text: "etcdserver: invalid auth token" }, // [E41]
+  invalidAuthManagement: { code: invalidArgument, text: "etcdserver: invalid auth management" }, // [E42]
+  authOldRevision: { code: invalidArgument, text: "etcdserver: revision of auth store is old" }, // [E43]
+  // These are in no table of etcd's: they arrive as Unknown, with the text of the part that made them.
+  noPasswordUser: {
+    code: codes.unknown,
+    text: "auth: authentication failed, password was given for no password user",
+  },
+  passwordTooLong: { code: codes.unknown, text: "bcrypt: password length exceeds 72 bytes" },
+  tokenNotSigned: { code: codes.unknown, text: "auth: token signing attempted with verify-only key" },
   notFound: { code: codes.notFound, text: "" },
   unimplemented: { code: codes.unimplemented, text: "" },
   noSpace: { code: codes.resourceExhausted, text: "etcdserver: mvcc: database space exceeded" }, // [E11]
@@ -79,6 +112,10 @@ export function textOf(error: DbError): string {
   // An error without a detail has its kind as message.
   return answer.detailed && error.message !== error.kind ? `${answer.text}: ${error.message}` : answer.text;
 }
+
+/** The status as Go's gRPC prints it: so watchers are told why they are refused (W6). */
+export const statusText = (error: DbError): string =>
+  `rpc error: code = ${codeNames[answers[error.kind].code] ?? "Unknown"} desc = ${textOf(error)}`;
 
 /** What gRPC sets before a decoder's text, in a unary call and on a stream. */
 const UNARY_DECODE = "grpc: error unmarshalling request: ";

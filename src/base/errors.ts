@@ -19,6 +19,27 @@ export type ErrorKind =
   | "leaseTtlTooLarge" // [E14]
   | "requestTooLarge" // [E25]
   | "invalidArgument" // detail names the field and the limit
+  // Authentication: who calls, and what that one may do.
+  | "rootUserNotExist" // [E27]
+  | "rootRoleNotExist" // [E28]
+  | "userExists" // [E29]
+  | "userEmpty" // [E30] also: a call without a token where one is needed
+  | "userNotFound" // [E31]
+  | "roleExists" // [E32]
+  | "roleNotFound" // [E33]
+  | "roleEmpty" // [E34]
+  | "authFailed" // [E35]
+  | "permissionNotGiven" // [E36]
+  | "permissionDenied" // [E37]
+  | "roleNotGranted" // [E38]
+  | "permissionNotGranted" // [E39]
+  | "authNotEnabled" // [E40]
+  | "invalidAuthToken" // [E41]
+  | "invalidAuthManagement" // [E42]
+  | "authOldRevision" // [E43] what may be done has changed since the token was given: log in again
+  | "noPasswordUser"
+  | "passwordTooLong"
+  | "tokenNotSigned" // there are only keys to verify tokens with
   | "notFound" // a branch or another named thing; detail says which
   | "unimplemented" // detail names the method or field
   // Not now: the request was not carried out. Wait and send it again, if its sender wants to.
