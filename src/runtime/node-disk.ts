@@ -124,6 +124,11 @@ export class NodeDisk implements Disk {
     return this.bootIdentity;
   }
 
+  async space(path: string): Promise<{ bytes: number; freeBytes: number }> {
+    const { bsize, blocks, bavail } = await attempt("look at the room of", path, () => statfs(path));
+    return { bytes: blocks * bsize, freeBytes: bavail * bsize };
+  }
+
   async fileSystem(path: string): Promise<string> {
     const { type } = await attempt("look at the file system of", path, () => statfs(path, { bigint: true }));
     return fileSystemName(process.platform, type);

@@ -73,6 +73,8 @@ export interface Disk {
   /** Identity of this boot of the kernel: equal values mean that no process has outlived a reboot in between. */
   bootId(): Promise<string>;
   /** Kind of file system, as the system names it ("ext", "nfs", "overlay" …); "unknown" where it cannot be told. */
+  /** Room of the file system that holds `path`, which must exist: all of it, and what this user may still take. */
+  space(path: string): Promise<{ bytes: number; freeBytes: number }>;
   fileSystem(path: string): Promise<string>;
 }
 

@@ -139,6 +139,12 @@ export function diskContract(name: string, open: () => Promise<DiskUnderTest>): 
       await other.release();
     });
 
+    check("the room of a disk is told, and is asked of a path that exists", async (disk, path) => {
+      const { bytes, freeBytes } = await disk.space(path("."));
+      ok(bytes > 0 && freeBytes > 0 && freeBytes <= bytes);
+      await rejects(disk.space(path("missing")), failedWith("ENOENT"));
+    });
+
     check("boot and file system have names", async (disk, path) => {
       const boot = await disk.bootId();
       ok(boot.length >= 16);

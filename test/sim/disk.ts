@@ -96,6 +96,14 @@ export class SimDisk implements Disk {
     return this.#do("boot id", () => this.#node.machine.bootId);
   }
 
+  async space(path: string): Promise<{ bytes: number; freeBytes: number }> {
+    return this.#do("space", () => {
+      if (this.#volume.find(path) === null) throw systemError("ENOENT", path);
+      const { bytesMax } = this.#volume;
+      return { bytes: bytesMax, freeBytes: this.#volume.room(bytesMax) };
+    });
+  }
+
   async fileSystem(path: string): Promise<string> {
     return this.#do("file system", () => {
       if (this.#volume.find(path) === null) throw systemError("ENOENT", path);

@@ -20,7 +20,8 @@ interface NameChange {
  */
 export class Volume {
   readonly #random: SimRandom;
-  readonly #bytesMax: number;
+  /** Room of the whole disk; a scenario may change it. */
+  bytesMax: number;
   readonly #wallMs: () => number;
   #live = new Map<string, Inode>();
   readonly #durable = new Map<string, Inode>();
@@ -30,7 +31,7 @@ export class Volume {
 
   constructor(random: SimRandom, options: { bytesMax: number; wallMs: () => number }) {
     this.#random = random;
-    this.#bytesMax = options.bytesMax;
+    this.bytesMax = options.bytesMax;
     this.#wallMs = options.wallMs;
     const root = this.#newInode(true);
     this.#live.set("/", root);
@@ -120,7 +121,7 @@ export class Volume {
   room(bytes: number): number {
     let used = 0;
     for (const inode of new Set(this.#live.values())) used += inode.bytes;
-    return Math.max(0, Math.min(bytes, this.#bytesMax - used));
+    return Math.max(0, Math.min(bytes, this.bytesMax - used));
   }
 
   touched(inode: Inode): void {
