@@ -164,7 +164,7 @@ function undecidedBy(outcome: PutOutcome): Error {
   return new DbError("storeUnavailable", `testing the store: ${messageOf(cause)}`, { cause });
 }
 
-function decodePassed(json: unknown): Passed {
+export function decodePassed(json: unknown): Passed {
   const { version, store, wallMs } = (json ?? {}) as Partial<Passed>;
   if (!Number.isSafeInteger(version) || typeof store !== "string" || !Number.isSafeInteger(wallMs)) {
     throw new Error("version, store or wallMs is missing");

@@ -1,0 +1,155 @@
+import { type BranchId, branchId } from "../base/ids.ts";
+import { decodeBranchName } from "../leadership/branch-name.ts";
+import { sessionId } from "../leadership/identity.ts";
+import { decodeLeaderRecord, type LeaderRecord } from "../leadership/leader-record.ts";
+import { decodeOrigin, type Origin } from "../leadership/origin.ts";
+import { decodeRepository, MAIN, type Repository } from "../leadership/repository.ts";
+import { decodeSession, type SessionBody } from "../leadership/session-object.ts";
+import { decodeEnvelope } from "../objects/envelope.ts";
+import { leaderKey, nameKey, originKey, parseKey, prefixes, repositoryKey } from "../objects/keys.ts";
+import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
+import { decodePassed } from "../objects/probe.ts";
+import { Register } from "../objects/register.ts";
+import type { RetryRuntime } from "../objects/retry.ts";
+import type { Findings } from "./faults.ts";
+import { listObjects } from "./list-objects.ts";
+
+/** The small objects that say what a repository is: each is read, decoded, and held against what it names. */
+export class ControlCheck {
+  objects = 0;
+  readonly #store: ObjectStore;
+  readonly #runtime: RetryRuntime;
+  readonly #request: RequestOptions;
+  readonly #findings: Findings;
+
+  constructor(
+    { store, runtime, request }: { store: ObjectStore; runtime: RetryRuntime; request: RequestOptions },
+    findings: Findings,
+  ) {
+    this.#store = store;
+    this.#runtime = runtime;
+    this.#request = request;
+    this.#findings = findings;
+  }
+
+  /** Null where it is missing or damaged. */
+  async repository(): Promise<Repository | null> {
+    const object = await this.#store.get(repositoryKey, this.#request);
+    this.objects++;
+    if (object === null) {
+      this.#findings.fault(repositoryKey, "is missing");
+      return null;
+    }
+    return this.#decoded(repositoryKey, () => decodeRepository(object.body));
+  }
+
+  /** What each branch is called by. */
+  async names(): Promise<Map<BranchId, string[]>> {
+    const names = new Map<BranchId, string[]>();
+    let main = false;
+    for await (const { key } of listObjects(this.#store, prefixes.names, this.#request)) {
+      const parsed = parseKey(key);
+      if (parsed?.kind !== "name") {
+        this.#findings.fault(key, "is not named as a branch's name is");
+        continue;
+      }
+      main ||= parsed.name === MAIN;
+      const name = await this.#register(key, decodeBranchName);
+      if (name === null || name.tombstone) continue;
+      names.set(name.branch, [...(names.get(name.branch) ?? []), parsed.name]);
+    }
+    if (!main) this.#findings.fault(nameKey(MAIN), "is missing");
+    return names;
+  }
+
+  async origin(branch: BranchId): Promise<Origin | null> {
+    const key = originKey(branch);
+    const object = await this.#store.get(key, this.#request);
+    this.objects++;
+    if (object === null) {
+      this.#findings.fault(key, "is missing");
+      return null;
+    }
+    return this.#decoded(key, () => decodeOrigin(branch, object.body));
+  }
+
+  /** Null where nobody ever led the branch, or the record is damaged. */
+  async leader(branch: BranchId): Promise<LeaderRecord | null | "damaged"> {
+    const key = leaderKey(branch);
+    const object = await this.#store.get(key, this.#request);
+    if (object === null) return null;
+    return (await this.#register(key, decodeLeaderRecord)) ?? "damaged";
+  }
+
+  /** Sessions that are over and that no leader names are litter. */
+  async sessions(repository: Repository | null, named: ReadonlySet<string>): Promise<void> {
+    for await (const { key, bytes } of listObjects(this.#store, prefixes.sessions, this.#request)) {
+      const parsed = parseKey(key);
+      if (parsed?.kind !== "session") {
+        this.#findings.fault(key, "is not named as a session is");
+        continue;
+      }
+      const session: SessionBody | null = await this.#register(key, decodeSession);
+      if (session === null) continue;
+      const id = repository === null ? parsed.id : sessionId(repository.id, session.node, session.number);
+      if (id !== parsed.id) this.#findings.fault(key, `holds session ${id}`);
+      if (session.state !== "live" && !named.has(parsed.id)) {
+        this.#findings.unnamed(key, bytes, `is over (${session.state}), and no branch names it`);
+      }
+    }
+  }
+
+  /** Collections; what they list is the collector's business. */
+  async collections(decode: (key: string, body: Buffer) => void): Promise<void> {
+    for await (const { key } of listObjects(this.#store, prefixes.collections, this.#request)) {
+      const parsed = parseKey(key);
+      if (parsed?.kind !== "collection" && parsed?.kind !== "collectionDone") {
+        this.#findings.fault(key, "is not named as a collection is");
+        continue;
+      }
+      const object = await this.#store.get(key, this.#request);
+      this.objects++;
+      if (object === null) continue;
+      this.#decoded(key, () => {
+        decodeEnvelope(key, object.body);
+        decode(key, object.body);
+        return true;
+      });
+    }
+  }
+
+  async probes(): Promise<void> {
+    for await (const { key, bytes } of listObjects(this.#store, prefixes.probes, this.#request)) {
+      const parsed = parseKey(key);
+      if (parsed?.kind === "probePassed") await this.#register(key, decodePassed);
+      else if (parsed?.kind === "probe") this.#findings.unnamed(key, bytes, "is left over from a test of the store");
+      else this.#findings.fault(key, "is not named as one of a test of the store is");
+    }
+  }
+
+  async #register<Body>(key: Parameters<ObjectStore["get"]>[0], decode: (json: unknown) => Body): Promise<Body | null> {
+    this.objects++;
+    try {
+      const state = await new Register(this.#store, key, { runtime: this.#runtime, decode }).read(this.#request);
+      return state?.body ?? null;
+    } catch (error) {
+      this.#findings.thrown(key, error);
+      return null;
+    }
+  }
+
+  #decoded<T>(key: string, decode: () => T): T | null {
+    try {
+      return decode();
+    } catch (error) {
+      this.#findings.thrown(key, error);
+      return null;
+    }
+  }
+}
+
+/** The branch of a folder `branch/ID/`; null for one that is none. */
+export function branchOfFolder(name: string): BranchId | null {
+  const match = /^branch\/([0-9a-f]{32})\/$/.exec(name);
+  return match === null ? null : branchId(match[1]!);
+}
