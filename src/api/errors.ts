@@ -85,6 +85,28 @@ export const answers: { readonly [kind in ErrorKind]: Answer } = {
   notFound: { code: codes.notFound, text: "" },
   unimplemented: { code: codes.unimplemented, text: "" },
   noSpace: { code: codes.resourceExhausted, text: "etcdserver: mvcc: database space exceeded" }, // [E11]
+  corruptCluster: { code: codes.dataLoss, text: "etcdserver: corrupt cluster" }, // [E54]
+  memberBadUrls: { code: invalidArgument, text: "etcdserver: given member URLs are invalid" }, // [E19]
+  memberNotFound: { code: codes.notFound, text: "etcdserver: member not found" }, // [E20]
+  memberNotLearner: { code: failedPrecondition, text: "etcdserver: can only promote a learner member" }, // [E21]
+  // [E22]
+  learnerNotReady: {
+    code: failedPrecondition,
+    text: "etcdserver: can only promote a learner member which is in sync with leader",
+  },
+  tooManyLearners: { code: failedPrecondition, text: "etcdserver: too many learner members in cluster" }, // [E23]
+  peerUrlExists: { code: failedPrecondition, text: "etcdserver: Peer URLs already exists" }, // [E17]
+  // [E18] Unknown for the same reason as the next one (Q9).
+  membersNotStarted: {
+    code: codes.unknown,
+    text: "etcdserver: re-configuration failed due to not enough started members",
+  },
+  badLeaderTransferee: { code: failedPrecondition, text: "etcdserver: bad leader transferee" }, // [E56]
+  // [E57]
+  downgradeVersionFormat: { code: invalidArgument, text: "etcdserver: wrong downgrade target version format" },
+  invalidDowngradeTarget: { code: invalidArgument, text: "etcdserver: invalid downgrade target version" }, // [E58]
+  // [E60]
+  downgradeInProcess: { code: failedPrecondition, text: "etcdserver: cluster has a downgrade job in progress" },
   // [E26] An oddity of etcd's own map: the documented code is ResourceExhausted, what arrives is Unknown (Q9).
   tooManyRequests: { code: codes.unknown, text: "etcdserver: too many requests" },
   noLeader: { code: unavailable, text: "etcdserver: no leader" }, // [E44]

@@ -42,8 +42,20 @@ export type ErrorKind =
   | "tokenNotSigned" // there are only keys to verify tokens with
   | "notFound" // a branch or another named thing; detail says which
   | "unimplemented" // detail names the method or field
+  | "memberBadUrls" // [E19]
+  | "memberNotFound" // [E20]
+  | "memberNotLearner" // [E21]
+  | "peerUrlExists" // [E17]
+  | "badLeaderTransferee" // [E56]
+  | "downgradeVersionFormat" // [E57]
+  | "invalidDowngradeTarget" // [E58]
+  | "downgradeInProcess" // [E60]
   // Not now: the request was not carried out. Wait and send it again, if its sender wants to.
   | "noSpace" // [E11]
+  | "corruptCluster" // [E54] the alarm CORRUPT is raised
+  | "membersNotStarted" // [E18]
+  | "learnerNotReady" // [E22]
+  | "tooManyLearners" // [E23]
   | "tooManyRequests" // [E26]
   | "noLeader" // [E44] no leadership or no proof of it
   | "stopped" // [E48]

@@ -4,7 +4,13 @@ import { ByteReader, varintSize, writeVarint } from "../base/varint.ts";
 import { AT_HEAD, spaces, type Tree, type Version } from "../storage/storage.ts";
 
 /** What the space `meta` holds (docs/formats/record.md). */
-export const metaKeys = { compact: "compact", released: "released", setting: (name: string) => `setting/${name}` };
+export const metaKeys = {
+  compact: "compact",
+  released: "released",
+  downgrade: "downgrade",
+  member: (id: string) => `member/${id}`,
+  setting: (name: string) => `setting/${name}`,
+};
 
 /** −1 before the first compaction (C1). */
 export async function readCompactRevision(tree: Tree): Promise<number> {
