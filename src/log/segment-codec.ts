@@ -121,7 +121,7 @@ function writeHeader(bytes: Buffer, header: SegmentHeader & { recordBytes: numbe
  */
 export function decodeSegment(key: ObjectKey, bytes: Uint8Array): Segment {
   try {
-    const { header, recordBytes } = readHeader(key, bytes);
+    const { header, recordBytes } = readHeader(key, bytes, bytes.length);
     const end = SEGMENT_HEADER_BYTES + recordBytes;
     const expected = crc32c(bytes, 0, end);
     const found = new ByteReader(bytes, end).u32();
@@ -134,9 +134,24 @@ export function decodeSegment(key: ObjectKey, bytes: Uint8Array): Segment {
   }
 }
 
-function readHeader(key: ObjectKey, bytes: Uint8Array): { header: SegmentHeader; recordBytes: number } {
+/** A segment's header alone, from the object's first SEGMENT_HEADER_BYTES; throws as `decodeSegment` does. */
+export function decodeSegmentHeader(key: ObjectKey, bytes: Uint8Array, objectBytes: number): SegmentHeader {
+  try {
+    if (bytes.length < SEGMENT_HEADER_BYTES) throw new RangeError(`${bytes.length} bytes are too few for its header`);
+    return readHeader(key, bytes, objectBytes).header;
+  } catch (error) {
+    if (error instanceof RangeError) throw new DbError("corrupt", `object ${key}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+function readHeader(
+  key: ObjectKey,
+  bytes: Uint8Array,
+  objectBytes: number,
+): { header: SegmentHeader; recordBytes: number } {
   const least = SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES;
-  if (bytes.length < least) throw new RangeError(`${bytes.length} bytes, expected at least ${least}`);
+  if (objectBytes < least) throw new RangeError(`${objectBytes} bytes, expected at least ${least}`);
   const reader = new ByteReader(bytes, 0, SEGMENT_HEADER_BYTES);
   const magic = reader.u32();
   if (magic !== MAGIC) throw new RangeError(`begins with ${hex(magic)}, expected ${hex(MAGIC)} (T4SG)`);
@@ -155,8 +170,8 @@ function readHeader(key: ObjectKey, bytes: Uint8Array): { header: SegmentHeader;
   const sizes = new ByteReader(bytes, RECORD_BYTES_AT, HEADER_CHECKSUM_AT);
   const recordBytes = sizes.u64();
   const recordCount = sizes.u64();
-  if (recordBytes !== bytes.length - least) {
-    throw new RangeError(`${recordBytes} bytes of records in an object with ${bytes.length - least}`);
+  if (recordBytes !== objectBytes - least) {
+    throw new RangeError(`${recordBytes} bytes of records in an object with ${objectBytes - least}`);
   }
   if (recordCount * RECORD_BYTES_MIN > recordBytes) {
     throw new RangeError(`${recordCount} records in ${recordBytes} bytes`);

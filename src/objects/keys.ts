@@ -56,6 +56,9 @@ export const prefixes = {
   tablesOf: (id: BranchId): string => `sst/${id}-`,
 } as const;
 
+/** Behind all objects of a branch and before those of the next: to list branches without listing what they hold. */
+export const behindBranch = (id: BranchId): ObjectKey => `branch/${branchId(id)}0` as ObjectKey;
+
 export const repositoryKey = "repository.json" as ObjectKey;
 export const probePassedKey = "probe/passed" as ObjectKey;
 
