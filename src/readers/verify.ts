@@ -26,8 +26,8 @@ import type { TableSource } from "./table-file.ts";
  *    what names it, so one that was collected meanwhile is no fault.
  * 2. A fault does not end it: what can still be checked is.
  * 3. Memory: one page of a list, a few windows of tables, and what the checkpoints say of each table.
- * 4. What it cannot see: a last segment that is missing (nothing names it yet, but for a branch that was released),
- *    and in durability local what is on a node's disk alone.
+ * 4. What it cannot see: that the last segment or the newest checkpoint is missing (nothing names it yet: it looks like
+ *    a moment before), and in durability local what is on a node's disk alone.
  */
 export interface VerifyOptions {
   readonly store: ObjectStore;

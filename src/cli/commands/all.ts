@@ -7,6 +7,7 @@ import { leaseCommand } from "./lease.ts";
 import { putCommand } from "./put.ts";
 import { statusCommand } from "./status.ts";
 import { txnCommand } from "./txn.ts";
+import { verifyCommand } from "./verify.ts";
 import { versionCommand } from "./version.ts";
 import { watchCommand } from "./watch.ts";
 
@@ -14,5 +15,6 @@ export function addOnlineCommands(program: Command): void {
   for (const make of [putCommand, getCommand, delCommand, watchCommand, txnCommand, leaseCommand, compactCommand]) {
     program.addCommand(make());
   }
+  program.addCommand(verifyCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));
 }

@@ -1,0 +1,87 @@
+import { Command } from "commander";
+import type { VerifyReport } from "../../readers/verify.ts";
+import { CommandError } from "../errors.ts";
+import { offline, offlineOptions } from "../offline.ts";
+import { print } from "../output.ts";
+import { bytesText, ProgressLine } from "../progress.ts";
+
+export function verifyCommand(): Command {
+  const command = new Command("verify")
+    .description("Checks every object of a repository, from its store alone; a server may go on meanwhile")
+    .option("--quick", "everything but the data of tables, which is most of the bytes")
+    .option("--list-garbage", "name each object that exists and that nothing names")
+    .addHelpText(
+      "after",
+      [
+        "\nChecked are the chain of checkpoints and of the log, every table's name (SHA-256), blocks, order, sums and",
+        "content hash, what is named and must exist, and the small objects. Each fault is printed with the object's",
+        "name, what was expected and what was found; then the exit code is 1. Nothing is ever written.",
+        "\nExamples:",
+        "  t4 verify",
+        "  t4 verify --quick --store 's3://bucket/prefix?region=eu-central-1'",
+        "  t4 verify --store file:///var/lib/t4/store --json",
+      ].join("\n"),
+    );
+  for (const option of offlineOptions()) command.addOption(option);
+  return command.action(async (options: { quick?: boolean; listGarbage?: boolean }, self: Command) => {
+    await offline(self, async ({ store, runtime, request, format }) => {
+      const { verifyRepository } = await import("../../readers/verify.ts");
+      const line = new ProgressLine();
+      const begunMs = performance.now();
+      let report: VerifyReport;
+      try {
+        const onProgress = (progress: Parameters<ProgressLine["show"]>[0]) => line.show(progress);
+        report = await verifyRepository({ store, runtime, request, quick: options.quick ?? false, onProgress });
+      } finally {
+        line.clear();
+      }
+      if (format === "json") print(JSON.stringify(jsonOf(report)));
+      else printReport(report, { listGarbage: options.listGarbage ?? false, ms: performance.now() - begunMs });
+      const { faultsFound } = report.findings;
+      if (faultsFound > 0) throw new CommandError(`${faultsFound} ${faultsFound === 1 ? "fault" : "faults"} found`);
+    });
+  });
+}
+
+function printReport(report: VerifyReport, { listGarbage, ms }: { listGarbage: boolean; ms: number }): void {
+  const { findings, tables } = report;
+  for (const { object, what } of findings.faults) print(`fault: ${object}: ${what}`);
+  if (findings.faultsFound > findings.faults.length) {
+    print(`fault: … and ${findings.faultsFound - findings.faults.length} more`);
+  }
+  for (const notice of findings.notices) print(`note: ${notice}`);
+  if (listGarbage) {
+    for (const { object, bytes, why } of findings.garbage) print(`garbage: ${object} (${bytesText(bytes)}) ${why}`);
+  }
+  for (const branch of report.branches) {
+    const { names, id, epoch, revision, checkpoints, retained, segments, records } = branch;
+    print(
+      `branch ${names.join(", ") || id}: epoch ${epoch}, revision ${revision ?? "unknown"}, ${branch.durability ?? "never led"}`,
+    );
+    print(
+      `  ${checkpoints} checkpoints (${retained} retained by the newest), ${segments} segments (${bytesText(branch.logBytes)}, ${records} records behind the first slot kept)`,
+    );
+    print(
+      `  ${branch.tables} tables (${bytesText(branch.tableBytes)}), ${branch.keys ?? 0} keys as of the newest checkpoint`,
+    );
+  }
+  print(
+    `${report.store}: ${report.objects} objects, ${bytesText(report.bytes)}, of it ${tables.named} tables that are named, ${tables.unnamed} that are not`,
+  );
+  if (report.duplicateBytes > 0)
+    print(`stored twice: ${bytesText(report.duplicateBytes)} in ${report.duplicates.length} groups of tables`);
+  if (findings.garbageFound > 0) {
+    const hint = listGarbage ? "" : " (--list-garbage names them)";
+    print(`garbage: ${findings.garbageFound} objects, ${bytesText(findings.garbageBytes)}, that nothing names${hint}`);
+  }
+  const how = report.quick ? "quick: the data of tables was not read" : "every byte was read";
+  print(
+    `${findings.faultsFound === 0 ? "no faults" : `${findings.faultsFound} faults`} in ${(ms / 1000).toFixed(1)} s (${how})`,
+  );
+}
+
+function jsonOf(report: VerifyReport): object {
+  const { findings, ...rest } = report;
+  const { faults, faultsFound, garbage, garbageFound, garbageBytes, notices } = findings;
+  return { ...rest, ok: faultsFound === 0, faults, faultsFound, garbage, garbageFound, garbageBytes, notices };
+}
