@@ -15,7 +15,9 @@ import type {
   DeleteRangeRequest,
   DeleteRangeResult,
   Identity,
+  KeyVersion,
   LeaseTimeToLiveResult,
+  OrderedVersionsRequest,
   PutRequest,
   PutResult,
   RangeRequest,
@@ -39,6 +41,7 @@ import { readOnlyTxnAt } from "./read-only-txn.ts";
 import { recordKinds } from "./record.ts";
 import { type Committed, type Evaluate, notCarriedOut, Sequencer } from "./sequencer.ts";
 import type { EngineSettings } from "./settings.ts";
+import { versionsInOrder } from "./versions-in-order.ts";
 
 /** The watch half (watch/hub.ts). */
 export interface WatchPort extends CommitListener {
@@ -209,6 +212,12 @@ export class BranchDatabase implements Database {
     const result = await done;
     await this.#options.storage.compacted(revision);
     return result;
+  }
+
+  versionsInOrder(request: OrderedVersionsRequest): AsyncIterable<readonly KeyVersion[]> {
+    this.#checkOpen();
+    if (request.upTo > this.committed) throw new DbError("futureRevision");
+    return versionsInOrder(this.#tree, request);
   }
 
   watch(sink: WatchSink): WatchStream {

@@ -16,12 +16,21 @@ export interface Database {
   readonly epoch: Epoch;
   /** The newest durable revision. */
   readonly committed: Revision;
+  /** As readers see it; −1 before the first compaction. */
+  readonly compactRevision: number;
 
   range(request: RangeRequest): MaybePromise<RangeResult>;
   put(request: PutRequest): MaybePromise<PutResult>;
   deleteRange(request: DeleteRangeRequest): MaybePromise<DeleteRangeResult>;
   txn(request: TxnRequest): MaybePromise<TxnResult>;
   compact(request: CompactRequest): MaybePromise<{ revision: Revision }>;
+
+  /**
+   * Versions of all keys in the order of (main, sub), tombstones among them, as of the moment of the call whatever is
+   * written, compacted or merged while they are read: for who hashes or copies the key space. Memory is bounded, and a
+   * batch is of about a mebibyte. Stopping to iterate, and `signal`, free what it holds.
+   */
+  versionsInOrder(request: OrderedVersionsRequest): AsyncIterable<readonly KeyVersion[]>;
 
   watch(sink: WatchSink): WatchStream;
 
@@ -55,6 +64,30 @@ export interface Row {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
+}
+
+/** A stored version of a key. A tombstone's row is empty. */
+export interface KeyVersion extends Row {
+  readonly key: string;
+  readonly main: number;
+  readonly sub: number;
+  readonly tombstone: boolean;
+}
+
+/** Versions with after < main <= upTo; upTo is not above the committed revision. */
+export interface OrderedVersionsRequest {
+  readonly after: number;
+  readonly upTo: number;
+  /**
+   * Null: all that there is, also what a compaction has made superfluous and no merge has removed yet. Else, of the
+   * versions with main <= through, only those that are their key's newest at `at` (through <= at <= upTo), and of these
+   * no tombstone but one of `through` itself.
+   *
+   * { through: C, at: C } is what a real etcd that was compacted at C has in its store; { through: C, at: R } without
+   * tombstones up to C is what its HashKV at R hashes.
+   */
+  readonly compacted: { readonly through: number; readonly at: number } | null;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export const sortOrders = { none: 0, ascend: 1, descend: 2 } as const;

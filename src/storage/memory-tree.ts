@@ -1,9 +1,34 @@
+import { AssertionError } from "../base/assert.ts";
 import { Memtable } from "./memtable.ts";
-import type { Entry, KeyRange, ScanOptions, Space, Tree, Version } from "./storage.ts";
+import type {
+  Entry,
+  KeyRange,
+  OrderedVersions,
+  ScanOptions,
+  Space,
+  Tree,
+  Version,
+  VersionsRequest,
+} from "./storage.ts";
+import { VersionReader } from "./version-reader.ts";
 
 /** A tree that lives in memory alone, without a bound: one memtable that is never written out. */
 export function createMemoryTree(): Tree {
   return new MemoryTree();
+}
+
+/** No tables, so nothing that takes long or has to be sorted. */
+const nothingBesides = {
+  runtime: { clock: { monotonicMs: () => 0, wallMs: () => 0 }, timers: { set: unused, defer: unused } },
+  runs: [],
+  scratch: null,
+  windowBytes: 0,
+  onBlock: () => {},
+  takeTurn: unused,
+};
+
+function unused(): never {
+  throw new AssertionError("a tree in memory waits for nothing");
 }
 
 class MemoryTree implements Tree {
@@ -22,10 +47,9 @@ class MemoryTree implements Tree {
     return this.#memtable.count(space, range, at);
   }
 
-  history(range: KeyRange, after: number, upTo: number, limit: number): ReturnType<Tree["history"]> {
-    const versions: Version[] = [];
-    const through = this.#memtable.history(range, after, upTo, limit, versions);
-    return Promise.resolve({ versions, through });
+  versions(request: VersionsRequest): OrderedVersions {
+    const memtable = this.#memtable;
+    return new VersionReader({ ...nothingBesides, memtables: [memtable], head: memtable.revisionMax }, request);
   }
 
   apply(entry: Entry): void {

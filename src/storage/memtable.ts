@@ -3,16 +3,7 @@ import { Arena } from "./arena.ts";
 import { MemtableCursor, MemtableSource } from "./memtable-cursor.ts";
 import { MemtableKeys } from "./memtable-keys.ts";
 import { NO_ROW, ROW_BYTES } from "./memtable-versions.ts";
-import {
-  type Effect,
-  type Entry,
-  HISTORY_BYTES,
-  KEYS,
-  type KeyRange,
-  type Space,
-  spaces,
-  type Version,
-} from "./storage.ts";
+import { type Effect, type Entry, KEYS, type KeyRange, type Space, spaces, type Version } from "./storage.ts";
 import type { StoredVersion } from "./stored-version.ts";
 
 /**
@@ -120,18 +111,24 @@ export class Memtable {
 
   /**
    * Versions of space 0 in `range` with after < main <= upTo, in order, appended to `into`; stops behind a whole main
-   * once `into` holds `limit` or more, or HISTORY_BYTES. Returns the main up to which that is complete.
+   * once it has added so many or more, or values of so many bytes. Returns the main up to which that is complete.
    */
-  history(range: KeyRange, after: number, upTo: number, limit: number, into: Version[]): number {
+  history(
+    range: KeyRange,
+    { after, upTo }: { after: number; upTo: number },
+    most: { versions: number; bytes: number },
+    into: Version[],
+  ): number {
     const keys = this.#spaces[KEYS];
     if (keys === null || keys === undefined) return upTo;
     const { versions } = keys;
     let complete = after;
-    let bytes = into.reduce((sum, { start, end }) => sum + end - start, 0);
+    const fullAt = into.length + most.versions;
+    let bytes = 0;
     for (let row = versions.firstAbove(after); row < versions.count; row++) {
       const main = versions.main(row);
       if (main > upTo) break;
-      if ((into.length >= limit || bytes >= HISTORY_BYTES) && main > complete) return complete;
+      if ((into.length >= fullAt || bytes >= most.bytes) && main > complete) return complete;
       complete = main;
       const key = keys.key(versions.key(row));
       if (key >= range.from && (range.to === null || key < range.to)) {

@@ -49,8 +49,45 @@ export interface KeyRange {
   readonly to: string | null;
 }
 
-/** Values that one `history` gathers before it ends with the transaction at hand. */
-export const HISTORY_BYTES = 1 << 20;
+/**
+ * What a compaction at `through` leaves as of revision `at`, through <= at: of the versions with main <= through only
+ * those that are their key's newest at `at`, and of these no tombstone but one of `through` itself.
+ *
+ * With `at` = `through` that is what etcd keeps in its store when it compacts there; with `at` = the revision hashed,
+ * and without the tombstone of `through`, what HashKV hashes.
+ */
+export interface Compacted {
+  readonly through: number;
+  readonly at: number;
+}
+
+/** Versions and tombstones in `range` with after < main <= upTo. */
+export interface VersionsRequest {
+  readonly range: KeyRange;
+  readonly after: number;
+  readonly upTo: number;
+  /** Null: all that there is. */
+  readonly compacted: Compacted | null;
+  /** Fired: what is under way fails with `canceled`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Versions in the order of (main, sub), and the main up to which that is complete. */
+export interface HistoryPage {
+  readonly versions: readonly Version[];
+  readonly through: number;
+}
+
+/** Reads versions in order, in bounded memory. One call at a time; a failure closes it. */
+export interface OrderedVersions {
+  /**
+   * The next ones: at most about so many and of so many bytes, but always all of a main. May be empty before the end,
+   * which is when `through` is the request's upTo.
+   */
+  next(limit: number, bytesMax: number): Promise<HistoryPage>;
+  /** Gives up what it holds; to be called once it is not needed, also at its end. */
+  close(): Promise<void>;
+}
 
 /** Newest of everything applied. */
 export const AT_HEAD = Number.MAX_SAFE_INTEGER;
@@ -66,17 +103,8 @@ export interface Tree {
   scan(space: Space, range: KeyRange, at: number, options: ScanOptions): MaybePromise<Version[]>;
   /** The number of live keys. O(log n) at the head; also when nothing of the range is newer than `at`. */
   count(space: Space, range: KeyRange, at: number): MaybePromise<number>;
-  /**
-   * Space 0: every version and tombstone in `range` with after < main <= upTo, ordered by (main, sub). At most about
-   * `limit` and HISTORY_BYTES, but always all of a main: `through` is the main up to which the answer is complete (upTo
-   * at the end).
-   */
-  history(
-    range: KeyRange,
-    after: number,
-    upTo: number,
-    limit: number,
-  ): Promise<{ versions: Version[]; through: number }>;
+  /** Space 0 in the order of revisions, as of the moment of the call whatever happens after it. */
+  versions(request: VersionsRequest): OrderedVersions;
   /** Adds an entry, newer than every other one of its key. In space 0 entries come in the order of (main, sub). */
   apply(entry: Entry): void;
 }

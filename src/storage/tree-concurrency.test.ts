@@ -1,6 +1,7 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { historyOf } from "../../test/storage/history.ts";
 import { NaiveTree, shown } from "../../test/storage/naive-tree.ts";
 import { BRANCH, StorageBench } from "../../test/storage/storage-bench.ts";
 import { DbError, isDbError } from "../base/errors.ts";
@@ -74,7 +75,7 @@ async function checkNow(bench: StorageBench, naive: NaiveTree, key: string, reve
     tree.scan(spaces.leases, all, AT_HEAD, { limit: 0, reverse }),
     tree.count(KEYS, all, AT_HEAD),
     tree.count(spaces.leases, all, AT_HEAD),
-    tree.history(all, 1, head, 1000),
+    historyOf(tree, { range: all, after: 1, upTo: head, limit: 1000 }),
   ] as const;
   const want = {
     key: shown(naive.get(KEYS, key, AT_HEAD)),
@@ -89,7 +90,7 @@ async function checkNow(bench: StorageBench, naive: NaiveTree, key: string, reve
   deepEqual((await asked[3]).map(shown), want.leases);
   equal(await asked[4], want.keys.length);
   equal(await asked[5], want.leases.length);
-  deepEqual((await asked[6]).versions.map(shown), want.history);
+  deepEqual((await asked[6]).map(shown), want.history);
 }
 
 test("a store that fails now and then: reads and persists fail by name, and succeed when tried again", async () => {

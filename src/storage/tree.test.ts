@@ -1,9 +1,10 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { historyOf } from "../../test/storage/history.ts";
 import { inRange, NaiveTree, shown } from "../../test/storage/naive-tree.ts";
 import { StorageBench } from "../../test/storage/storage-bench.ts";
-import { AT_HEAD, KEYS, type KeyRange, type Space, spaces, type Version } from "./storage.ts";
+import { AT_HEAD, KEYS, type KeyRange, type Space, spaces } from "./storage.ts";
 import type { BranchTree } from "./tree.ts";
 
 /**
@@ -22,7 +23,7 @@ type Step =
   | { kind: "write"; writes: { space: Space; key: string; value: string | null }[] }
   | { kind: "overwrite"; key: string; times: number }
   | { kind: "compact"; back: number }
-  | { kind: "freeze" | "persist" | "reopen" };
+  | { kind: "freeze" | "persist" | "reopen" | "defragment" };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -34,6 +35,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("freeze" as const) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("persist" as const) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("reopen" as const) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("defragment" as const) }) },
 );
 
 /** Blocks of one entry or of many, one index block or many, one table or many, a cache that holds little or all. */
@@ -44,6 +46,9 @@ const shape = fc.record({
     blockBytes: fc.constantFrom(1, 60, 16 << 10),
     runsMax: fc.constantFrom(1, 2, 4),
     mergeInputsMax: fc.constantFrom(2, 3, 10),
+    levelBytes: fc.constantFrom(200, 1500, 256 << 20),
+    levelRatio: fc.constantFrom(2, 10),
+    mergeBytesMax: fc.constantFrom(400, 4000, 512 << 20),
   }),
 });
 
@@ -65,6 +70,7 @@ test("random histories read as in the naive tree, through flush, merge, compacti
           } else if (one.kind === "compact") compacted = Math.max(compacted, bench.revision - one.back);
           else if (one.kind === "freeze") bench.freeze();
           else if (one.kind === "persist") await bench.persist(compacted);
+          else if (one.kind === "defragment") await bench.tree.mergeEverything();
           else await bench.reopen(naive.entries);
           await compare(bench.tree, naive, { ranges, limit, compacted, head: bench.revision });
         }
@@ -114,26 +120,8 @@ async function compare(
   equal(tree.stats().keys, naive.scan(KEYS, { from: "", to: null }, AT_HEAD, 0, false).length);
   const one = how.ranges[0]!;
   for (const limit of [1, 7, 1000]) {
-    const pages = await historyOf(tree, one, low, how.head, limit);
+    const pages = await historyOf(tree, { range: one, after: low, upTo: how.head, limit });
     const want = naive.entries.filter((each) => each.space === KEYS && each.main > low && inRange(each.key, one));
     deepEqual(pages.map(shown), want.map(shown));
   }
-}
-
-async function historyOf(
-  tree: BranchTree,
-  one: KeyRange,
-  after: number,
-  upTo: number,
-  limit: number,
-): Promise<Version[]> {
-  const all: Version[] = [];
-  let at = after;
-  while (at < upTo) {
-    const page = await tree.history(one, at, upTo, limit);
-    equal(page.through > at && page.through <= upTo, true);
-    all.push(...page.versions);
-    at = page.through;
-  }
-  return all;
 }

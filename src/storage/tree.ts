@@ -14,21 +14,25 @@ import type { MemtableCursor } from "./memtable-cursor.ts";
 import { pickMerge } from "./merge-policy.ts";
 import { Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
+import type { Scratch } from "./scratch.ts";
 import {
   AT_HEAD,
   type CheckpointPoint,
   type Entry,
   KEYS,
   type KeyRange,
+  type OrderedVersions,
   type ScanOptions,
   type Space,
   type Tree,
   type Version,
+  type VersionsRequest,
 } from "./storage.ts";
 import { Table, type TableContext } from "./table.ts";
-import { HistoryWindow, historyOfRun } from "./tree-history.ts";
 import { type LayerCursor, TreeScan } from "./tree-scan.ts";
 import { flushMemtables, mergeRuns, type WriteContext } from "./tree-write.ts";
+import { Turns } from "./turns.ts";
+import { VersionReader } from "./version-reader.ts";
 
 export interface TreeSettings {
   /** A table is ended when it has this many bytes. */
@@ -44,6 +48,8 @@ export interface TreeSettings {
   readonly runsHardMax: number;
   /** Runs merged at once, at most. */
   readonly mergeInputsMax: number;
+  /** Versions are sorted by revision so many bytes at a time. */
+  readonly sortWindowBytes: number;
   /** Bound of reading a part of a table. */
   readonly requestTimeoutMs: number;
   /** Bound of writing a table, with its retries. */
@@ -56,9 +62,14 @@ export const defaultTreeSettings: TreeSettings = {
   runsMax: 8,
   runsHardMax: 32,
   mergeInputsMax: 10,
+  sortWindowBytes: 8 << 20,
   requestTimeoutMs: 30_000,
   putTimeoutMs: 300_000,
 };
+
+/** Sorts of versions at once (each takes a window of memory), and those that wait for their turn. */
+const SORTS_AT_ONCE = 2;
+const SORTS_WAITING_MAX = 1000;
 
 export interface TreeOptions {
   readonly store: ObjectStore;
@@ -66,6 +77,8 @@ export interface TreeOptions {
   readonly branch: BranchId;
   /** Shared by all branches. */
   readonly cache: BlockCache;
+  /** Where to sort what memory has no room for; without one that takes longer. */
+  readonly scratch?: Scratch | null;
   /** The state to start from; null: empty. */
   readonly checkpoint: Checkpoint | null;
   readonly settings: TreeSettings;
@@ -108,6 +121,11 @@ export class BranchTree implements Tree {
   #mergeError: Error | null = null;
   #merges = 0;
   readonly #closing = new AbortController();
+  readonly #sorting = new Turns(SORTS_AT_ONCE, SORTS_WAITING_MAX);
+  #historyBlocks = 0;
+  readonly #onHistoryBlock = (): void => {
+    this.#historyBlocks++;
+  };
 
   constructor(options: TreeOptions) {
     this.#options = options;
@@ -170,21 +188,20 @@ export class BranchTree implements Tree {
     return Promise.all(waits).then((values) => values.reduce((all, value) => all + value, sum));
   }
 
-  async history(range: KeyRange, after: number, upTo: number, limit: number): ReturnType<Tree["history"]> {
-    const window = new HistoryWindow(after, Math.min(upTo, this.#head), limit);
-    const asked = window.through;
-    if (asked <= after) return { versions: [], through: upTo };
-    const memtables = [this.#active, ...this.#frozen];
-    const runs = this.#runs;
-    for (let i = runs.length - 1; i >= 0; i--) await historyOfRun(runs[i]!, range, window);
-    const versions = window.take();
-    let { through } = window;
-    for (let i = memtables.length - 1; i >= 0 && through === asked; i--) {
-      const memtable = memtables[i]!;
-      if (memtable.revisionMin === 0 || memtable.revisionMin > asked) continue;
-      through = memtable.history(range, Math.max(after, memtable.revisionMin - 1), asked, window.limit, versions);
-    }
-    return { versions, through: through === asked ? upTo : through };
+  versions(request: VersionsRequest): OrderedVersions {
+    return new VersionReader(
+      {
+        runtime: this.#options.runtime,
+        memtables: [this.#active, ...this.#frozen],
+        runs: this.#runs,
+        head: this.#head,
+        scratch: this.#options.scratch ?? null,
+        windowBytes: this.#options.settings.sortWindowBytes,
+        onBlock: this.#onHistoryBlock,
+        takeTurn: (signal) => this.#sorting.take(signal),
+      },
+      request,
+    );
   }
 
   apply(entry: Entry): void {
@@ -289,6 +306,7 @@ export class BranchTree implements Tree {
       merging: this.#merging !== null,
       merges: this.#merges,
       mergeError: this.#mergeError?.message ?? null,
+      historyBlocks: this.#historyBlocks,
     };
   }
 
@@ -372,6 +390,8 @@ export interface TreeStats {
   readonly merges: number;
   /** Why the last merge failed; null when it did not. */
   readonly mergeError: string | null;
+  /** Blocks read so far for work in the order of revisions. */
+  readonly historyBlocks: number;
 }
 
 /**

@@ -202,7 +202,7 @@ export class SlowTree implements Tree {
   readonly get: Tree["get"] = (...of) => this.#give("get", () => this.inner.get(...of));
   readonly scan: Tree["scan"] = (...of) => this.#give("scan", () => this.inner.scan(...of));
   readonly count: Tree["count"] = (...of) => this.#give("count", () => this.inner.count(...of));
-  readonly history: Tree["history"] = (...of) => this.inner.history(...of);
+  readonly versions: Tree["versions"] = (...of) => this.inner.versions(...of);
 
   apply(entry: Entry): void {
     this.inner.apply(entry);

@@ -6,6 +6,7 @@ import { BlockCache } from "../../src/storage/block-cache.ts";
 import type { Checkpoint, CheckpointPosition } from "../../src/storage/checkpoint.ts";
 import { defaultRetention } from "../../src/storage/checkpoint-retention.ts";
 import { CheckpointWriter, newestCheckpoint } from "../../src/storage/checkpoint-store.ts";
+import type { Scratch } from "../../src/storage/scratch.ts";
 import { type CheckpointPoint, type Effect, KEYS, type Space } from "../../src/storage/storage.ts";
 import { type BranchTree, defaultTreeSettings, openTree, type TreeSettings } from "../../src/storage/tree.ts";
 
@@ -28,6 +29,7 @@ export class StorageBench {
   readonly store = new MemoryStore(this.runtime, this.bucket);
   readonly cache: BlockCache;
   readonly #settings: Partial<TreeSettings>;
+  readonly #scratch: Scratch | null;
   tree: BranchTree;
   revision = 1;
   record = 0;
@@ -37,8 +39,9 @@ export class StorageBench {
   #cut: { revision: number; record: number } = { revision: 1, record: 0 };
   #wallMs = 1_000_000;
 
-  constructor(options: { cacheBytes: number; settings: Partial<TreeSettings> }) {
+  constructor(options: { cacheBytes: number; settings: Partial<TreeSettings>; scratch?: Scratch }) {
     this.#settings = options.settings;
+    this.#scratch = options.scratch ?? null;
     this.cache = new BlockCache({ bytesMax: options.cacheBytes });
     this.tree = this.#open(null);
   }
@@ -97,7 +100,7 @@ export class StorageBench {
   #open(checkpoint: Checkpoint | null): BranchTree {
     const { store, runtime, cache } = this;
     const settings = { ...defaultTreeSettings, ...this.#settings };
-    const tree = openTree({ store, runtime, branch: BRANCH, cache, checkpoint, settings });
+    const tree = openTree({ store, runtime, branch: BRANCH, cache, scratch: this.#scratch, checkpoint, settings });
     tree.lead(
       new CheckpointWriter({
         store,

@@ -19,6 +19,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { BlockCache } from "../../storage/block-cache.ts";
 import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
 import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
+import { openScratch } from "../../storage/scratch.ts";
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
 import type { BranchDatabase } from "../database.ts";
 import { openDatabase } from "../open-database.ts";
@@ -140,7 +141,7 @@ class Opening {
     this.#leadership = leadership;
     if (acquired.warning !== null) notices.warn(acquired.warning);
 
-    const tree = this.#openTree(start);
+    const tree = await this.#openTree(start);
     const revision = await this.#replay(tree, start);
     const { log, tail } = await this.#openLog(leadership, acquired.localLog?.path ?? null);
     const head = tail.reduce((before, record) => applyTo(tree, record, before), revision as number) as Revision;
@@ -162,10 +163,12 @@ class Opening {
     return { disk, createLog: ({ path, epoch }) => createLocalLog(options, path, epoch) };
   }
 
-  #openTree(start: BranchStart): BranchTree {
-    const { store, runtime, cache, settings } = this.#s;
+  async #openTree(start: BranchStart): Promise<BranchTree> {
+    const { store, runtime, directory, cache, settings } = this.#s;
     const { checkpoint } = start;
-    const tree = openTree({ store, runtime, branch: this.#branch.id, cache, checkpoint, settings: settings.tree });
+    const { id } = this.#branch;
+    const scratch = directory === null ? null : await openScratch(runtime, `${directory.path}/scratch/${id}`);
+    const tree = openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree });
     this.#tree = tree;
     return tree;
   }

@@ -2,7 +2,7 @@ import { isDbError } from "../../base/errors.ts";
 import type { Revision } from "../../base/ids.ts";
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.ts";
 import type { Timers } from "../../runtime/runtime.ts";
-import { KEYS, type KeyRange, type Tree, type Version } from "../../storage/storage.ts";
+import { KEYS, type KeyRange, type OrderedVersions, type Tree, type Version } from "../../storage/storage.ts";
 import { encodeDeleted } from "./deleted-row.ts";
 import type { RecentRevisions } from "./recent-revisions.ts";
 import { WatchEvent } from "./watch-event.ts";
@@ -10,7 +10,7 @@ import type { Watcher } from "./watcher.ts";
 
 /** What watching needs of the branch. */
 export interface WatchSource {
-  readonly tree: Pick<Tree, "get" | "history">;
+  readonly tree: Pick<Tree, "get" | "versions">;
   /** −1 before any compaction. */
   readonly compactRevision: number;
 }
@@ -25,13 +25,25 @@ export interface CatchUpPort {
 /** Bounds of one message while catching up, and of one of several revisions at all; always whole revisions. */
 const MESSAGE_EVENTS = 1000;
 export const MESSAGE_BYTES = 1 << 20;
-/** Versions asked of the tree at once. */
+/** Versions asked of the tree at once, and bytes of them. */
 const READ_VERSIONS = 512;
+const READ_BYTES = 1 << 20;
 const RETRY_MS = 1000;
+
+/** A watcher's way through history: it stands at `next`. */
+interface Reading {
+  readonly versions: OrderedVersions;
+  readonly upTo: number;
+  next: number;
+}
 
 /**
  * Brings a watcher that is behind up to the newest revision: from the recent revisions in memory, else from the tree, a
  * bounded window at a time, at the pace at which its client takes messages.
+ *
+ * A watcher that has begun to read keeps its place, so that each block is read once, not once a page. At most
+ * `readsMax` have one: who reads on goes before who would begin, and who waits for its client gives its place up to one
+ * who would begin, and has to begin again.
  *
  * A read of the tree is awaited outside any lock; what may have happened meanwhile (closed, compacted, congested) is
  * looked at again after each. A process that dies in between loses nothing: the client asks again from the revision
@@ -43,8 +55,10 @@ export class CatchUp {
   readonly #timers: Timers;
   readonly #port: CatchUpPort;
   readonly #readsMax: number;
+  /** Watchers that would begin to read. */
   readonly #waiting: Watcher[] = [];
-  #reads = 0;
+  /** Those that have, the one that read last at the end. */
+  readonly #readings = new Map<Watcher, Reading>();
 
   constructor(options: {
     source: WatchSource;
@@ -63,8 +77,10 @@ export class CatchUp {
   run(watcher: Watcher): void {
     while (watcher.state === "behind" && !watcher.stream.congested && !watcher.reading) {
       const compacted = this.#source.compactRevision;
-      if (watcher.next > this.#port.told) this.#port.goLive(watcher);
-      else if (watcher.next < compacted) watcher.stream.cancelCompacted(watcher, compacted);
+      if (watcher.next > this.#port.told) {
+        this.#end(watcher);
+        this.#port.goLive(watcher);
+      } else if (watcher.next < compacted) watcher.stream.cancelCompacted(watcher, compacted);
       else if (this.#recent.covers(watcher.next)) this.#tellRecent(watcher);
       else this.#enqueue(watcher);
     }
@@ -89,59 +105,96 @@ export class CatchUp {
 
   #enqueue(watcher: Watcher): void {
     watcher.reading = true;
-    this.#waiting.push(watcher);
-    this.#startReads();
-  }
-
-  #startReads(): void {
-    while (this.#reads < this.#readsMax && this.#waiting.length > 0) {
-      const watcher = this.#waiting.shift()!;
-      if (watcher.state === "closed") continue;
-      this.#reads++;
-      this.#read(watcher).then(
-        () => this.#readDone(watcher),
-        (error: unknown) => this.#readFailed(watcher, error),
-      );
+    const reading = this.#readings.get(watcher);
+    if (reading !== undefined && reading.next === watcher.next) this.#start(watcher, reading);
+    else {
+      this.#end(watcher);
+      this.#waiting.push(watcher);
+      this.#beginReadings();
     }
   }
 
-  #readDone(watcher: Watcher): void {
-    this.#reads--;
+  /** The watcher needs no history any more. */
+  forget(watcher: Watcher): void {
+    if (watcher.reading) return;
+    this.#end(watcher);
+    this.#beginReadings();
+  }
+
+  #beginReadings(): void {
+    while (this.#waiting.length > 0 && this.#hasPlace()) {
+      const watcher = this.#waiting.shift()!;
+      if (watcher.state === "closed") continue;
+      const { from, to, next } = watcher;
+      const range: KeyRange = { from, to: to === undefined ? `${from}\0` : to };
+      const upTo = this.#port.told;
+      const versions = this.#source.tree.versions({ range, after: next - 1, upTo, compacted: null });
+      this.#start(watcher, { versions, upTo, next });
+    }
+  }
+
+  #hasPlace(): boolean {
+    if (this.#readings.size < this.#readsMax) return true;
+    for (const watcher of this.#readings.keys()) {
+      if (watcher.reading) continue;
+      this.#end(watcher);
+      return true;
+    }
+    return false;
+  }
+
+  #start(watcher: Watcher, reading: Reading): void {
+    this.#readings.delete(watcher);
+    this.#readings.set(watcher, reading);
+    this.#read(watcher, reading).then(
+      () => this.#readDone(watcher, reading),
+      (error: unknown) => this.#readFailed(watcher, error),
+    );
+  }
+
+  /** Gives its place up. What holding it took is freed in the background: there is nothing to wait for. */
+  #end(watcher: Watcher): void {
+    const reading = this.#readings.get(watcher);
+    if (reading === undefined) return;
+    this.#readings.delete(watcher);
+    void reading.versions.close();
+  }
+
+  #readDone(watcher: Watcher, reading: Reading): void {
     watcher.reading = false;
+    const isOver = watcher.state !== "behind" || watcher.next !== reading.next || reading.next > reading.upTo;
+    if (isOver) this.#end(watcher);
     this.run(watcher);
-    this.#startReads();
+    this.#beginReadings();
   }
 
   /** A store that is away comes back: tried again. Anything else ends this client's stream, by name. */
   #readFailed(watcher: Watcher, error: unknown): void {
-    this.#reads--;
+    this.#end(watcher);
     if (isDbError(error, "storeUnavailable")) {
       this.#timers.set(RETRY_MS, () => {
         watcher.reading = false;
         this.run(watcher);
       });
     } else watcher.stream.failWith(error);
-    this.#startReads();
+    this.#beginReadings();
   }
 
-  async #read(watcher: Watcher): Promise<void> {
-    const range: KeyRange = {
-      from: watcher.from,
-      to: watcher.to === undefined ? watcher.from + "\0" : watcher.to,
-    };
-    const first = watcher.next;
-    const window = await this.#source.tree.history(range, first - 1, this.#port.told, READ_VERSIONS);
+  async #read(watcher: Watcher, reading: Reading): Promise<void> {
+    const first = reading.next;
+    const page = await reading.versions.next(READ_VERSIONS, READ_BYTES);
     const events: WatchEvent[] = [];
-    for (const version of window.versions) {
+    for (const version of page.versions) {
       if (version.tombstone ? watcher.noDelete : watcher.noPut) continue;
       let prev: MaybePromise<Version | null> = watcher.prevKv ? this.#previous(version) : null;
       if (isPromise(prev)) prev = await prev;
       events.push(eventOf(version, prev));
     }
+    reading.next = page.through + 1;
     // What was read may lack versions that a compaction since has dropped: `run` then finds the watcher compacted.
     if (watcher.state !== "behind" || first < this.#source.compactRevision) return;
-    watcher.next = window.through + 1;
-    if (events.length > 0) watcher.stream.sendEvents(watcher, events, window.through as Revision);
+    watcher.next = reading.next;
+    if (events.length > 0) watcher.stream.sendEvents(watcher, events, page.through as Revision);
   }
 
   /** The pair before the revision of `version`; none once that is compacted (W10). */

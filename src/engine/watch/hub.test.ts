@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { DbError } from "../../base/errors.ts";
 import type { Revision } from "../../base/ids.ts";
 import type { Timers } from "../../runtime/runtime.ts";
-import type { KeyRange, Version } from "../../storage/storage.ts";
+import type { OrderedVersions, Version, VersionsRequest } from "../../storage/storage.ts";
 import type { WatchCreate, WatchMessage } from "../engine.ts";
 import { encodeDeleted } from "./deleted-row.ts";
 import { defaultWatchSettings, WatchHub, type WatchSettings } from "./hub.ts";
@@ -20,16 +20,30 @@ class History {
       const found = this.versions.findLast((v) => v.key === key && v.main <= at);
       return found === undefined || found.tombstone ? null : found;
     },
-    history: async (range: KeyRange, after: number, upTo: number, limit: number) => {
-      await Promise.resolve();
-      if (this.readsFail !== null) throw this.readsFail;
+    versions: ({ range, after, upTo }: VersionsRequest): OrderedVersions => {
+      this.readersOpen++;
+      this.readersMost = Math.max(this.readersMost, this.readersOpen);
       const inRange = (v: Version) => v.key >= range.from && (range.to === null || v.key < range.to);
-      const all = this.versions.filter((v) => inRange(v) && v.main > after && v.main <= upTo);
-      if (all.length <= limit) return { versions: all, through: upTo };
-      const through = all[limit - 1]!.main;
-      return { versions: all.filter((v) => v.main <= through), through };
+      let at = after;
+      return {
+        next: async (limit) => {
+          await Promise.resolve();
+          if (this.readsFail !== null) throw this.readsFail;
+          this.reads.push(at);
+          const all = this.versions.filter((v) => inRange(v) && v.main > at && v.main <= upTo);
+          at = all.length <= limit ? upTo : all[limit - 1]!.main;
+          return { versions: all.filter((v) => v.main <= at), through: at };
+        },
+        close: async () => {
+          this.readersOpen--;
+        },
+      };
     },
   };
+  /** Where pages began; readers that are open now, and at most. */
+  readonly reads: number[] = [];
+  readersOpen = 0;
+  readersMost = 0;
 
   /** One revision: "a" puts, "-a" deletes. */
   write(hub: WatchHub, ...ops: string[]): void {
@@ -304,6 +318,28 @@ test("a slow client whose next revision is compacted is told so when it reads on
   c.state.open = true;
   c.stream.resume();
   deepEqual(c.lines(), ["0 created @1", "0 [a@2] @2", "0 canceled @0 compact=5"]);
+});
+
+test("readers of history are few, keep their place from page to page, and are given back", async () => {
+  const { history, hub } = setup({ readsMax: 2, recent: { revisionsMax: 1, bytesMax: 1 << 20 } });
+  for (let i = 0; i < 1300; i++) history.write(hub, "a");
+  const clients = [1, 2, 3, 4, 5].map(() => client(hub));
+  clients[0]!.state.open = false;
+  for (const { stream } of clients) stream.create(request("a", { startRevision: 2 }));
+  for (let i = 0; i < 50; i++) await settled();
+  const [slow, ...others] = clients;
+  for (const { messages } of others) {
+    equal(messages.flatMap((m) => (m.kind === "events" ? m.events : [])).length, 1300);
+  }
+  equal(history.readersMost, 2);
+  // Who does not take messages has given its place up, and begins again where it was.
+  equal(history.readersOpen, 0);
+  slow!.state.open = true;
+  slow!.stream.resume();
+  for (let i = 0; i < 50; i++) await settled();
+  equal(slow!.messages.flatMap((m) => (m.kind === "events" ? m.events : [])).length, 1300);
+  equal(history.readersOpen, 0);
+  for (const { stream } of clients) stream.close();
 });
 
 test("a store that is away delays history; a corrupt one ends the stream that needs it, and no other", async () => {

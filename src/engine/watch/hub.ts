@@ -153,6 +153,7 @@ export class WatchHub implements CommitListener {
     assert(watcher.state !== "closed", "a watcher is removed once");
     watcher.state = "closed";
     this.#watchers--;
+    this.#catchUp.forget(watcher);
   }
 
   removeStream(stream: HubStream): void {

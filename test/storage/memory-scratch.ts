@@ -1,0 +1,34 @@
+import { DiskError } from "../../src/runtime/disk-error.ts";
+import type { DiskFile } from "../../src/runtime/runtime.ts";
+import type { Scratch, ScratchFile } from "../../src/storage/scratch.ts";
+
+/** Scratch files in memory; counted, and failing when told to. */
+export class MemoryScratch implements Scratch {
+  files = 0;
+  created = 0;
+  writes = 0;
+  /** The n-th write from now on fails. */
+  failAt = Number.POSITIVE_INFINITY;
+
+  async create(): Promise<ScratchFile> {
+    this.files++;
+    this.created++;
+    let content = Buffer.alloc(0);
+    const file: Pick<DiskFile, "write" | "read"> = {
+      write: async (bytes, position) => {
+        if (++this.writes >= this.failAt) throw new DiskError("cannot write the scratch file: it is full", "ENOSPC");
+        const larger = Buffer.alloc(Math.max(content.length, position + bytes.length));
+        content.copy(larger);
+        larger.set(bytes, position);
+        content = larger;
+      },
+      read: async (into, position) => content.copy(into, 0, position),
+    };
+    return {
+      file: file as DiskFile,
+      discard: async () => {
+        this.files--;
+      },
+    };
+  }
+}
