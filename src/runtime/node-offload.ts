@@ -1,9 +1,12 @@
 import { Worker } from "node:worker_threads";
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
+import { NodeRandom, nodeClock, nodeTimers } from "./node-clock.ts";
+import { NodeTasks } from "./node-tasks.ts";
 import { doWork, type Work } from "./offload-work.ts";
 import type { WorkAnswer } from "./offload-worker.ts";
-import type { Offload } from "./runtime.ts";
+import type { Offload, OffloadHow, OffloadTask } from "./runtime.ts";
+import { inlineWork, runTaskHere } from "./task-here.ts";
 
 /**
  * Long CPU work in threads of our own. Not in libuv's pool: that carries the log's writes, and eight long jobs in it
@@ -49,20 +52,28 @@ interface Job {
 export class NodeOffload implements Offload {
   private readonly threads: Thread[] = [];
   private readonly queue: Job[] = [];
+  private readonly tasks = new NodeTasks();
+  private readonly here = { clock: nodeClock, timers: nodeTimers, random: new NodeRandom(), offload: inlineWork };
+
+  run<Input, Result>(task: OffloadTask<Input, Result>, input: Input, how: OffloadHow): Promise<Result> {
+    return how.short
+      ? runTaskHere({ ...this.here, offload: this }, task, input, how)
+      : this.tasks.run(task, input, how);
+  }
 
   sha256(bytes: Uint8Array): Promise<Buffer> {
-    return this.run({ kind: "sha256", bytes });
+    return this.do({ kind: "sha256", bytes });
   }
 
   zstdCompress(bytes: Uint8Array, level: number): Promise<Buffer> {
-    return this.run({ kind: "zstdCompress", bytes, level });
+    return this.do({ kind: "zstdCompress", bytes, level });
   }
 
   zstdDecompress(bytes: Uint8Array, bytesMax: number): Promise<Buffer> {
-    return this.run({ kind: "zstdDecompress", bytes, bytesMax });
+    return this.do({ kind: "zstdDecompress", bytes, bytesMax });
   }
 
-  private async run(work: Work): Promise<Buffer> {
+  private async do(work: Work): Promise<Buffer> {
     if (isShort(work)) return doWork(work);
     if (this.queue.length >= QUEUE_LENGTH_MAX) {
       throw new DbError("tooManyRequests", `over ${QUEUE_LENGTH_MAX} pieces of work wait for a worker thread`);

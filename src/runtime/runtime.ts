@@ -1,3 +1,4 @@
+import type { X509Certificate } from "node:crypto";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 
 /**
@@ -11,6 +12,7 @@ export interface Runtime {
   readonly disk: Disk;
   readonly net: Net;
   readonly offload: Offload;
+  readonly passwords: Passwords;
 }
 
 export interface Clock {
@@ -72,9 +74,9 @@ export interface Disk {
   lock(path: string): Promise<DiskLock | null>;
   /** Identity of this boot of the kernel: equal values mean that no process has outlived a reboot in between. */
   bootId(): Promise<string>;
-  /** Kind of file system, as the system names it ("ext", "nfs", "overlay" …); "unknown" where it cannot be told. */
   /** Room of the file system that holds `path`, which must exist: all of it, and what this user may still take. */
   space(path: string): Promise<{ bytes: number; freeBytes: number }>;
+  /** Kind of file system, as the system names it ("ext", "nfs", "overlay" …); "unknown" where it cannot be told. */
   fileSystem(path: string): Promise<string>;
 }
 
@@ -103,6 +105,37 @@ export interface DiskFile {
 export interface Net {
   /** Binds and listens. Fails with an Error that carries the system's `code` (EADDRINUSE …). */
   listen(address: ListenAddress, accept: (stream: ByteStream) => void): Promise<Listener>;
+  /** The same over TLS: `accept` is given streams whose handshake is done and whose client was let in. */
+  listenTls(address: ListenAddress, tls: TlsListening, accept: (stream: ByteStream) => void): Promise<Listener>;
+}
+
+/** How connections of one listener become secure. */
+export interface TlsListening {
+  /**
+   * What handshakes use; asked before each one, so that it may change. The same object says that it did not. What it
+   * throws or rejects with ends the listening at its start, and later that connection.
+   */
+  readonly material: () => MaybePromise<TlsMaterial>;
+  /** Whether a client whose certificate was verified is let in: null, or why not. `chain` begins with the client's. */
+  readonly admit: (chain: readonly X509Certificate[]) => string | null;
+  /** A handshake that takes longer ends. */
+  readonly handshakeTimeoutMs: number;
+  /** Handshakes under way at one time; when one more begins, the oldest ends: it is the likeliest to be idle. */
+  readonly handshakesMax: number;
+  /** Told of each connection that ended before it was accepted. */
+  readonly refused: (reason: string, remoteAddress: string) => void;
+}
+
+/** PEM throughout. */
+export interface TlsMaterial {
+  readonly certificate: Buffer;
+  readonly key: Buffer;
+  /** Client certificates are required, and verified against these ("system": those of the system); null: none is. */
+  readonly clientAuthorities: Buffer | "system" | null;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+  readonly maxVersion: "TLSv1.2" | "TLSv1.3";
+  /** As OpenSSL names them. */
+  readonly ciphers: string;
 }
 
 export type ListenAddress = { host: string; port: number } | { path: string };
@@ -126,6 +159,8 @@ export interface PeerIdentity {
  */
 export interface ByteStream {
   readonly remoteAddress: string;
+  /** What is sent here is encrypted on its way. */
+  readonly secure?: boolean;
   /** Who the peer has proven to be by a certificate that was verified; null, or not there: nobody. */
   readonly peer?: PeerIdentity | null;
   /** `chunk` belongs to the receiver and is never changed by the sender. */
@@ -153,4 +188,50 @@ export interface Offload {
   sha256(bytes: Uint8Array): Promise<Buffer>;
   zstdCompress(bytes: Uint8Array, level: number): Promise<Buffer>;
   zstdDecompress(bytes: Uint8Array, bytesMax: number): Promise<Buffer>;
+  /**
+   * Runs a task beside the event loop; `how.short` runs it here, where a thread would cost more than it gives. What the
+   * task asks for by `call` is answered by `how.serve`. Aborted: rejects with `canceled`, as soon as the task notices.
+   */
+  run<Input, Result>(task: OffloadTask<Input, Result>, input: Input, how: OffloadHow): Promise<Result>;
+}
+
+/**
+ * Long work with input and output of its own. A thread cannot be handed a function: it imports `module` and takes the
+ * task of this name from it. Input, result, requests and replies are plain data (what structuredClone takes).
+ */
+export interface OffloadTask<Input, Result> {
+  readonly module: string;
+  readonly name: string;
+  run(input: Input, surroundings: TaskSurroundings): Promise<Result>;
+}
+
+export interface TaskSurroundings {
+  readonly runtime: Pick<Runtime, "clock" | "timers" | "random"> & { readonly offload: BlockOffload };
+  readonly signal: AbortSignal;
+  /** Asks the one who runs the task. What is in `moved` is handed over and must not be touched any more. */
+  call(request: unknown, moved?: readonly Uint8Array[]): Promise<unknown>;
+}
+
+/** The part of it that a task can have. */
+export type BlockOffload = Pick<Offload, "sha256" | "zstdCompress" | "zstdDecompress">;
+
+export interface OffloadHow {
+  readonly short: boolean;
+  readonly signal: AbortSignal;
+  serve(request: unknown): Promise<TaskReply>;
+}
+
+/** `moved`: bytes of the reply that are handed over without a copy; each must be alone in its memory. */
+export interface TaskReply {
+  readonly reply: unknown;
+  readonly moved?: readonly Uint8Array[];
+}
+
+/** bcrypt, beside the event loop. A password is at most 72 bytes long. */
+export interface Passwords {
+  /** So many are worked on at one time; who asks for more makes those wait. */
+  readonly atOnce: number;
+  hash(password: Uint8Array, options: { cost: number; salt: Uint8Array }): Promise<string>;
+  /** False also for what is no bcrypt hash. */
+  verify(password: Uint8Array, hash: string): Promise<boolean>;
 }

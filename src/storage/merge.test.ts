@@ -3,23 +3,27 @@ import { test } from "node:test";
 import { shown } from "../../test/storage/naive-tree.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import { buildTable, type Row, runtime, versionOf } from "../../test/storage/table-samples.ts";
-import { DbError } from "../base/errors.ts";
+import { DbError, isDbError } from "../base/errors.ts";
 import type { Epoch } from "../base/ids.ts";
+import { createOnce } from "../objects/conditional.ts";
+import { tableKey } from "../objects/keys.ts";
 import { MemoryBucket, MemoryStore } from "../objects/memory.ts";
 import { BlockCache } from "./block-cache.ts";
+import type { MergeOptions, WrittenTable } from "./merge.ts";
 import { Merge, type Merged } from "./merge.ts";
 import { Run } from "./run.ts";
 import { type EntrySource, RunSource } from "./run-source.ts";
 import { KEYS, type Space, spaces, type Version } from "./storage.ts";
+import type { TableRef } from "./table.ts";
 import { Table, type TableContext } from "./table.ts";
 import { tableRefOf, verifyTable } from "./table-verify.ts";
-import { mergeRuns } from "./tree-write.ts";
+import { mergeTables, type WriteContext } from "./tree-write.ts";
 
 const bucket = new MemoryBucket();
 const store = new MemoryStore(runtime, bucket);
 const context: TableContext = { store, runtime, cache: new BlockCache({ bytesMax: 1 << 20 }), requestTimeoutMs: 1000 };
 
-function writing(compactRevision: number, signal = new AbortController().signal) {
+function writing(compactRevision: number, signal = new AbortController().signal): WriteContext {
   const epoch = 4 as Epoch;
   return {
     store,
@@ -29,10 +33,35 @@ function writing(compactRevision: number, signal = new AbortController().signal)
     compactRevision,
     tableBytes: 1 << 20,
     blockBytes: 64,
+    requestTimeoutMs: 1000,
     putTimeoutMs: 1000,
     signal,
+    onWritten: () => {},
   };
 }
+
+async function write({ body, sha256, facts }: WrittenTable): Promise<TableRef> {
+  const key = tableKey({ branch: BRANCH, epoch: 4 as Epoch, sha256 });
+  await createOnce(store, key, body, { runtime, timeoutMs: 1000 });
+  return { ...facts, key, bytes: body.length };
+}
+
+const merging = (compactRevision: number, signal?: AbortSignal): Omit<MergeOptions, "sources" | "bottom"> => ({
+  ...writing(compactRevision, signal),
+  bytesHint: 100,
+  after: null,
+  before: null,
+  write,
+});
+
+const mergeRun = (compactRevision: number, tables: readonly TableRef[]): Promise<TableRef[]> =>
+  mergeTables(writing(compactRevision), {
+    inputs: [tables],
+    bottom: true,
+    after: null,
+    before: null,
+    gate: async () => {},
+  });
 
 class RowSource implements EntrySource {
   version: Version | null = null;
@@ -54,7 +83,7 @@ class RowSource implements EntrySource {
 
 async function merge(sources: Row[][], how: { compactRevision: number; bottom: boolean }): Promise<Merged> {
   const made = sources.map((rows) => new RowSource(rows));
-  return new Merge({ ...writing(how.compactRevision), sources: made, bytesHint: 100, bottom: how.bottom }).run();
+  return new Merge({ ...merging(how.compactRevision), sources: made, bottom: how.bottom }).run();
 }
 
 async function rowsOf(merged: Merged): Promise<string[]> {
@@ -96,8 +125,7 @@ test("a tombstone at the compact revision stays: who watches from there on is to
   const rows = [k(5, null, -1), k(3, "b", 1)];
   const first = await merge([rows], { compactRevision: 5, bottom: true });
   deepEqual(await rowsOf(first), ["k@5.0 deleted 0"]);
-  const run = new Run(first.tables.map((ref) => new Table(ref, context)));
-  deepEqual(await mergeRuns(writing(6), [run], true), [], "and goes with the next compaction");
+  deepEqual(await mergeRun(6, first.tables), [], "and goes with the next compaction");
 });
 
 test("versions of one main are told apart by sub; beside the keys the newest alone stays", async () => {
@@ -111,14 +139,15 @@ test("versions of one main are told apart by sub; beside the keys the newest alo
   deepEqual(await rowsOf(merged), ["a@4.1 deleted -1", "a@4.0=x 1", "l@9.0=new 1"]);
 });
 
-test("the same version in two sources is a bug, said so", async () => {
-  await rejects(merge([[k(5, "x", 1)], [k(5, "x", 1)]], { compactRevision: -1, bottom: true }), /two sources/);
+test("the same version in two sources cannot be: a table is corrupt", async () => {
+  const merged = merge([[k(5, "x", 1)], [k(5, "x", 1)]], { compactRevision: -1, bottom: true });
+  await rejects(merged, (error) => isDbError(error, "corrupt") && error.message.includes("two sources"));
 });
 
 test("a run is split into tables at their size, also within a key, and each is whole in itself", async () => {
   const rows: Row[] = [];
   for (let main = 400; main > 0; main--) rows.push(k(main, `value ${main * 7919}`, main === 1 ? 1 : 0, "hot"));
-  const options = { ...writing(-1), tableBytes: 300, sources: [new RowSource(rows)], bytesHint: 100, bottom: true };
+  const options = { ...merging(-1), tableBytes: 300, sources: [new RowSource(rows)], bottom: true };
   const merged = await new Merge(options).run();
   equal(merged.tables.length > 5, true);
   equal((await rowsOf(merged)).length, 400);
@@ -135,14 +164,15 @@ test("a table that lies about its entries is found by the merge that reads it", 
   await store.put(key, body, { condition: { kind: "none" }, timeoutMs: 1000 });
   const ref = tableRefOf(key, body);
   const lying = { ...ref, spaces: [{ ...ref.spaces[0]!, effectSum: 0 }] };
-  await rejects(mergeRuns(writing(-1), [new Run([new Table(lying, context)])], true), /sum of effects/);
-  equal((await mergeRuns(writing(-1), [new Run([new Table(ref, context)])], true)).length, 1);
+  await rejects(mergeRun(-1, [lying]), (error) => isDbError(error, "corrupt") && error.message.includes(key));
+  await rejects(mergeRun(-1, [lying]), /sum of effects/);
+  equal((await mergeRun(-1, [ref])).length, 1);
 });
 
 test("a merge that is given up stops at its next pause, and writes nothing more", async () => {
   const rows = Array.from({ length: 20_000 }, (_, i) => k(2, "v", 1, String(i).padStart(6, "0")));
   const closing = new AbortController();
-  const options = { ...writing(-1, closing.signal), sources: [new RowSource(rows)], bytesHint: 100, bottom: true };
+  const options = { ...merging(-1, closing.signal), sources: [new RowSource(rows)], bottom: true };
   const running = new Merge(options).run();
   closing.abort();
   await rejects(running, (error) => error instanceof DbError && error.kind === "canceled");

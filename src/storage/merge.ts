@@ -1,12 +1,7 @@
 import { createHash } from "node:crypto";
-import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
-import type { BranchId, Epoch } from "../base/ids.ts";
 import { isPromise } from "../base/maybe-promise.ts";
-import { createOnce } from "../objects/conditional.ts";
-import { tableKey } from "../objects/keys.ts";
-import type { ObjectStore } from "../objects/objects.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { TaskSurroundings } from "../runtime/runtime.ts";
 import { ContentHash } from "./content-hash.ts";
 import { comparePositions, type Position } from "./position.ts";
 import type { EntrySource } from "./run-source.ts";
@@ -14,7 +9,7 @@ import type { Effect, Version } from "./storage.ts";
 import type { TableRef } from "./table.ts";
 import { keepsVersions } from "./table-block.ts";
 import { TableBuilder } from "./table-builder.ts";
-import { SALT_BYTES } from "./table-format.ts";
+import { SALT_BYTES, type TableFacts } from "./table-format.ts";
 
 /** Between two pauses lies so much work, or so much time: looked at every few entries. */
 const SLICE_BYTES = 192 << 10;
@@ -25,10 +20,7 @@ const ENTRY_COST_BYTES = 64;
 const HASH_SLICE_BYTES = 2 << 20;
 
 export interface MergeOptions {
-  readonly store: ObjectStore;
-  readonly runtime: Runtime;
-  readonly branch: BranchId;
-  readonly epoch: Epoch;
+  readonly runtime: TaskSurroundings["runtime"];
   /** Younger sources first; started. */
   readonly sources: readonly EntrySource[];
   /** About what the sources hold. */
@@ -40,8 +32,19 @@ export interface MergeOptions {
   /** A table is ended when it has this many bytes, a block when it has these. */
   readonly tableBytes: number;
   readonly blockBytes: number;
-  readonly putTimeoutMs: number;
+  /** Between these lies what is written: bounds of the tables that it will stand between; null where there is none. */
+  readonly after: Position | null;
+  readonly before: Position | null;
+  /** Stores a table. The bytes are the receiver's. */
+  write(table: WrittenTable): Promise<TableRef>;
   readonly signal: AbortSignal;
+}
+
+export interface WrittenTable {
+  readonly body: Buffer;
+  /** Of the body, 64 hex digits. */
+  readonly sha256: string;
+  readonly facts: TableFacts;
 }
 
 export interface Merged {
@@ -55,7 +58,7 @@ export interface Merged {
 }
 
 /**
- * Merges sources into one run of tables, written to the store.
+ * Merges sources into one run of tables.
  *
  *   key   k      k      k      k           C = compact revision
  *   main  9      7   C  5      2
@@ -69,6 +72,7 @@ export interface Merged {
  *    can be watched.
  * 3. In the spaces beside the keys the newest alone stays.
  * 4. Versions are told apart by (main, sub). Two sources never hold the same one.
+ * 5. It runs beside the event loop (merge-task.ts), or in it, in slices.
  */
 export class Merge {
   readonly #options: MergeOptions;
@@ -87,6 +91,7 @@ export class Merge {
 
   constructor(options: MergeOptions) {
     this.#options = options;
+    this.#last = options.after;
     this.#sliceBeganMs = options.runtime.clock.monotonicMs();
   }
 
@@ -98,7 +103,7 @@ export class Merge {
       const version = source.version!;
       const { space } = source;
       const position = { space, key: version.key, main: version.main, sub: version.sub };
-      if (previous !== null) assert(comparePositions(previous, position) < 0, "no version is in two sources");
+      if (previous !== null && comparePositions(previous, position) >= 0) throw wrong("a version is in two sources");
       const sameKey = previous !== null && previous.space === space && previous.key === version.key;
       previous = position;
       const taken = this.#take(space, version, sameKey);
@@ -111,7 +116,7 @@ export class Merge {
     }
     const flushed = this.#writeSurvivor();
     if (isPromise(flushed)) await flushed;
-    if (this.#builder !== null) await this.#finishTable(null);
+    if (this.#builder !== null) await this.#finishTable(this.#options.before);
     const dropped = { hash: this.#dropped, entries: this.#droppedEntries };
     return { tables: this.#tables, dropped, entries: this.#entries, effectSums: this.#effectSums };
   }
@@ -143,11 +148,11 @@ export class Merge {
     this.#survivor = null;
     const { space, version, effect } = survivor;
     if (version.tombstone && this.#options.bottom && !this.#isAtCompaction(space, version)) {
-      assert(effect === 0, "a tombstone dropped at the bottom has no effect left");
+      if (effect !== 0) throw wrong("a tombstone dropped at the bottom has no effect left");
       this.#drop(space, version);
       return;
     }
-    assert(effect >= -1 && effect <= 1, "the effect of what survives is -1, 0 or 1");
+    if (effect < -1 || effect > 1) throw wrong(`the effect of what survives is ${effect}`);
     return this.#write(space, version, effect as Effect);
   }
 
@@ -191,20 +196,15 @@ export class Merge {
 
   async #finishTable(next: Position | null): Promise<void> {
     const builder = this.#builder!;
-    const { store, runtime, branch, epoch, compactRevision, putTimeoutMs, signal } = this.#options;
+    const { compactRevision, write } = this.#options;
     this.#last = builder.last;
     this.#builder = null;
     const { body, facts } = await builder.finish({ next, compactRevision, pause: () => this.#pause() });
-    const key = tableKey({ branch, epoch, sha256: await this.#hashOf(body) });
     // Dying here leaves a table that nothing lists: safe.
-    const outcome = await createOnce(store, key, body, { runtime, timeoutMs: putTimeoutMs, signal });
-    if (outcome.kind === "exists") {
-      throw new DbError("corrupt", `object ${key}: exists with other bytes than those that it is named by`);
-    }
-    this.#tables.push({ ...facts, key, bytes: body.length });
+    this.#tables.push(await write({ body, sha256: await this.#hashOf(body), facts }));
   }
 
-  /** In slices: sending a whole table to another thread copies it at one go, which takes as long as ten slices. */
+  /** In slices: whoever else is in this thread has its turn. */
   async #hashOf(body: Buffer): Promise<string> {
     const hash = createHash("sha256");
     for (let at = 0; at < body.length; at += HASH_SLICE_BYTES) {
@@ -226,6 +226,9 @@ export class Merge {
     if (this.#options.signal.aborted) throw new DbError("canceled", "merging was given up: the branch is closing");
   }
 }
+
+/** What the sources hold cannot be: a table lies of its entries, or tables are not of one tree. */
+const wrong = (what: string): DbError => new DbError("corrupt", `merging: ${what}`);
 
 /** The sources in the order of their present entries. */
 class SourceHeap {

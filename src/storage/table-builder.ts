@@ -29,13 +29,15 @@ const BLOOM_KEYS_PER_SLICE = 32_768;
 const ZSTD_LEVEL = 1;
 const zstdParams = { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
 
+type BuilderRuntime = { readonly offload: Pick<Runtime["offload"], "zstdCompress"> };
+
 export interface BuiltTable {
   readonly body: Buffer;
   readonly facts: TableFacts;
 }
 
 export interface TableBuilderOptions {
-  readonly runtime: Pick<Runtime, "offload">;
+  readonly runtime: BuilderRuntime;
   /** Random; it makes the table's name unlike that of any other with the same entries. */
   readonly salt: Buffer;
   /** Memory to begin with: about what will be added. It is not touched before it is needed. */
@@ -63,7 +65,7 @@ interface OpenBlock {
  */
 export class TableBuilder {
   readonly contentHash = new ContentHash();
-  readonly #runtime: Pick<Runtime, "offload">;
+  readonly #runtime: BuilderRuntime;
   readonly #salt: Buffer;
   readonly #previous: Position | null;
   readonly #out: ByteWriter;

@@ -37,7 +37,7 @@ export interface TableRef extends TableFacts {
 
 export interface TableContext {
   readonly store: ObjectStore;
-  readonly runtime: Pick<Runtime, "offload">;
+  readonly runtime: { readonly offload: Pick<Runtime["offload"], "zstdDecompress"> };
   readonly cache: BlockCache;
   readonly requestTimeoutMs: number;
   /** Fired: nothing more is asked of the store, which may be closed itself. */

@@ -1,12 +1,14 @@
 import { assert } from "../base/assert.ts";
+import { DbError } from "../base/errors.ts";
 import type { BranchId, Epoch } from "../base/ids.ts";
+import { createOnce } from "../objects/conditional.ts";
+import { tableKey } from "../objects/keys.ts";
 import type { ObjectStore } from "../objects/objects.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Runtime, TaskReply } from "../runtime/runtime.ts";
 import { ContentHash } from "./content-hash.ts";
 import type { Memtable } from "./memtable.ts";
-import { Merge, type Merged } from "./merge.ts";
-import type { Run } from "./run.ts";
-import { type EntrySource, RunSource } from "./run-source.ts";
+import { type MergeJob, type MergeRequest, type MergeResult, mergeTask, type ReadReply } from "./merge-task.ts";
+import { RowFeed } from "./row-feed.ts";
 import { AT_HEAD, type Space, spaces } from "./storage.ts";
 import type { TableRef } from "./table.ts";
 
@@ -18,10 +20,15 @@ export interface WriteContext {
   readonly compactRevision: number;
   readonly tableBytes: number;
   readonly blockBytes: number;
+  readonly requestTimeoutMs: number;
   readonly putTimeoutMs: number;
   readonly signal: AbortSignal;
+  /** Told of each table written. */
+  readonly onWritten: (bytes: number) => void;
 }
 
+/** Below this size a merge is done in the event loop: waking a thread costs more. */
+const SHORT_BYTES = 1 << 20;
 const SPACES: readonly Space[] = Object.values(spaces);
 
 /** Writes frozen memtables, the youngest first, as one run. `bottom`: nothing older lies below them. */
@@ -30,39 +37,123 @@ export async function flushMemtables(
   memtables: readonly Memtable[],
   bottom: boolean,
 ): Promise<TableRef[]> {
-  const sources: EntrySource[] = memtables.map((memtable) => memtable.source());
+  const feeds = memtables.map((memtable) => new RowFeed(memtable.source()));
   const bytesHint = memtables.reduce((sum, memtable) => sum + memtable.bytes, 0);
-  const merged = await new Merge({ ...context, sources, bytesHint, bottom }).run();
+  const inputs = memtables.map((_, memtable) => ({ kind: "rows" as const, memtable }));
+  const merged = await runMerge(context, { inputs, bytesHint, bottom, after: null, before: null }, { feeds });
   const entries = memtables.reduce((sum, memtable) => sum + memtable.entries, 0);
-  assert(entries === merged.entries + merged.dropped.entries, "a flush: entries in = entries out + dropped");
+  assert(entries === merged.entries + merged.droppedEntries, "a flush: entries in = entries out + dropped");
+  const sums = new Map(merged.effectSums);
   for (const space of SPACES) {
     const before = memtables.reduce((sum, each) => sum + each.count(space, { from: "", to: null }, AT_HEAD), 0);
-    assert(before === (merged.effectSums.get(space) ?? 0), "a flush keeps the sum of effects");
+    assert(before === (sums.get(space) ?? 0), "a flush keeps the sum of effects");
   }
-  return merged.tables;
+  return [...merged.tables];
 }
 
-/** Merges adjacent runs, the youngest first, into one, and checks it against what the tables say of themselves. */
-export async function mergeRuns(context: WriteContext, runs: readonly Run[], bottom: boolean): Promise<TableRef[]> {
-  const sources = runs.map((run) => new RunSource(run));
-  await Promise.all(sources.map((source) => source.start()));
-  const bytesHint = runs.reduce((sum, run) => sum + run.bytes, 0);
-  const merged = await new Merge({ ...context, sources, bytesHint, bottom }).run();
-  checkMerge(
-    runs.flatMap((run) => run.tables.map((table) => table.ref)),
-    merged,
-  );
-  return merged.tables;
+/** What is merged: of each run, the youngest first, tables in order. */
+export interface TableMerge extends Pick<MergeJob, "bottom" | "after" | "before"> {
+  readonly inputs: readonly (readonly TableRef[])[];
+  /** Waited for before each read: whatever goes first. */
+  readonly gate: () => Promise<void>;
 }
 
-function checkMerge(inputs: readonly TableRef[], merged: Merged): void {
+/**
+ * Merges tables into a run of new ones, and checks it against what the tables say of themselves. What is found wrong is
+ * `corrupt`, naming the tables; then nothing of it may be used.
+ */
+export async function mergeTables(context: WriteContext, merge: TableMerge): Promise<TableRef[]> {
+  const { inputs, gate, ...job } = merge;
+  const refs = inputs.flat();
+  const bytesHint = refs.reduce((sum, ref) => sum + ref.bytes, 0);
+  const sources = inputs.filter((tables) => tables.length > 0).map((of) => ({ kind: "tables" as const, refs: of }));
+  const merged = await runMerge(context, { ...job, inputs: sources, bytesHint }, { gate }).catch((error: unknown) => {
+    if (error instanceof DbError && error.message.startsWith("merging: ")) throw mistaken(refs, error.message.slice(9));
+    throw error;
+  });
+  checkMerge(refs, merged);
+  return [...merged.tables];
+}
+
+function checkMerge(inputs: readonly TableRef[], merged: MergeResult): void {
   const hashOut = hashOf(merged.tables);
-  hashOut.addAll(merged.dropped.hash);
-  assert(hashOf(inputs).equals(hashOut), "a merge: entries in = entries out + dropped, by their multiset hash");
+  hashOut.addAll(ContentHash.fromHex(merged.droppedHash));
+  const hashIn = hashOf(inputs);
+  if (!hashIn.equals(hashOut)) {
+    const detail = `content hash ${hashOut.hex()} of what came out and was dropped, expected ${hashIn.hex()}`;
+    throw mistaken(inputs, detail);
+  }
   for (const space of SPACES) {
     const [before, after] = [inputs, merged.tables].map((tables) => effectSum(tables, space));
-    assert(before === after, "a merge keeps the sum of effects");
+    if (before !== after)
+      throw mistaken(inputs, `the sum of effects of space ${space} is ${after}, expected ${before}`);
   }
+}
+
+const NAMES_MAX = 20;
+
+function mistaken(refs: readonly TableRef[], what: string): DbError {
+  const names = refs.slice(0, NAMES_MAX).map(({ key }) => key);
+  const more = refs.length > NAMES_MAX ? ` and ${refs.length - NAMES_MAX} more` : "";
+  return new DbError("corrupt", `merging the tables ${names.join(", ")}${more}: ${what}`);
+}
+
+interface Served {
+  readonly feeds?: readonly RowFeed[];
+  readonly gate?: () => Promise<void>;
+}
+
+type Job = Omit<MergeJob, "compactRevision" | "tableBytes" | "blockBytes" | "requestTimeoutMs">;
+
+function runMerge(context: WriteContext, job: Job, served: Served): Promise<MergeResult> {
+  const { runtime, signal, compactRevision, tableBytes, blockBytes, requestTimeoutMs } = context;
+  const whole: MergeJob = { ...job, compactRevision, tableBytes, blockBytes, requestTimeoutMs };
+  return runtime.offload.run(mergeTask, whole, {
+    short: job.bytesHint < SHORT_BYTES,
+    signal,
+    serve: (request) => serve(context, served, request as MergeRequest),
+  });
+}
+
+async function serve(context: WriteContext, served: Served, request: MergeRequest): Promise<TaskReply> {
+  switch (request.kind) {
+    case "read": {
+      await served.gate?.();
+      return readRange(context, request);
+    }
+    case "rows": {
+      const batch = served.feeds![request.memtable]!.next();
+      return { reply: batch, moved: [batch.bytes] };
+    }
+    case "write":
+      return { reply: await writeTable(context, request.table) };
+  }
+}
+
+async function readRange(
+  { store, requestTimeoutMs, signal }: WriteContext,
+  { key, start, end }: MergeRequest & { kind: "read" },
+): Promise<TaskReply> {
+  const object = await store.get(key, { range: { start, end }, timeoutMs: requestTimeoutMs, signal });
+  if (object === null) return { reply: null };
+  // What is handed over must be alone in its memory: small reads come out of a pool.
+  const isAlone = object.body.byteLength === object.body.buffer.byteLength;
+  const body = isAlone ? object.body : new Uint8Array(object.body);
+  return { reply: { body, etag: object.etag, bytes: object.bytes } satisfies ReadReply, moved: [body] };
+}
+
+async function writeTable(
+  { store, runtime, branch, epoch, putTimeoutMs, signal, onWritten }: WriteContext,
+  { body, sha256, facts }: (MergeRequest & { kind: "write" })["table"],
+): Promise<TableRef> {
+  const key = tableKey({ branch, epoch, sha256 });
+  // Dying here leaves a table that nothing lists: safe.
+  const outcome = await createOnce(store, key, body, { runtime, timeoutMs: putTimeoutMs, signal });
+  if (outcome.kind === "exists") {
+    throw new DbError("corrupt", `object ${key}: exists with other bytes than those that it is named by`);
+  }
+  onWritten(body.length);
+  return { ...facts, key, bytes: body.length };
 }
 
 function hashOf(tables: readonly TableRef[]): ContentHash {

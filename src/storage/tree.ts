@@ -1,5 +1,4 @@
-import { AssertionError, assert } from "../base/assert.ts";
-import { DbError, isDbError } from "../base/errors.ts";
+import { assert } from "../base/assert.ts";
 import type { BranchId } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { ObjectStore } from "../objects/objects.ts";
@@ -8,11 +7,12 @@ import type { BlockCache } from "./block-cache.ts";
 import { KeyHash } from "./bloom.ts";
 import type { Checkpoint, CheckpointPosition } from "./checkpoint.ts";
 import type { CheckpointWriter } from "./checkpoint-store.ts";
+import { Levels, type MergeProgress } from "./levels.ts";
 import { scanMemtable } from "./memory-tree.ts";
 import { Memtable } from "./memtable.ts";
 import type { MemtableCursor } from "./memtable-cursor.ts";
-import { pickMerge } from "./merge-policy.ts";
-import { Run } from "./run.ts";
+import type { MergePolicy } from "./merge-policy.ts";
+import type { Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
 import type { Scratch } from "./scratch.ts";
 import {
@@ -28,26 +28,21 @@ import {
   type Version,
   type VersionsRequest,
 } from "./storage.ts";
-import { Table, type TableContext } from "./table.ts";
+import type { TableContext } from "./table.ts";
 import { type LayerCursor, TreeScan } from "./tree-scan.ts";
-import { flushMemtables, mergeRuns, type WriteContext } from "./tree-write.ts";
+import { flushMemtables, type WriteContext } from "./tree-write.ts";
 import { Turns } from "./turns.ts";
 import { VersionReader } from "./version-reader.ts";
 
-export interface TreeSettings {
-  /** A table is ended when it has this many bytes. */
-  readonly tableBytes: number;
+/** How runs are merged stands with the policy (merge-policy.ts). */
+export interface TreeSettings extends MergePolicy {
   /**
    * A block is closed when it has this many bytes, before packing: smaller ones pack worse, larger ones make a point
    * read dearer.
    */
   readonly blockBytes: number;
-  /** Beyond so many runs, runs are merged. */
-  readonly runsMax: number;
   /** At so many runs `persist` waits for a merge: writing may not outrun it. */
   readonly runsHardMax: number;
-  /** Runs merged at once, at most. */
-  readonly mergeInputsMax: number;
   /** Versions are sorted by revision so many bytes at a time. */
   readonly sortWindowBytes: number;
   /** Bound of reading a part of a table. */
@@ -57,11 +52,14 @@ export interface TreeSettings {
 }
 
 export const defaultTreeSettings: TreeSettings = {
-  tableBytes: 64 << 20,
+  tableBytes: 32 << 20,
   blockBytes: 16 << 10,
-  runsMax: 8,
+  runsMax: 6,
   runsHardMax: 32,
   mergeInputsMax: 10,
+  levelBytes: 256 << 20,
+  levelRatio: 10,
+  mergeBytesMax: 512 << 20,
   sortWindowBytes: 8 << 20,
   requestTimeoutMs: 30_000,
   putTimeoutMs: 300_000,
@@ -97,9 +95,10 @@ export const openTree = (options: TreeOptions): BranchTree => new BranchTree(opt
  * 2. A frozen memtable leaves when the tables with its entries are in the store, both in one turn of the event loop.
  * 3. A checkpoint lists the runs at its moment, all of whose tables are in the store. It covers what was frozen before
  *    the log was cut.
- * 4. Merging replaces adjacent runs by one. It drops by the compact revision of the last checkpoint: never newer than
- *    that of the next, which lists the output.
- * 5. Revisions of space 0 come in order, so layers have disjoint ranges of them.
+ * 4. Merging (levels.ts) drops by the compact revision of the last checkpoint: never newer than that of the next, which
+ *    lists the output.
+ * 5. Versions of a key in one layer are newer than those in the next. Of space 0 the memtables have disjoint ranges of
+ *    revisions, all above those in tables; runs have not, once parts of them have been merged.
  */
 export class BranchTree implements Tree {
   /** A broken promise of this code was found in the background: the branch must close. */
@@ -107,19 +106,17 @@ export class BranchTree implements Tree {
     throw error;
   };
   readonly #options: TreeOptions;
-  readonly #context: TableContext;
+  readonly #levels: Levels;
   readonly #hashSeed: number;
   #active: Memtable;
   /** The youngest first. */
   #frozen: readonly Memtable[] = [];
-  #runs: readonly Run[];
   #checkpoint: Checkpoint | null;
   #writer: CheckpointWriter | null = null;
   #head: number;
   #persisting = false;
-  #merging: Promise<void> | null = null;
-  #mergeError: Error | null = null;
-  #merges = 0;
+  #flushedBytes = 0;
+  #mergedBytes = 0;
   readonly #closing = new AbortController();
   readonly #sorting = new Turns(SORTS_AT_ONCE, SORTS_WAITING_MAX);
   #historyBlocks = 0;
@@ -130,30 +127,37 @@ export class BranchTree implements Tree {
   constructor(options: TreeOptions) {
     this.#options = options;
     const { store, runtime, cache, checkpoint, settings } = options;
-    this.#context = {
+    const tables: TableContext = {
       store,
       runtime,
       cache,
       requestTimeoutMs: settings.requestTimeoutMs,
       closing: this.#closing.signal,
     };
+    this.#levels = new Levels({
+      runtime,
+      policy: settings,
+      tables,
+      runs: checkpoint?.runs ?? [],
+      closing: this.#closing.signal,
+      onBug: (error) => this.onBug(error),
+    });
     this.#hashSeed = runtime.random.uint32();
     this.#active = new Memtable(this.#hashSeed);
     this.#checkpoint = checkpoint;
     this.#head = checkpoint?.point.position.revision ?? 0;
-    this.#runs = (checkpoint?.runs ?? []).map((run) => new Run(run.map((ref) => new Table(ref, this.#context))));
   }
 
   get(space: Space, key: string, at: number): MaybePromise<Version | null> {
     let found: Version | null = this.#active.find(space, key, at);
     for (let i = 0; found === null && i < this.#frozen.length; i++) found = this.#frozen[i]!.find(space, key, at);
     if (found !== null) return found.tombstone ? null : found;
-    return this.#runs.length === 0 ? null : getFromRuns(this.#runs, { space, key, at, hash: null }, 0);
+    return this.#levels.runs.length === 0 ? null : getFromRuns(this.#levels.runs, { space, key, at, hash: null }, 0);
   }
 
   scan(space: Space, range: KeyRange, at: number, options: ScanOptions): MaybePromise<Version[]> {
     const reverse = options.reverse === true;
-    if (this.#frozen.length === 0 && this.#runs.length === 0) {
+    if (this.#frozen.length === 0 && this.#levels.runs.length === 0) {
       return scanMemtable(this.#active, space, range, at, options);
     }
     // What is applied while this waits for blocks is not seen.
@@ -165,7 +169,7 @@ export class BranchTree implements Tree {
       const cursor = memtable.cursor(space, range, limited, reverse);
       if (cursor.version !== null) memory.push(cursor);
     }
-    const runs = this.#runs.map((run) => new RunCursor(run, space, range, limited, reverse));
+    const runs = this.#levels.runs.map((run) => new RunCursor(run, space, range, limited, reverse));
     const waits: Promise<void>[] = [];
     for (const cursor of runs) {
       const wait = cursor.start();
@@ -179,7 +183,7 @@ export class BranchTree implements Tree {
     let sum = this.#active.count(space, range, at);
     for (const memtable of this.#frozen) sum += memtable.count(space, range, at);
     const waits: Promise<number>[] = [];
-    for (const run of this.#runs) {
+    for (const run of this.#levels.runs) {
       const value = run.count(space, range, at);
       if (isPromise(value)) waits.push(value);
       else sum += value;
@@ -193,7 +197,7 @@ export class BranchTree implements Tree {
       {
         runtime: this.#options.runtime,
         memtables: [this.#active, ...this.#frozen],
-        runs: this.#runs,
+        runs: this.#levels.runs,
         head: this.#head,
         scratch: this.#options.scratch ?? null,
         windowBytes: this.#options.settings.sortWindowBytes,
@@ -238,7 +242,12 @@ export class BranchTree implements Tree {
   lead(writer: CheckpointWriter): void {
     assert(this.#writer === null || this.#writer.epoch < writer.epoch, "a leadership begins once");
     this.#writer = writer;
-    this.#mergeSoon();
+    this.#levels.lead(() => ({
+      ...this.#writeContext(writer, this.#checkpoint?.point.compactRevision ?? -1),
+      onWritten: (bytes) => {
+        this.#mergedBytes += bytes;
+      },
+    }));
   }
 
   /**
@@ -252,12 +261,12 @@ export class BranchTree implements Tree {
     this.#persisting = true;
     try {
       // Bounded by what a merge takes; writers are held back by memtableBytes meanwhile.
-      while (this.#runs.length >= this.#options.settings.runsHardMax && this.#merging !== null) await this.#merging;
+      await this.#levels.room();
       await this.#flush(this.#writeContext(writer, point.compactRevision), coveredBy(point, this.#frozen));
-      const runs = this.#runs.map((run) => run.tables.map((table) => table.ref));
+      const runs = this.#levels.list();
       // Dying before this leaves tables that nothing lists; the log still has what they hold.
       this.#checkpoint = await writer.write(point, runs, this.#closing.signal);
-      this.#mergeSoon();
+      this.#levels.mergeSoon();
       return this.#checkpoint;
     } finally {
       this.#persisting = false;
@@ -268,14 +277,22 @@ export class BranchTree implements Tree {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    await this.#merging;
-    // The runs stay, so that a late read finds what there is and not an empty tree.
-    for (const run of this.#runs) for (const table of run.tables) table.release();
+    await this.#levels.close();
   }
 
   /** Resolves when there is nothing to merge just now. */
-  async settled(): Promise<void> {
-    while (this.#merging !== null) await this.#merging;
+  settled(): Promise<void> {
+    return this.#levels.settled();
+  }
+
+  /** Merges all that can be merged now, by the compact revision of the last checkpoint; the next one lists it. */
+  mergeEverything(onProgress?: (progress: MergeProgress) => void): Promise<void> {
+    return this.#levels.mergeEverything(onProgress);
+  }
+
+  /** Merging has changed what the last checkpoint lists, and has come to rest. */
+  get unlisted(): boolean {
+    return this.#levels.unlisted;
   }
 
   stats(): TreeStats {
@@ -288,7 +305,7 @@ export class BranchTree implements Tree {
     }
     let tableBytes = 0;
     let tables = 0;
-    for (const run of this.#runs) {
+    for (const run of this.#levels.runs) {
       const sums = run.sums(KEYS);
       keys += sums.effectSum;
       entries += sums.entries;
@@ -300,19 +317,21 @@ export class BranchTree implements Tree {
       entries,
       tableBytes,
       tables,
-      runs: this.#runs.length,
+      runs: this.#levels.runs.length,
       memtableBytes: this.memtableBytes,
       frozenMemtables: this.#frozen.length,
-      merging: this.#merging !== null,
-      merges: this.#merges,
-      mergeError: this.#mergeError?.message ?? null,
+      merging: this.#levels.merging,
+      merges: this.#levels.merges,
+      mergeError: this.#levels.trouble,
+      flushedBytes: this.#flushedBytes,
+      mergedBytes: this.#mergedBytes,
       historyBlocks: this.#historyBlocks,
     };
   }
 
   #writeContext(writer: CheckpointWriter, compactRevision: number): WriteContext {
     const { store, runtime, branch, settings } = this.#options;
-    const { tableBytes, blockBytes, putTimeoutMs } = settings;
+    const { tableBytes, blockBytes, requestTimeoutMs, putTimeoutMs } = settings;
     const { signal } = this.#closing;
     return {
       store,
@@ -322,57 +341,23 @@ export class BranchTree implements Tree {
       compactRevision,
       tableBytes,
       blockBytes,
+      requestTimeoutMs,
       putTimeoutMs,
       signal,
+      onWritten: (bytes) => {
+        this.#flushedBytes += bytes;
+      },
     };
   }
 
   async #flush(context: WriteContext, memtables: readonly Memtable[]): Promise<void> {
     if (memtables.length === 0) return;
-    const refs = await flushMemtables(context, memtables, this.#runs.length === 0);
-    if (this.#closing.signal.aborted) throw new DbError("canceled", "the branch is closing");
-    this.#frozen = this.#frozen.filter((memtable) => !memtables.includes(memtable));
-    if (refs.length > 0) this.#runs = [new Run(refs.map((ref) => new Table(ref, this.#context))), ...this.#runs];
-  }
-
-  /** Begins a merge if one is due and none is under way. */
-  #mergeSoon(): void {
-    const writer = this.#writer;
-    if (this.#merging !== null || writer === null || this.#closing.signal.aborted) return;
-    const { runsMax, mergeInputsMax } = this.#options.settings;
-    const picked = pickMerge(
-      this.#runs.map((run) => run.bytes),
-      { runsMax, inputsMax: mergeInputsMax },
-    );
-    if (picked === null) return;
-    const inputs = this.#runs.slice(picked.first, picked.end);
-    const bottom = picked.end === this.#runs.length;
-    const context = this.#writeContext(writer, this.#checkpoint?.point.compactRevision ?? -1);
-    this.#merging = this.#merge(context, inputs, bottom).then(
+    await this.#levels.flush(
+      () => flushMemtables(context, memtables, this.#levels.runs.length === 0),
       () => {
-        this.#merging = null;
-        this.#mergeError = null;
-        this.#merges++;
-        this.#mergeSoon();
-      },
-      (error: unknown) => {
-        this.#merging = null;
-        if (error instanceof AssertionError || !isDbError(error)) this.onBug(error);
-        // Tried again after the next checkpoint; until then reads only have more runs to look into.
-        else if (error.kind !== "canceled")
-          this.#mergeError = new Error(`tables could not be merged: ${error.message}`);
+        this.#frozen = this.#frozen.filter((memtable) => !memtables.includes(memtable));
       },
     );
-  }
-
-  async #merge(context: WriteContext, inputs: readonly Run[], bottom: boolean): Promise<void> {
-    const refs = await mergeRuns(context, inputs, bottom);
-    if (this.#closing.signal.aborted) throw new DbError("canceled", "the branch is closing");
-    const first = this.#runs.indexOf(inputs[0]!);
-    assert(first >= 0 && this.#runs[first + inputs.length - 1] === inputs.at(-1), "merged runs are still neighbours");
-    const output = refs.length === 0 ? [] : [new Run(refs.map((ref) => new Table(ref, this.#context)))];
-    this.#runs = [...this.#runs.slice(0, first), ...output, ...this.#runs.slice(first + inputs.length)];
-    for (const run of inputs) for (const table of run.tables) table.release();
   }
 }
 
@@ -390,6 +375,9 @@ export interface TreeStats {
   readonly merges: number;
   /** Why the last merge failed; null when it did not. */
   readonly mergeError: string | null;
+  /** Bytes of tables written since this tree was opened, of memtables and by merges: write amplification. */
+  readonly flushedBytes: number;
+  readonly mergedBytes: number;
   /** Blocks read so far for work in the order of revisions. */
   readonly historyBlocks: number;
 }

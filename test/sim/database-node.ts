@@ -1,5 +1,6 @@
 import { isDbError } from "../../src/base/errors.ts";
 import type { Database } from "../../src/engine/engine.ts";
+import { defaultBranchSetSettings } from "../../src/engine/host/branch-set.ts";
 import { defaultHostSettings } from "../../src/engine/host/default-settings.ts";
 import { Host, type HostOptions } from "../../src/engine/host/host.ts";
 import type { Notices } from "../../src/engine/host/notices.ts";
@@ -71,6 +72,9 @@ export function smallSettings(
         runsMax: random.pick([2, 4]),
         runsHardMax: 8,
         mergeInputsMax: random.pick([2, 4]),
+        levelBytes: random.pick([8 << 10, 64 << 10]),
+        levelRatio: random.pick([2, 10]),
+        mergeBytesMax: random.pick([32 << 10, 1 << 20]),
         requestTimeoutMs,
         putTimeoutMs: 2 * requestTimeoutMs,
       },
@@ -127,6 +131,7 @@ export class DatabaseNode {
       cacheBytes: settings.cacheBytes,
       session: settings.session,
       branch: { ...branch, leadership },
+      branches: defaultBranchSetSettings,
       notices: this.#notices(),
     });
   }

@@ -1,7 +1,9 @@
 import { hash } from "node:crypto";
 import { assert } from "../../src/base/assert.ts";
 import { doWork, type Work } from "../../src/runtime/offload-work.ts";
+import { passwordsHere } from "../../src/runtime/passwords-here.ts";
 import type { Clock, Offload, Runtime, Timers } from "../../src/runtime/runtime.ts";
+import { runTaskHere } from "../../src/runtime/task-here.ts";
 import { SimDisk } from "./disk.ts";
 import type { EventOwner, SimEvent } from "./event-queue.ts";
 import type { SimMachine } from "./machine.ts";
@@ -44,8 +46,12 @@ export class SimNode implements EventOwner {
       timers: this.#timers(),
       random: this.random.fork("program"),
       disk: new SimDisk(this),
-      net: { listen: (address, accept) => this.simulation.network.listen(this, address, accept) },
+      net: {
+        listen: (address, accept) => this.simulation.network.listen(this, address, accept),
+        listenTls: () => Promise.reject(new Error("there is no TLS in simulation")),
+      },
       offload: this.#offload(),
+      passwords: passwordsHere,
     };
   }
 
@@ -189,6 +195,8 @@ export class SimNode implements EventOwner {
       sha256: (bytes) => run({ kind: "sha256", bytes }),
       zstdCompress: (bytes, level) => run({ kind: "zstdCompress", bytes, level }),
       zstdDecompress: (bytes, bytesMax) => run({ kind: "zstdDecompress", bytes, bytesMax }),
+      // In the event loop itself: a task that pauses does so by the simulation's clock.
+      run: (task, input, how) => runTaskHere(this.runtime, task, input, how),
     };
   }
 }

@@ -1,0 +1,261 @@
+import { AssertionError, assert } from "../base/assert.ts";
+import { DbError, isDbError } from "../base/errors.ts";
+import type { ObjectKey } from "../base/ids.ts";
+import type { Runtime, Timer } from "../runtime/runtime.ts";
+import { type MergePlan, type MergePolicy, pickMerge } from "./merge-policy.ts";
+import { isTable, mergeParts, type RunPart } from "./merge-runs.ts";
+import { Run } from "./run.ts";
+import { Table, type TableContext, type TableRef } from "./table.ts";
+import type { WriteContext } from "./tree-write.ts";
+
+export interface LevelsOptions {
+  readonly runtime: Runtime;
+  readonly policy: MergePolicy & { readonly runsHardMax: number };
+  /** What tables are read with. */
+  readonly tables: TableContext;
+  readonly runs: readonly (readonly TableRef[])[];
+  readonly closing: AbortSignal;
+  readonly onBug: (error: unknown) => void;
+}
+
+/** After a failure that may pass a merge is tried again. */
+const RETRY_MS = 5000;
+
+/** How far merging everything has come. */
+export interface MergeProgress {
+  /** Bytes of all tables now. */
+  readonly tableBytes: number;
+  /** Bytes of tables written by merges since it began. */
+  readonly writtenBytes: number;
+}
+
+/**
+ * The runs of tables of a tree, the youngest first, and their merging, one merge at a time (merge-policy.ts).
+ *
+ * 1. `runs` is replaced, never changed: who reads goes on in the list that it began with.
+ * 2. A merge replaces parts of adjacent runs by its output, all in one turn, when all of the output is in the store. A
+ *    crash before the next checkpoint lists it leaves tables that nothing names, and the merge is done again.
+ * 3. A table that cannot be merged (it is corrupt) is left out from then on, and nothing is merged across it, which
+ *    would break the order of versions. Runs on both sides of it are merged as ever: their number stays bounded.
+ * 4. Flushing goes first: while a memtable is being written merging reads nothing more.
+ */
+export class Levels {
+  readonly #options: LevelsOptions;
+  #runs: readonly Run[];
+  #context: (() => WriteContext) | null = null;
+  #merging: Promise<void> | null = null;
+  #flushing: Promise<unknown> | null = null;
+  #everything = false;
+  #error: Error | null = null;
+  #retry: Timer | null = null;
+  readonly #spoiled = new Set<ObjectKey>();
+  #merges = 0;
+  #unlisted = false;
+  #writtenBytes = 0;
+
+  constructor(options: LevelsOptions) {
+    this.#options = options;
+    this.#runs = options.runs.map((refs) => this.#run(refs));
+  }
+
+  get runs(): readonly Run[] {
+    return this.#runs;
+  }
+
+  get merges(): number {
+    return this.#merges;
+  }
+
+  get merging(): boolean {
+    return this.#merging !== null;
+  }
+
+  /** Merges have changed what the last checkpoint lists, and none is under way. */
+  get unlisted(): boolean {
+    return this.#unlisted && this.#merging === null;
+  }
+
+  /** Why merging failed last; stays while a table cannot be merged. */
+  get trouble(): string | null {
+    return this.#error?.message ?? null;
+  }
+
+  /** Tables as a checkpoint lists them; what is merged from here on is news to the next. */
+  list(): TableRef[][] {
+    this.#unlisted = false;
+    return this.#runs.map((run) => run.tables.map((table) => table.ref));
+  }
+
+  /** From now on runs are merged. `context` is asked for at the start of each merge. */
+  lead(context: () => WriteContext): void {
+    this.#context = context;
+    this.mergeSoon();
+  }
+
+  /** Adds what `write` has written as the youngest run; merging stands back meanwhile. */
+  async flush(write: () => Promise<readonly TableRef[]>, done: () => void): Promise<void> {
+    assert(this.#flushing === null, "one flush at a time");
+    const writing = write();
+    this.#flushing = writing.catch(() => {});
+    try {
+      const refs = await writing;
+      this.#checkOpen();
+      // In one turn: readers find each entry in the memtables or in the run.
+      done();
+      if (refs.length > 0) this.#runs = [this.#run(refs), ...this.#runs];
+    } finally {
+      this.#flushing = null;
+    }
+  }
+
+  /** Waits while there are so many runs that reading would suffer, and merging can change that. */
+  async room(): Promise<void> {
+    while (this.#runs.length >= this.#options.policy.runsHardMax && this.#merging !== null) await this.#merging;
+  }
+
+  /** Begins a merge if one is due and none is under way. */
+  mergeSoon(): void {
+    if (this.#merging !== null || this.#context === null || this.#options.closing.aborted) return;
+    this.#retry?.cancel();
+    this.#retry = null;
+    const context = this.#context();
+    const plan = pickMerge(this.#runs, this.#options.policy, {
+      compactRevision: context.compactRevision,
+      everything: this.#everything,
+      isSpoiled: ({ key }) => this.#spoiled.has(key),
+    });
+    if (plan === null) return;
+    const runs = this.#runs;
+    const parts = plan.slices.map(({ run, from, to }) => ({ run: runs[run]!, from, to }));
+    this.#merging = this.#merge(context, plan, parts, runs).then(
+      () => this.#merged(),
+      (error: unknown) => this.#failed(error, parts),
+    );
+  }
+
+  /** Resolves when there is nothing to merge just now. */
+  async settled(): Promise<void> {
+    while (this.#merging !== null) await this.#merging;
+  }
+
+  /**
+   * Merges as long as there is anything to be gained, in steps of bounded size. Rejects with what merging failed of.
+   */
+  async mergeEverything(onProgress: (progress: MergeProgress) => void = () => {}): Promise<void> {
+    assert(this.#context !== null, "only a leader merges");
+    const writtenBefore = this.#writtenBytes;
+    this.#everything = true;
+    if (this.#spoiled.size === 0) this.#error = null;
+    this.mergeSoon();
+    try {
+      while (this.#merging !== null) {
+        await this.#merging;
+        const tableBytes = this.#runs.reduce((sum, run) => sum + run.bytes, 0);
+        onProgress({ tableBytes, writtenBytes: this.#writtenBytes - writtenBefore });
+      }
+    } finally {
+      this.#everything = false;
+    }
+    this.#checkOpen();
+    if (this.#error !== null) throw this.#error;
+  }
+
+  /** Waits for the merge under way, which has been told to stop, and frees cached blocks. */
+  async close(): Promise<void> {
+    assert(this.#options.closing.aborted, "merging is told to stop before it is waited for");
+    this.#retry?.cancel();
+    await this.#merging;
+    // The runs stay, so that a late read finds what there is and not an empty tree.
+    for (const run of this.#runs) for (const table of run.tables) table.release();
+  }
+
+  async #merge(context: WriteContext, plan: MergePlan, parts: readonly RunPart[], runs: readonly Run[]): Promise<void> {
+    const last = parts.at(-1)!;
+    const merged = await mergeParts(
+      {
+        ...context,
+        tableBytes: plan.tableBytes,
+        onWritten: (bytes) => {
+          this.#writtenBytes += bytes;
+          context.onWritten(bytes);
+        },
+      },
+      {
+        parts,
+        below: runs.slice(runs.indexOf(last.run) + 1),
+        moveBytesMin: plan.moveBytesMin,
+        gate: () => this.#gate(),
+      },
+    );
+    this.#checkOpen();
+    const kept = new Set<Table>(merged.filter(isTable));
+    const output = merged.map((table) => (isTable(table) ? table : new Table(table, this.#options.tables)));
+    this.#replace(parts, output);
+    for (const { run, from, to } of parts) {
+      for (const table of run.tables.slice(from, to)) if (!kept.has(table)) table.release();
+    }
+  }
+
+  #replace(parts: readonly RunPart[], output: readonly Table[]): void {
+    const last = parts.at(-1)!;
+    const changed: Run[] = [];
+    let found = 0;
+    for (const run of this.#runs) {
+      const part = parts.find((each) => each.run === run);
+      if (part === undefined) {
+        changed.push(run);
+        continue;
+      }
+      found++;
+      const middle = part === last ? output : [];
+      const tables = [...run.tables.slice(0, part.from), ...middle, ...run.tables.slice(part.to)];
+      if (tables.length > 0) changed.push(new Run(tables));
+    }
+    assert(found === parts.length, "what was merged is still there");
+    this.#runs = changed;
+    this.#unlisted = true;
+  }
+
+  async #gate(): Promise<void> {
+    while (this.#flushing !== null) await this.#flushing;
+  }
+
+  #merged(): void {
+    this.#merging = null;
+    this.#merges++;
+    if (this.#spoiled.size === 0) this.#error = null;
+    this.mergeSoon();
+  }
+
+  #failed(error: unknown, parts: readonly RunPart[]): void {
+    this.#merging = null;
+    if (error instanceof AssertionError || !isDbError(error)) {
+      this.#options.onBug(error);
+      return;
+    }
+    if (error.kind === "canceled") return;
+    this.#error = new DbError(error.kind, `tables could not be merged: ${error.message}`, { cause: error });
+    if (error.kind === "corrupt") {
+      this.#spoil(error, parts);
+      this.mergeSoon();
+    } else {
+      // Until then reads only have more runs to look into.
+      this.#retry = this.#options.runtime.timers.set(RETRY_MS, () => this.mergeSoon(), { background: true });
+    }
+  }
+
+  /** What the error names is left out from now on; all inputs where it names none of them. */
+  #spoil(error: DbError, parts: readonly RunPart[]): void {
+    const keys = parts.flatMap(({ run, from, to }) => run.tables.slice(from, to).map(({ ref }) => ref.key));
+    const named = keys.filter((key) => error.message.includes(key));
+    for (const key of named.length > 0 ? named : keys) this.#spoiled.add(key);
+  }
+
+  #checkOpen(): void {
+    if (this.#options.closing.aborted) throw new DbError("canceled", "the branch is closing");
+  }
+
+  #run(refs: readonly TableRef[]): Run {
+    return new Run(refs.map((ref) => new Table(ref, this.#options.tables)));
+  }
+}
