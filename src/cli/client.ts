@@ -8,9 +8,9 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import {
+  ChannelCredentials,
   Client,
   type ClientDuplexStream,
-  credentials,
   logVerbosity,
   type ServiceError,
   setLogVerbosity,
@@ -20,6 +20,8 @@ import { CommandError } from "./errors.ts";
 
 export interface ClientOptions {
   endpoints: readonly string[];
+  /** How an endpoint is spoken to; left out: plainly. */
+  credentials?: (endpoint: string) => ChannelCredentials;
   dialTimeoutMs: number;
   commandTimeoutMs: number;
 }
@@ -58,7 +60,7 @@ export class EtcdClient {
   ): Promise<{ endpoint: string; answer: MessageShape<O> | CommandError }[]> {
     return Promise.all(
       this.#options.endpoints.map(async (endpoint) => {
-        const client = dial(endpoint);
+        const client = this.#dial(endpoint);
         try {
           await ready(client, this.#options.dialTimeoutMs);
           return { endpoint, answer: await unaryCall(client, method, init, this.#options.commandTimeoutMs) };
@@ -82,6 +84,11 @@ export class EtcdClient {
     return new EtcdStream(method, call);
   }
 
+  #dial(endpoint: string): Client {
+    const { credentials } = this.#options;
+    return dial(endpoint, credentials === undefined ? ChannelCredentials.createInsecure() : credentials(endpoint));
+  }
+
   #connect(): Promise<{ client: Client; endpoint: string }> {
     this.#connected ??= this.#dialFirst();
     return this.#connected;
@@ -89,7 +96,7 @@ export class EtcdClient {
 
   async #dialFirst(): Promise<{ client: Client; endpoint: string }> {
     for (const endpoint of this.#options.endpoints) {
-      const client = dial(endpoint);
+      const client = this.#dial(endpoint);
       try {
         await ready(client, this.#options.dialTimeoutMs);
         return { client, endpoint };
@@ -137,15 +144,15 @@ export class EtcdStream<I extends DescMessage, O extends DescMessage> {
   }
 }
 
-function dial(endpoint: string): Client {
-  const target = /^unix:\/\//.test(endpoint)
-    ? endpoint.replace("unix://", "unix:")
-    : endpoint.replace(/^http:\/\//, "");
-  return new Client(target, credentials.createInsecure(), {
+function dial(endpoint: string, credentials: ChannelCredentials): Client {
+  const isSocket = /^unixs?:\/\//.test(endpoint);
+  const target = isSocket ? endpoint.replace(/^unixs?:\/\//, "unix:") : endpoint.replace(/^https?:\/\//, "");
+  return new Client(target, credentials, {
     "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
     "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
     // As Go's clients: a proxy of the environment is for other machines.
     "grpc.enable_http_proxy": /^(unix:|localhost:|127\.|\[::1\])/.test(target) ? 0 : 1,
+    ...(isSocket ? { "grpc.default_authority": "localhost", "grpc.ssl_target_name_override": "localhost" } : {}),
   });
 }
 

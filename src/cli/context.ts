@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { durationKind } from "../server/setting-kinds.ts";
 import { EtcdClient } from "./client.ts";
+import { credentialsFor, type TlsOptions, tlsOptions } from "./client-tls.ts";
 import { UsageError } from "./errors.ts";
 import type { OutputOptions } from "./output.ts";
 
@@ -21,6 +22,7 @@ export const connectionOptions = (): Option[] => [
     .default("127.0.0.1:2379"),
   new Option("--command-timeout <duration>", "longest time for one command").env("T4_COMMAND_TIMEOUT").default("5s"),
   new Option("--dial-timeout <duration>", "longest time to connect to one server").env("T4_DIAL_TIMEOUT").default("2s"),
+  ...tlsOptions(),
   new Option("-w, --write-out <format>", "how to print: simple, json, fields or table")
     .env("T4_WRITE_OUT")
     .choices(["simple", "json", "fields", "table"])
@@ -29,7 +31,7 @@ export const connectionOptions = (): Option[] => [
   new Option("--hex", "print bytes as hexadecimal escapes"),
 ];
 
-interface ConnectionOptions {
+interface ConnectionOptions extends TlsOptions {
   endpoints: string;
   commandTimeout: string;
   dialTimeout: string;
@@ -50,6 +52,7 @@ export async function online(
     throw new UsageError(`${command.name()} has no table: use simple, json or fields`);
   const client = new EtcdClient({
     endpoints: endpointsOf(options.endpoints),
+    credentials: credentialsFor(options),
     commandTimeoutMs: duration("--command-timeout", options.commandTimeout),
     dialTimeoutMs: duration("--dial-timeout", options.dialTimeout),
   });
@@ -61,13 +64,14 @@ export async function online(
   }
 }
 
-/** HOST:PORT, http://HOST:PORT or unix:///PATH, separated by commas. */
+/** HOST:PORT, http://HOST:PORT, https://HOST:PORT, unix:///PATH or unixs:///PATH, separated by commas. */
 function endpointsOf(text: string): string[] {
   return text.split(",").map((part) => {
     const endpoint = part.trim().replace(/\/$/, "");
-    if (/^(https|unixs):/.test(endpoint)) throw new UsageError(`--endpoints: ${endpoint}: TLS is not available yet`);
-    if (!/^unix:\/\/.|^(http:\/\/)?([\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i.test(endpoint)) {
-      throw new UsageError(`--endpoints: expected HOST:PORT, http://HOST:PORT or unix:///PATH, not "${part}"`);
+    if (!/^unixs?:\/\/.|^(https?:\/\/)?([\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i.test(endpoint)) {
+      throw new UsageError(
+        `--endpoints: expected HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH, not "${part}"`,
+      );
     }
     return endpoint;
   });

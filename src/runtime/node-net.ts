@@ -1,16 +1,26 @@
 import { lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { assert } from "../base/assert.ts";
-import type { ByteStream, ListenAddress, Listener, Net } from "./runtime.ts";
+import type { ByteStream, ListenAddress, Listener, Net, PeerIdentity } from "./runtime.ts";
 
 /** Connections that the kernel holds before we take them; it clips the number to its own bound. */
 const BACKLOG = 1024;
 
-export const nodeNet: Net = { listen };
+export const nodeNet: Net = {
+  listen: (address, accept) => listenSockets(address, (socket) => accept(new SocketStream(socket))),
+  async listenTls(address, tls, accept) {
+    // Loaded by those who ask for it.
+    const { Handshakes } = await import("./node-tls.ts");
+    const handshakes = new Handshakes(tls, (socket, peer) => accept(new SocketStream(socket, { peer })));
+    // A certificate that cannot be used is told of before the port is taken.
+    await handshakes.refresh();
+    return listenSockets(address, (socket) => handshakes.begin(socket));
+  },
+};
 
-async function listen(address: ListenAddress, accept: (stream: ByteStream) => void): Promise<Listener> {
+async function listenSockets(address: ListenAddress, accept: (socket: Socket) => void): Promise<Listener> {
   // Half-open: a peer that has finished sending still gets its answers, and `end` is ours to call.
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(streamOfSocket(socket)));
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, accept);
   try {
     await bind(server, address);
   } catch (error) {
@@ -70,13 +80,13 @@ class NodeListener implements Listener {
   }
 }
 
-/** A connected socket as a ByteStream; also a TLS one, whose handshake is done. Takes the socket over. */
-export const streamOfSocket = (socket: Socket): ByteStream => new SocketStream(socket);
-
 const nothing = (): void => {};
 
+/** A connected socket as a ByteStream; also a TLS one, whose handshake is done. Takes the socket over. */
 class SocketStream implements ByteStream {
   readonly remoteAddress: string;
+  readonly secure: boolean;
+  readonly peer: PeerIdentity | null;
   onData: (chunk: Buffer) => void = nothing;
   onEnd: () => void = nothing;
   onClose: (error?: Error) => void = nothing;
@@ -84,8 +94,10 @@ class SocketStream implements ByteStream {
   private error: Error | undefined;
   private ended = false;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, secured: { peer: PeerIdentity | null } | null = null) {
     this.socket = socket;
+    this.secure = secured !== null;
+    this.peer = secured?.peer ?? null;
     this.remoteAddress = addressOf(socket);
     // Reading starts on a later tick, so who takes the stream has set its handlers by then.
     socket.on("data", (chunk: Buffer) => this.onData(chunk));
@@ -126,7 +138,7 @@ class SocketStream implements ByteStream {
 }
 
 /** "10.0.0.1:51234", "[::1]:51234"; "unix" for a unix socket, whose peers have no address. */
-function addressOf(socket: Socket): string {
+export function addressOf(socket: Socket): string {
   const { remoteAddress, remotePort } = socket;
   if (remoteAddress === undefined) return "unix";
   return remoteAddress.includes(":") ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;

@@ -26,28 +26,10 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
 
 /** Flags of etcd's for what is not built yet: refused, by what is missing, unless they are given to say no. */
 export const flagsToCome: Readonly<Record<string, string>> = {
-  "cert-file": "TLS",
-  "key-file": "TLS",
-  "client-cert-auth": "TLS",
-  "client-crl-file": "TLS",
-  "client-cert-allowed-hostname": "TLS",
-  "trusted-ca-file": "TLS",
-  "auto-tls": "TLS",
-  "tls-min-version": "TLS",
-  "tls-max-version": "TLS",
-  "cipher-suites": "TLS",
   "auth-token": "authentication",
   "auth-token-ttl": "authentication",
   "bcrypt-cost": "authentication",
   "quota-backend-bytes": "a quota",
-  "auto-compaction-mode": "automatic compaction",
-  "auto-compaction-retention": "automatic compaction",
-  "listen-metrics-urls": "an address of its own for metrics",
-  "listen-client-http-urls": "an address of its own for HTTP",
-  cors: "CORS",
-  "host-whitelist": "a list of hosts",
-  "enable-pprof": "profiling over HTTP",
-  "log-outputs": "another place for the log",
 };
 
 /** A negative quota is none, in etcd too; 0 is etcd's 2 GiB. */
@@ -62,6 +44,7 @@ export const refusalOf = (name: string, value: unknown): string | null =>
 const otherVariables = new Set([
   ...["T4_NODE", "T4_CONFIG_FILE", "ETCD_CONFIG_FILE"],
   ...["T4_ENDPOINTS", "T4_COMMAND_TIMEOUT", "T4_DIAL_TIMEOUT", "T4_WRITE_OUT"],
+  ...["T4_CACERT", "T4_CERT", "T4_KEY", "T4_INSECURE_SKIP_TLS_VERIFY"],
 ]);
 
 /** What Kubernetes sets in every container for a service named etcd or t4. */

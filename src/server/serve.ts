@@ -10,12 +10,12 @@ import { openStore } from "../objects/open-store.ts";
 import { LATE, sleep, within } from "../objects/retry.ts";
 import { NoCredentials } from "../objects/s3-signing.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
-import type { ByteStream, Listener, Runtime } from "../runtime/runtime.ts";
-import { createTransport, type Transport } from "../transport/server.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { HttpHandler, TransportStats } from "../transport/transport.ts";
+import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
 import { createLog, type Log } from "./logger.ts";
 import { Opening } from "./opening.ts";
-import type { ClientUrl } from "./setting-kinds.ts";
 import type { RunSettings } from "./settings.ts";
 import { statusJson } from "./status.ts";
 import { StopSignals } from "./stop-signals.ts";
@@ -70,19 +70,19 @@ class Server {
   readonly #log: Log;
   readonly #runtime: Runtime = createNodeRuntime();
   readonly #opening: Opening;
-  readonly #listeners: { listener: Listener; url: ClientUrl }[] = [];
+  readonly #access: ClientAccess;
   #host: Host | null = null;
   /** Null while the store that says where it is has not answered. */
   #branch: ServedBranch | null = null;
   /** What stands in the way until then. */
   #waitsFor = "the store has not answered yet";
-  #transport: Transport | null = null;
   /** What calls have met of corrupt objects, by what is wrong with each. */
   readonly #corruptions = new Map<string, DbError>();
 
   constructor(settings: RunSettings, log: Log) {
     this.#settings = settings;
     this.#log = log;
+    this.#access = new ClientAccess(settings, { runtime: this.#runtime, log });
     this.#opening = new Opening(this.#runtime.timers, settings["request-timeout"]);
   }
 
@@ -93,8 +93,8 @@ class Server {
     const inner = await openStore(place, this.#runtime, surroundingsOfStore(place));
     const store = new MeteredStore(inner, this.#runtime.clock);
     // Ports are bound before anything is written: a second server on them stops here.
-    for (const url of settings["listen-client-urls"]) await this.#listen(url);
-    this.#transport = this.#createTransport(store);
+    await this.#access.bind();
+    this.#openAccess(store);
     const options = { ...hostSettings(settings, { runtime: this.#runtime, store, notices: this.#log }), signal };
     const host = await this.#untilStoreAnswers(store.name, signal, () => Host.open(options));
     this.#host = host;
@@ -134,63 +134,43 @@ class Server {
     return this.#branch.database;
   }
 
-  async #listen(url: ClientUrl): Promise<void> {
-    const address = url.scheme === "unix" ? { path: url.path } : { host: url.host, port: url.port };
-    const accept = (stream: ByteStream): void => {
-      // A connection that comes before all ports are bound is refused, as it was before its own was.
-      if (this.#transport === null) stream.destroy();
-      else this.#transport.accept(stream);
-    };
-    try {
-      this.#listeners.push({ listener: await this.#runtime.net.listen(address, accept), url });
-    } catch (error) {
-      throw new DbError("invalidArgument", `--listen-client-urls: ${url.text}: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  #clientUrls(): string[] {
-    return this.#listeners.map(({ listener, url }) =>
-      url.scheme === "unix" ? url.text : url.text.replace(/:\d+$/, `:${listener.port}`),
-    );
-  }
-
-  #createTransport(store: MeteredStore): Transport {
+  #openAccess(store: MeteredStore): void {
     const settings = this.#settings;
     const onBug = (error: unknown) => this.#onBug(error);
+    const clientUrls = () => settings["advertise-client-urls"] ?? this.#access.clientUrls();
     const routes = etcdRoutes(() => this.#opening.before(() => this.#database()), {
       requestBytesMax: settings["max-request-bytes"],
       quotaBytes: 0,
-      clientUrls: () => settings["advertise-client-urls"] ?? this.#clientUrls(),
+      clientUrls,
       // There is no peer port; etcd's clients show a member's peer URL and never dial it.
-      peerUrls: () => settings["advertise-client-urls"] ?? this.#clientUrls(),
+      peerUrls: clientUrls,
       timers: this.#runtime.timers,
       onBug,
       onCorrupt: (error) => this.#onCorrupt(error),
     });
-    let transport: Transport;
-    const http = etcdHttp({
+    const transport = () => this.#access.stats();
+    const etcd = etcdHttp({
       database: () => this.#database(),
       metrics: lazyMetrics(() => ({ branch: () => this.#branch, routes, transport, store })),
       corruption: () => this.#corruptions.values().next().value ?? null,
       contentTypeOfMetrics: "text/plain; version=0.0.4; charset=utf-8",
       version,
     });
-    transport = createTransport(
-      this.#runtime,
-      {
-        unary: routes.unary,
-        streams: routes.streams,
-        http: (request) => (request.target === "/t4/status" ? statusJson(() => this.#database()) : http(request)),
-      },
-      transportSettings(settings),
-      onBug,
-    );
-    return transport;
+    const http: HttpHandler = (request) =>
+      request.target === "/t4/status" ? statusJson(() => this.#database()) : etcd(request);
+    const { unary, streams } = routes;
+    const none = { unary: new Map(), streams: new Map() };
+    const doors = {
+      client: { unary, streams, http: settings["listen-client-http-urls"].length > 0 ? noHttpHere : http },
+      http: { ...none, http },
+      metrics: { ...none, http: etcd },
+    };
+    this.#access.open(doors, transportSettings(settings), onBug);
   }
 
   #greet(store: string): void {
-    const [url] = this.#clientUrls();
-    this.#log.info("serving clients", { url: this.#clientUrls().join(","), store });
+    const [url] = this.#access.clientUrls();
+    this.#log.info("serving clients", { url: this.#access.clientUrls().join(","), store });
     if (this.#settings["advertise-client-urls"] === undefined) this.#warnOfEveryAddress();
     const flag = url === "http://127.0.0.1:2379" ? "" : ` --endpoints ${url}`;
     this.#log.info(`try it: bin/t4 put greeting hello${flag}; or etcdctl put greeting hello${flag}`);
@@ -198,7 +178,7 @@ class Server {
 
   /** Whoever listens on every address must say by which of them clients on other machines reach it. */
   #warnOfEveryAddress(): void {
-    const everywhere = this.#clientUrls().filter((url) => /^http:\/\/(0\.0\.0\.0|\[::\]):/.test(url));
+    const everywhere = this.#access.clientUrls().filter((url) => /^https?:\/\/(0\.0\.0\.0|\[::\]):/.test(url));
     if (everywhere.length === 0) return;
     this.#log.warn("clients that ask for this node's addresses are told one that means all: --advertise-client-urls", {
       told: everywhere.join(","),
@@ -227,11 +207,11 @@ class Server {
   async stop(): Promise<void> {
     const stopMs = this.#settings["stop-timeout"];
     this.#opening.end();
-    for (const { listener } of this.#listeners) await listener.close();
+    await this.#access.stopListening();
     const ended = new AbortController();
     const limit = this.#runtime.timers.set(stopMs, () => ended.abort(), { background: true });
     // Watch streams end when the branch does; unary calls under way are answered first.
-    const drained = this.#transport?.drain(Math.min(DRAIN_MS, stopMs));
+    const drained = this.#access.drain(Math.min(DRAIN_MS, stopMs));
     try {
       const closing = this.#host?.close(ended.signal) ?? Promise.resolve();
       if ((await within(this.#runtime, { timeoutMs: stopMs + STOP_GRACE_MS }, closing)) === LATE) {
@@ -240,7 +220,7 @@ class Server {
     } finally {
       limit.cancel();
       await drained;
-      this.#transport?.destroy();
+      this.#access.destroy();
     }
   }
 }
@@ -257,9 +237,21 @@ const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
     signal.addEventListener("abort", aborted, { once: true });
   });
 
+/** HTTP has addresses of its own. */
+const noHttpHere: HttpHandler = () => ({
+  status: 404,
+  headers: { "content-type": "text/plain; charset=utf-8" },
+  body: "404 page not found\n",
+});
+
 /** The metrics library is loaded at the first scrape. */
 function lazyMetrics(
-  sources: () => { branch: () => ServedBranch | null; routes: EtcdRoutes; transport: Transport; store: MeteredStore },
+  sources: () => {
+    branch: () => ServedBranch | null;
+    routes: EtcdRoutes;
+    transport: () => TransportStats;
+    store: MeteredStore;
+  },
 ): () => Promise<string> {
   let render: (() => Promise<string>) | null = null;
   return async () => {
@@ -268,7 +260,7 @@ function lazyMetrics(
       const { branch, routes, transport, store } = sources();
       render = createMetrics({
         database: () => (branch()?.failure === null ? branch()!.database : null),
-        transport: () => transport.stats(),
+        transport,
         calls: routes.counts,
         storeRequests: () => store.series(),
       });

@@ -107,10 +107,13 @@ function parseDuration(text: string): number {
 }
 
 export type ClientUrl =
-  | { readonly scheme: "http"; readonly host: string; readonly port: number; readonly text: string }
-  | { readonly scheme: "unix"; readonly path: string; readonly text: string };
+  | { readonly scheme: "http" | "https"; readonly host: string; readonly port: number; readonly text: string }
+  | { readonly scheme: "unix" | "unixs"; readonly path: string; readonly text: string };
 
-/** Comma-separated URLs to listen on: http://HOST:PORT, unix:///PATH. */
+/** Is what comes by this address TLS? */
+export const isSecure = (url: ClientUrl): boolean => url.scheme === "https" || url.scheme === "unixs";
+
+/** Comma-separated URLs to listen on: http://HOST:PORT, https://HOST:PORT, unix:///PATH, unixs:///PATH. */
 export const listenUrlsKind: Kind<ClientUrl[]> = {
   name: "urls",
   parse(text) {
@@ -118,21 +121,35 @@ export const listenUrlsKind: Kind<ClientUrl[]> = {
   },
 };
 
+/** The same, or nothing. */
+export const optionalUrlsKind: Kind<ClientUrl[]> = {
+  name: "urls",
+  parse: (text) => (text === "" ? [] : listenUrlsKind.parse(text)),
+};
+
+/** Comma-separated texts; empty: none. */
+export const textsKind: Kind<string[]> = {
+  name: "texts",
+  parse: (text) =>
+    text
+      .split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== ""),
+};
+
 function parseListenUrl(text: string): ClientUrl {
-  if (/^unixs?:\/\//.test(text)) {
-    if (text.startsWith("unixs:")) throw new Error(`"${text}": TLS is not available yet; use unix://`);
-    const path = text.slice("unix://".length);
-    if (path === "") throw new Error(`"${text}": the socket's path is missing`);
-    return { scheme: "unix", path, text };
-  }
+  const [, socketScheme, path] = /^(unixs?):\/\/(.*)$/.exec(text) ?? [];
+  if (path === "") throw new Error(`"${text}": the socket's path is missing`);
+  if (path !== undefined) return { scheme: socketScheme as "unix" | "unixs", path, text };
   const url = parseHttpUrl(text);
-  if (url.protocol === "https:") throw new Error(`"${text}": TLS is not available yet; use http://`);
+  const scheme = url.protocol === "https:" ? "https" : "http";
   if (!/:\d+$/.test(text.replace(/\/$/, ""))) throw new Error(`"${text}": the port is missing`);
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (/[a-z]/i.test(host) && host !== "localhost" && !host.includes(":")) {
     throw new Error(`"${text}": listen on an IP address or localhost`);
   }
-  return { scheme: "http", host, port: Number(url.port || "80"), text: text.replace(/\/$/, "") };
+  const port = Number(url.port || (scheme === "https" ? "443" : "80"));
+  return { scheme, host, port, text: text.replace(/\/$/, "") };
 }
 
 function parseHttpUrl(text: string): URL {
@@ -151,7 +168,7 @@ export const advertiseUrlsKind: Kind<string[]> = {
   name: "urls",
   parse(text) {
     const urls = text.split(",").map((part) => part.trim().replace(/\/$/, ""));
-    for (const url of urls) if (!url.startsWith("unix://")) parseHttpUrl(url);
+    for (const url of urls) if (!/^unixs?:\/\//.test(url)) parseHttpUrl(url);
     return urls;
   },
 };

@@ -52,7 +52,8 @@ test("what is wrong is named in one line", () => {
   );
   refuses(
     { flags: { "listen-client-urls": "https://127.0.0.1:1" } },
-    '--listen-client-urls: "https://127.0.0.1:1": TLS is not available yet; use http://',
+    "--listen-client-urls: https://127.0.0.1:1: TLS key/cert (--cert-file, --key-file) must be provided for it, " +
+      "or --auto-tls",
   );
   refuses(
     { flags: { "listen-client-urls": "http://a.example:1" } },
@@ -72,6 +73,25 @@ test("what is wrong is named in one line", () => {
   );
 });
 
+test("flags of TLS that do not fit together", () => {
+  const pair = { "cert-file": "c", "key-file": "k" };
+  refuses({ flags: { "cert-file": "c" } }, "--cert-file and --key-file: both or none must be given");
+  refuses(
+    { flags: { ...pair, "tls-min-version": "TLS1.3", "tls-max-version": "TLS1.2" } },
+    "--tls-min-version: min version (TLS1.3) is greater than max version (TLS1.2)",
+  );
+  refuses({ flags: { ...pair, "cipher-suites": "X" } }, '--cipher-suites: unexpected TLS cipher suite "X"');
+  refuses(
+    { flags: { ...pair, "client-crl-file": "l" } },
+    "--client-crl-file: needs --client-cert-auth or --trusted-ca-file, or no client certificate is asked for",
+  );
+  const { warnings } = resolveSettings({ ...none, flags: { ...pair, "client-cert-auth": "true" } });
+  deepEqual(warnings, [
+    "http://127.0.0.1:2379: not TLS, --cert-file and --key-file are not used there",
+    "http://127.0.0.1:2379: not TLS, --client-cert-auth is not followed there",
+  ]);
+});
+
 test("a flag of etcd's without meaning here is accepted with a warning", () => {
   const { warnings } = resolveSettings({ ...none, flags: { "heartbeat-interval": "100" }, env: { ETCD_WAL_DIR: "w" } });
   deepEqual(warnings, [
@@ -81,14 +101,8 @@ test("a flag of etcd's without meaning here is accepted with a warning", () => {
 });
 
 test("what is not built is refused by whatever it is asked for, unless it is asked for not to be", () => {
-  refuses({ flags: { "cert-file": "server.crt" } }, "--cert-file: TLS is not available yet");
-  refuses({ env: { ETCD_CLIENT_CERT_AUTH: "true" } }, "--client-cert-auth: TLS is not available yet");
   refuses({ env: { ETCD_QUOTA_BACKEND_BYTES: "0" } }, "--quota-backend-bytes: a quota is not available yet");
-  refuses(
-    { file: { path: "x.yaml", values: { "auto-compaction-retention": "1h" } } },
-    "--auto-compaction-retention: automatic compaction is not available yet",
-  );
-  const env = { ETCD_AUTO_COMPACTION_RETENTION: "0", ETCD_AUTO_TLS: "false", ETCD_QUOTA_BACKEND_BYTES: "-1" };
+  const env = { ETCD_AUTO_TLS: "false", ETCD_QUOTA_BACKEND_BYTES: "-1" };
   deepEqual(resolveSettings({ ...none, env }).warnings, []);
 });
 

@@ -1,12 +1,13 @@
 import { messageOf } from "../base/errors.ts";
+import { accessSettings, problemOfAccess, warningsOfAccess } from "./access-settings.ts";
 import { flagsToCome, ignoredFlags, refusalOf, unknownVariables } from "./foreign-settings.ts";
+import { etcd, ours, type Setting } from "./setting.ts";
 import {
   advertiseUrlsKind,
   booleanKind,
   bytesKind,
   durationKind,
   integerKind,
-  type Kind,
   listenUrlsKind,
   oneOf,
   storeUrlKind,
@@ -15,30 +16,6 @@ import {
 
 const GiB = 2 ** 30;
 const YEAR_MS = 366 * 86_400_000;
-
-interface Setting<T> {
-  readonly kind: Kind<T>;
-  /** As text, read by `kind`; undefined: not set. */
-  readonly byDefault: string | undefined;
-  /** A flag of etcd's, with its name, meaning and ETCD_ variable; else one of ours, with a T4_ variable. */
-  readonly etcd: boolean;
-  readonly help: string;
-}
-
-type Declared<T, D> = Setting<T> & { readonly byDefault: D };
-
-const etcd = <T, D extends string | undefined>(kind: Kind<T>, byDefault: D, help: string): Declared<T, D> => ({
-  kind,
-  byDefault,
-  etcd: true,
-  help,
-});
-const ours = <T, D extends string | undefined>(kind: Kind<T>, byDefault: D, help: string): Declared<T, D> => ({
-  kind,
-  byDefault,
-  etcd: false,
-  help,
-});
 
 /**
  * Every setting of `t4 run`, by its flag's name: flag, environment variable and key of the configuration file alike.
@@ -97,6 +74,7 @@ export const runSettings = {
     "how often a quiet connection is pinged; 0: never",
   ),
   "grpc-keepalive-timeout": etcd(durationKind({ min: 1, max: YEAR_MS }), "20s", "how long a ping may stay unanswered"),
+  ...accessSettings,
   "log-level": etcd(oneOf("debug", "info", "warn", "error"), "info", "least level of what is logged"),
   "log-format": etcd(oneOf("json", "console"), "console", "how a log line is written"),
   "request-timeout": ours(
@@ -168,7 +146,7 @@ export function resolveSettings(sources: SettingSources): { settings: RunSetting
   }
   const settings = values as unknown as RunSettings;
   checkRelations(settings);
-  return { settings, warnings };
+  return { settings, warnings: [...warnings, ...warningsOfAccess(settings)] };
 }
 
 /**
@@ -253,5 +231,7 @@ function checkRelations(settings: RunSettings): void {
   if (settings["change-durability"] && settings.durability === undefined) {
     throw new SettingsError("--change-durability: needs --durability");
   }
+  const problem = problemOfAccess(settings);
+  if (problem !== null) throw new SettingsError(problem);
   if (settings["data-dir"] === "") throw new SettingsError("--data-dir: must not be empty");
 }

@@ -49,6 +49,7 @@ const STALL_CHECK_MS = 5_000;
 export class H2Connection implements Connection, Flushable, PeerSettings {
   readonly context: TransportContext;
   readonly remoteAddress: string;
+  readonly secure: boolean;
   readonly peer: PeerIdentity | null;
   readonly sender: H2Sender;
   readonly receiveWindow: ReceiveWindow;
@@ -85,6 +86,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.context = context;
     this.bytes = bytes;
     this.remoteAddress = bytes.remoteAddress;
+    this.secure = bytes.secure === true;
     this.peer = bytes.peer ?? null;
     this.onGone = onGone;
     this.turnMs = context.clock.monotonicMs();

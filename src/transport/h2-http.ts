@@ -85,6 +85,7 @@ export class HttpExchange extends H2Stream {
       headers: fieldMap(this.head),
       body: this.body.subarray(0, this.filled),
       remoteAddress: this.connection.remoteAddress,
+      secure: this.connection.secure,
       peer: this.connection.peer,
     });
     if (!isPromise(answer)) {

@@ -152,6 +152,7 @@ export class Http1Connection implements Connection {
       headers: head.fields,
       body,
       remoteAddress: this.bytes.remoteAddress,
+      secure: this.bytes.secure === true,
       peer: this.bytes.peer ?? null,
     });
     if (isPromise(answer)) void answer.then((response) => this.respond(head, response));

@@ -75,6 +75,8 @@ export interface HttpRequest {
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
   readonly remoteAddress: string;
+  /** It came by TLS. */
+  readonly secure?: boolean;
   readonly peer?: PeerIdentity | null;
 }
 

@@ -26,12 +26,13 @@ const wrong: readonly (readonly [args: string[], why: RegExp])[] = [
   [["lease", "revoke", "xyz"], /^Error: bad lease ID "xyz": expected hexadecimal digits$/],
   [
     ["get", "k", "--endpoints", ""],
-    /^Error: --endpoints: expected HOST:PORT, http:\/\/HOST:PORT or unix:\/\/\/PATH, not ""$/,
+    /^Error: --endpoints: expected HOST:PORT, http:\/\/HOST:PORT, https:\/\/HOST:PORT or unix:\/\/\/PATH, not ""$/,
   ],
-  [["get", "k", "--endpoints", "https://h:1"], /^Error: --endpoints: https:\/\/h:1: TLS is not available yet$/],
+  [["get", "k", "--cert", "c"], /^Error: --cert and --key: both or none must be given$/],
+  [["get", "k", "--cacert", "/none"], /^Error: --cacert: ENOENT/],
   [["get", "k", "--dial-timeout", "1"], /^Error: --dial-timeout: expected a duration/],
   [["run", "--max-txn-ops", "0"], /^Error: --max-txn-ops: 0 is outside 1 to 100000$/],
-  [["run", "--cert-file", "x"], /^Error: --cert-file: TLS is not available yet$/],
+  [["run", "--cert-file", "x"], /^Error: --cert-file and --key-file: both or none must be given$/],
 ];
 
 test("wrong arguments: one line, exit code 2, nothing on standard output", async () => {
