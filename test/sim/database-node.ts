@@ -75,6 +75,7 @@ export function smallSettings(
         levelBytes: random.pick([8 << 10, 64 << 10]),
         levelRatio: random.pick([2, 10]),
         mergeBytesMax: random.pick([32 << 10, 1 << 20]),
+        sortWindowBytes: random.pick([2000, 64 << 10]),
         requestTimeoutMs,
         putTimeoutMs: 2 * requestTimeoutMs,
       },
