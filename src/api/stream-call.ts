@@ -3,6 +3,7 @@ import { isPromise } from "../base/maybe-promise.ts";
 import type { Database } from "../engine/engine.ts";
 import { GrpcError, type GrpcStream, type StreamHandler } from "../transport/transport.ts";
 import { admit, requiresLeader } from "./admission.ts";
+import { asCaller } from "./authorize.ts";
 import type { MethodCounts } from "./call-counts.ts";
 import { codes, streamError } from "./errors.ts";
 import type { LeaderWatch } from "./leader-watch.ts";
@@ -11,6 +12,7 @@ import type { DatabaseOf } from "./settings.ts";
 /** A streaming call as a service sees it: ends once, with the right status for whatever was thrown. */
 export class StreamCall {
   readonly stream: GrpcStream;
+  /** What its caller may use of it (authorize.ts). */
   readonly database: Database;
   readonly #counts: MethodCounts;
   readonly #surroundings: StreamSurroundings;
@@ -78,7 +80,7 @@ export function streamHandler(
 ): StreamHandler {
   const { counts, leaders } = surroundings;
   const open = (stream: GrpcStream, database: Database): void => {
-    const call = new StreamCall(stream, database, surroundings);
+    const call = new StreamCall(stream, asCaller(database, stream), surroundings);
     call.guard(() => {
       admit(database, stream);
       service(call);

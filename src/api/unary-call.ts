@@ -3,13 +3,14 @@ import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Database } from "../engine/engine.ts";
 import { type Call, type Encodable, GrpcError, type UnaryHandler } from "../transport/transport.ts";
 import { admit } from "./admission.ts";
+import { asCaller } from "./authorize.ts";
 import type { MethodCounts } from "./call-counts.ts";
 import { codes, unaryError } from "./errors.ts";
 import type { DatabaseOf } from "./settings.ts";
 
 /**
  * A method: decodes, calls the engine, wraps the answer. Throws DbError, GrpcError or WireError; may give a
- * promise.
+ * promise. `database` is what the caller may use of it (authorize.ts).
  */
 export type Method = (database: Database, message: Buffer, call: Call) => MaybePromise<Encodable>;
 
@@ -36,7 +37,7 @@ export function unaryHandler(databaseOf: DatabaseOf, surroundings: UnarySurround
   };
   const run = (database: Database, message: Buffer, call: Call): MaybePromise<Encodable> => {
     admit(database, call);
-    return method(database, message, call);
+    return method(asCaller(database, call), message, call);
   };
   return (message, call) => {
     counts.started++;

@@ -1,6 +1,7 @@
 import { unreachable } from "../base/assert.ts";
-import type { DbError } from "../base/errors.ts";
-import type { WatchMessage, WatchSink } from "../engine/engine.ts";
+import { type DbError, type ErrorKind, isDbError } from "../base/errors.ts";
+import type { WatchCreate, WatchMessage, WatchSink } from "../engine/engine.ts";
+import { statusText } from "./errors.ts";
 import type { StreamCall } from "./stream-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { decodeWatch } from "./wire/other-requests.ts";
@@ -30,6 +31,17 @@ export function watch(call: StreamCall): void {
     fail: (error: DbError) => call.fail(error),
   };
   const watchers = database.watch(sink);
+  /** Whoever may not watch is told so in a message (W6); the stream and its other watchers go on. */
+  const create = (request: WatchCreate): void => {
+    try {
+      watchers.create(request);
+    } catch (error) {
+      if (!isDbError(error) || !refusals.has(error.kind)) throw error;
+      const revision = database.committed;
+      const reason = statusText(error);
+      sink.send({ kind: "canceled", id: -1n, revision, created: true, compactRevision: 0, reason });
+    }
+  };
   call.onEnd = () => watchers.close();
 
   stream.onMessage = (message) =>
@@ -37,7 +49,7 @@ export function watch(call: StreamCall): void {
       const request = decodeWatch(message);
       switch (request.kind) {
         case "create":
-          return watchers.create(request.create);
+          return create(request.create);
         case "cancel":
           return watchers.cancel(request.watchId);
         case "progress":
@@ -57,3 +69,10 @@ export function watch(call: StreamCall): void {
       stream.resumeMessages();
     });
 }
+
+const refusals: ReadonlySet<ErrorKind> = new Set([
+  "userEmpty",
+  "invalidAuthToken",
+  "authOldRevision",
+  "permissionDenied",
+] as const);

@@ -1,15 +1,22 @@
 import { DbError } from "../base/errors.ts";
 import { type Epoch, type LeaseId, leaseId, type Revision } from "../base/ids.ts";
-import type { MaybePromise } from "../base/maybe-promise.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Leadership } from "../leadership/leadership.ts";
 import type { LogWriter } from "../log/log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { KEYS, spaces, type Tree } from "../storage/storage.ts";
+import type { Access } from "./access.ts";
+import type { AuthState } from "./auth/auth-state.ts";
+import type { TokenProvider } from "./auth/tokens.ts";
+import { AuthCalls } from "./auth-calls.ts";
+import { AuthDesk, type Guard } from "./auth-desk.ts";
 import type { CommitListener } from "./changes.ts";
 import { compact } from "./compaction.ts";
 import type { Draft } from "./draft.ts";
 import type {
+  Auth,
   CompactRequest,
+  Credentials,
   Database,
   DatabaseStatus,
   DeleteRangeRequest,
@@ -27,10 +34,14 @@ import type {
   WatchSink,
   WatchStream,
 } from "./engine.ts";
+import { GuardedDatabase } from "./guarded-database.ts";
 import { expireLease, type Granting, grantLease, logRemaining, revokeLease } from "./lease/lease-changes.ts";
 import type { Lease, Lessor } from "./lease/lessor.ts";
 import { LeaseExpiry } from "./lease-expiry.ts";
 import { LEASE_KEY_BYTES } from "./lease-key.ts";
+import type { Alarms } from "./maintenance/alarms.ts";
+import { BranchMaintenance, type MaintenanceState } from "./maintenance/branch-maintenance.ts";
+import { LEASE_COST, putCost, Quota, txnCost } from "./maintenance/quota.ts";
 import { encodeReleased, metaKeys } from "./meta.ts";
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./mvcc/check-request.ts";
 import { deleteRange } from "./mvcc/delete-range.ts";
@@ -71,12 +82,14 @@ export interface DatabaseOptions {
   readonly tree: Tree;
   readonly log: LogWriter;
   readonly leadership: Leadership;
-  readonly runtime: Pick<Runtime, "clock" | "timers" | "random">;
+  readonly runtime: Pick<Runtime, "clock" | "timers" | "random" | "passwords">;
   readonly identity: Identity;
   readonly settings: EngineSettings;
   readonly storage: StoragePort;
   readonly lessor: Lessor;
+  readonly auth: { readonly state: AuthState; readonly tokens: TokenProvider };
   readonly committed: Committed;
+  readonly maintenance: MaintenanceState;
   readonly watch: WatchPort;
   /** Called once: the instance answers nothing any more, and must be opened anew. */
   readonly onEnd: (error: DbError) => void;
@@ -95,9 +108,14 @@ export class BranchDatabase implements Database {
   readonly #tree: Tree;
   readonly #leadership: Leadership;
   readonly #lessor: Lessor;
+  readonly #alarms: Alarms;
   readonly #committed: Committed;
   readonly #sequencer: Sequencer;
   readonly #expiry: LeaseExpiry;
+  readonly #desk: AuthDesk;
+  /** Of the program itself, which may do everything. */
+  readonly auth: Auth;
+  readonly maintenance: BranchMaintenance;
   readonly #nowMs: () => number;
   #readsWaiting = 0;
   #closing = false;
@@ -109,10 +127,12 @@ export class BranchDatabase implements Database {
     this.#tree = options.tree;
     this.#leadership = options.leadership;
     this.#lessor = options.lessor;
+    this.#alarms = options.maintenance.alarms;
     this.#committed = options.committed;
     const { clock, timers } = options.runtime;
     this.#nowMs = () => clock.monotonicMs();
     this.#sequencer = this.#makeSequencer();
+    this.maintenance = this.#makeMaintenance();
     this.#expiry = new LeaseExpiry(this.#lessor, {
       clock,
       timers,
@@ -120,6 +140,8 @@ export class BranchDatabase implements Database {
       mayExpire: () => this.unprovenBecause() === null,
       expire: (lease) => this.#expire(lease),
     });
+    this.#desk = this.#makeDesk();
+    this.auth = new AuthCalls(this.#desk, null);
     options.leadership.onLost = (error) => this.#sequencer.fail(error);
     options.leadership.onRegained = () => this.#lessor.renewAll(this.#nowMs());
     this.#expiry.schedule();
@@ -148,6 +170,45 @@ export class BranchDatabase implements Database {
     });
   }
 
+  #makeMaintenance(): BranchMaintenance {
+    const { maintenance, identity, tree, lessor, committed, storage, settings } = this.#options;
+    return new BranchMaintenance({
+      ...maintenance,
+      identity,
+      tree,
+      lessor,
+      committed,
+      quota: new Quota(settings.quotaBytes, () => storage.stats().bytesInUse),
+      epoch: () => this.epoch,
+      run: (evaluate, request) => this.run(evaluate, request),
+      versionsInOrder: (request) => this.versionsInOrder(request),
+    });
+  }
+
+  #makeDesk(): AuthDesk {
+    const { auth, log, settings, runtime } = this.#options;
+    return new AuthDesk(auth.state, {
+      ...settings.auth,
+      tokens: auth.tokens,
+      passwords: runtime.passwords,
+      random: runtime.random,
+      run: (evaluate, request, guard) => this.run(evaluate, request, guard),
+      proof: () => {
+        this.#checkServing();
+        return this.#leadership.proof();
+      },
+      answer: () => ({ revision: this.committed }),
+      record: () => log.head,
+    });
+  }
+
+  as(credentials: Credentials): Database {
+    return new GuardedDatabase(this, { desk: this.#desk, lessor: this.#lessor, credentials });
+  }
+
+  /** The program itself may do everything. */
+  require(): void {}
+
   get epoch(): Epoch {
     return this.#leadership.epoch;
   }
@@ -168,40 +229,65 @@ export class BranchDatabase implements Database {
 
   // --- keys ---
 
-  range(request: RangeRequest): MaybePromise<RangeResult> {
+  // `access`: whose call it is; null: the program's own.
+
+  range(request: RangeRequest, access: Access | null = null): MaybePromise<RangeResult> {
     checkRange(request);
     this.#checkOpen();
     if (!request.serializable) {
       const why = this.#leadership.proof();
-      if (why instanceof Promise) return this.#afterProof(why, () => range(this.#tree, this.#committed, request));
+      if (why instanceof Promise) return this.#afterProof(why, () => this.#range(request, access));
       if (why !== null) throw why;
     }
-    return range(this.#tree, this.#committed, request);
+    return this.#range(request, access);
   }
 
-  put(request: PutRequest): MaybePromise<PutResult> {
+  #range(request: RangeRequest, access: Access | null): MaybePromise<RangeResult> {
+    if (access === null) return range(this.#tree, this.#committed, request);
+    const permittedBy = access.range(request);
+    return this.#stillPermitted(access, permittedBy, range(this.#tree, this.#committed, request));
+  }
+
+  #stillPermitted<T>(access: Access, permittedBy: AuthState, answer: MaybePromise<T>): MaybePromise<T> {
+    if (!isPromise(answer)) return answer;
+    return answer.then((result) => {
+      access.unchanged(permittedBy);
+      return result;
+    });
+  }
+
+  put(request: PutRequest, access: Access | null = null): MaybePromise<PutResult> {
     checkPut(request);
-    return this.run(this.#putEvaluation, request);
+    return this.maintenance.makeRoom(putCost(request)) ?? this.run(this.#putEvaluation, request, access?.put(request));
   }
 
-  deleteRange(request: DeleteRangeRequest): MaybePromise<DeleteRangeResult> {
+  deleteRange(request: DeleteRangeRequest, access: Access | null = null): MaybePromise<DeleteRangeResult> {
     checkDeleteRange(request);
-    return this.run(deleteRange, request);
+    return this.run(this.#deleteEvaluation, request, access?.deleteRange(request));
   }
 
-  txn(request: TxnRequest): MaybePromise<TxnResult> {
+  txn(request: TxnRequest, access: Access | null = null): MaybePromise<TxnResult> {
     checkTxn(request, this.#options.settings.txnOpsMax);
-    if (!isReadOnly(request)) return this.run(this.#txnEvaluation, request);
+    if (!isReadOnly(request))
+      return (
+        this.maintenance.makeRoom(txnCost(request)) ?? this.run(this.#txnEvaluation, request, access?.txn(request))
+      );
     this.#checkOpen();
-    if (isSerializable(request)) return readOnlyTxnAt(this.#tree, this.#committed, request);
+    if (isSerializable(request)) return this.#readOnlyTxn(request, access);
     const why = this.#leadership.proof();
-    if (why instanceof Promise) return this.#afterProof(why, () => readOnlyTxnAt(this.#tree, this.#committed, request));
+    if (why instanceof Promise) return this.#afterProof(why, () => this.#readOnlyTxn(request, access));
     if (why !== null) throw why;
-    return readOnlyTxnAt(this.#tree, this.#committed, request);
+    return this.#readOnlyTxn(request, access);
+  }
+
+  #readOnlyTxn(request: TxnRequest, access: Access | null): MaybePromise<TxnResult> {
+    if (access === null) return readOnlyTxnAt(this.#tree, this.#committed, request);
+    const permittedBy = access.readOnlyTxn(request);
+    return this.#stillPermitted(access, permittedBy, readOnlyTxnAt(this.#tree, this.#committed, request));
   }
 
   compact(request: CompactRequest): MaybePromise<{ revision: Revision }> {
-    const done = this.run(compact, request);
+    const done = this.run(this.#compactEvaluation, request);
     return request.physical ? this.#compactPhysically(done, request.revision as Revision) : done;
   }
 
@@ -228,11 +314,12 @@ export class BranchDatabase implements Database {
 
   leaseGrant(request: Granting): MaybePromise<{ id: LeaseId; ttlSeconds: number; revision: Revision }> {
     const id = request.id === 0n ? this.#freeLeaseId() : request.id;
-    return this.run(this.#grantEvaluation, { id, ttlSeconds: request.ttlSeconds });
+    const granting = { id, ttlSeconds: request.ttlSeconds };
+    return this.maintenance.makeRoom(LEASE_COST) ?? this.run(this.#grantEvaluation, granting);
   }
 
-  leaseRevoke(id: LeaseId): MaybePromise<{ revision: Revision }> {
-    return this.run(this.#revokeEvaluation, id);
+  leaseRevoke(id: LeaseId, access: Access | null = null): MaybePromise<{ revision: Revision }> {
+    return this.run(this.#revokeEvaluation, id, access?.leaseKeys(id, "write"));
   }
 
   leaseKeepAlive(id: LeaseId): MaybePromise<{ ttlSeconds: number; revision: Revision }> {
@@ -267,9 +354,13 @@ export class BranchDatabase implements Database {
     return { ttlSeconds: 0, revision: this.committed };
   }
 
-  leaseTimeToLive(request: { id: LeaseId; keys: boolean }): MaybePromise<LeaseTimeToLiveResult> {
+  leaseTimeToLive(
+    request: { id: LeaseId; keys: boolean },
+    access: Access | null = null,
+  ): MaybePromise<LeaseTimeToLiveResult> {
+    const { id, keys } = request;
     // Which keys are attached is known of the head alone, so that answer waits for it.
-    if (request.keys) return this.run(this.#attachedEvaluation, request.id);
+    if (keys) return this.run(this.#attachedEvaluation, id, access?.leaseKeys(id, "read"));
     this.#checkOpen();
     const why = this.#leadership.proof();
     if (why instanceof Promise) return this.#afterProof(why, () => this.#timeToLive(request.id));
@@ -328,9 +419,13 @@ export class BranchDatabase implements Database {
    * Any change of the branch that is evaluated against the head: for what is composed with this database (auth, alarms,
    * settings).
    */
-  run<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request): MaybePromise<Result> {
+  run<Request, Result>(
+    evaluate: Evaluate<Request, Result>,
+    request: Request,
+    guard: Guard | null = null,
+  ): MaybePromise<Result> {
     this.#checkServing();
-    return this.#sequencer.run(evaluate, request);
+    return this.#sequencer.run(guard === null ? evaluate : guarded(guard, evaluate), request);
   }
 
   /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */
@@ -433,10 +528,30 @@ export class BranchDatabase implements Database {
 
   // --- evaluations, bound once ---
 
-  readonly #putEvaluation = (draft: Draft, request: PutRequest): PutResult => put(draft, this.#lessor, request);
-  readonly #txnEvaluation = (draft: Draft, request: TxnRequest): TxnResult => txn(draft, this.#lessor, request);
+  // Alarms come first: they are what was sequenced before.
+
+  readonly #putEvaluation = (draft: Draft, request: PutRequest): PutResult => {
+    this.#alarms.checkGrowth();
+    return put(draft, this.#lessor, request);
+  };
+
+  readonly #deleteEvaluation = (draft: Draft, request: DeleteRangeRequest): DeleteRangeResult => {
+    this.#alarms.checkChange();
+    return deleteRange(draft, request);
+  };
+
+  readonly #txnEvaluation = (draft: Draft, request: TxnRequest): TxnResult => {
+    this.#alarms.checkTxn(request);
+    return txn(draft, this.#lessor, request);
+  };
+
+  readonly #compactEvaluation = (draft: Draft, request: CompactRequest): { revision: Revision } => {
+    this.#alarms.checkChange();
+    return compact(draft, request);
+  };
 
   readonly #grantEvaluation = (draft: Draft, request: Granting) => {
+    this.#alarms.checkGrowth();
     const granted = grantLease(draft, this.#lessor, { request, nowMs: this.#nowMs });
     const start = draft.afterCommit;
     draft.afterCommit = () => {
@@ -446,10 +561,15 @@ export class BranchDatabase implements Database {
     return granted;
   };
 
-  readonly #revokeEvaluation = (draft: Draft, id: LeaseId) => revokeLease(draft, this.#lessor, id);
+  readonly #revokeEvaluation = (draft: Draft, id: LeaseId) => {
+    this.#alarms.checkChange();
+    return revokeLease(draft, this.#lessor, id);
+  };
 
-  readonly #expireEvaluation = (draft: Draft, lease: Lease) =>
-    expireLease(draft, this.#lessor, { lease, nowMs: this.#nowMs });
+  readonly #expireEvaluation = (draft: Draft, lease: Lease) => {
+    this.#alarms.checkChange();
+    return expireLease(draft, this.#lessor, { lease, nowMs: this.#nowMs });
+  };
 
   readonly #attachedEvaluation = (draft: Draft, id: LeaseId): LeaseTimeToLiveResult => {
     const lease = this.#lessor.revocable(id);
@@ -477,3 +597,11 @@ export class BranchDatabase implements Database {
 
 /** Leases whose remaining time goes into one record. */
 const RELEASE_CHUNK = 1000;
+
+/** Asked at each evaluation, against the head that it is made against. */
+const guarded =
+  <Request, Result>(guard: Guard, evaluate: Evaluate<Request, Result>): Evaluate<Request, Result> =>
+  (draft, request) => {
+    guard(draft);
+    return evaluate(draft, request);
+  };

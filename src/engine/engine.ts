@@ -1,6 +1,7 @@
 import type { DbError } from "../base/errors.ts";
 import type { Epoch, LeaseId, RecordNumber, Revision } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { Maintenance } from "./maintenance/maintenance.ts";
 
 /**
  * etcd's semantics without any wire: what `api` calls, and what the library offers. Keys are latin1 strings
@@ -50,6 +51,94 @@ export interface Database {
    */
   unprovenBecause(): DbError | null;
   status(): DatabaseStatus;
+  /** Not checked by `as`: who serves it asks `require` first, as the rights differ by what a request asks. */
+  readonly maintenance: Maintenance;
+
+  /** Users, roles, and logging in. */
+  readonly auth: Auth;
+  /**
+   * The same database as a caller sees it: every method first asks whether that one may, and throws `userEmpty`,
+   * `invalidAuthToken`, `permissionDenied` … where not; a refused `create` of a watch stream throws, too. Without this
+   * call everything is allowed: so whoever serves strangers serves nothing but what `as` gives.
+   */
+  as(credentials: Credentials): Database;
+  /** Throws unless the caller is logged in, or has the role root. Nobody needs to while authentication is off. */
+  require(right: Right): void;
+}
+
+/** What a call shows of who makes it; read only while authentication is on. */
+export interface Credentials {
+  /** A token that `authenticate` gave; undefined: none. */
+  token(): string | undefined;
+  /** The common name of a verified client certificate (a user's name, if there is no token); null: none. */
+  commonName(): string | null;
+}
+
+export type Right = "user" | "root";
+
+/**
+ * Users' and roles' names are byte strings, held as keys are. Each change is one record, and moves the auth revision, not
+ * the store's. Rows A1 to A18.
+ */
+export interface Auth {
+  /** As committed; for metrics. */
+  readonly revision: number;
+  enable(): MaybePromise<AuthAnswer>;
+  disable(): MaybePromise<AuthAnswer>;
+  status(): MaybePromise<AuthAnswer & { enabled: boolean; authRevision: number }>;
+  authenticate(login: Login): Promise<AuthAnswer & { token: string }>;
+  userAdd(request: NewUser): MaybePromise<AuthAnswer>;
+  userGet(name: string): MaybePromise<AuthAnswer & { roles: readonly string[] }>;
+  userList(): MaybePromise<AuthAnswer & { users: readonly string[] }>;
+  userDelete(name: string): MaybePromise<AuthAnswer>;
+  userChangePassword(request: PasswordChange): MaybePromise<AuthAnswer>;
+  userGrantRole(request: { user: string; role: string }): MaybePromise<AuthAnswer>;
+  userRevokeRole(request: { user: string; role: string }): MaybePromise<AuthAnswer>;
+  roleAdd(name: string): MaybePromise<AuthAnswer>;
+  roleGet(name: string): MaybePromise<AuthAnswer & { permissions: readonly Permission[] }>;
+  roleList(): MaybePromise<AuthAnswer & { roles: readonly string[] }>;
+  roleDelete(name: string): MaybePromise<AuthAnswer>;
+  roleGrantPermission(request: { role: string; permission: Permission | null }): MaybePromise<AuthAnswer>;
+  roleRevokePermission(request: { role: string; key: string; rangeEnd: string }): MaybePromise<AuthAnswer>;
+}
+
+export interface AuthAnswer {
+  readonly revision: Revision;
+}
+
+export interface Login {
+  readonly name: string;
+  readonly password: Uint8Array;
+  /** Logins that wait are served in turn by address. */
+  readonly address: string;
+  /** The caller has gone: nothing is checked any more. */
+  readonly signal: AbortSignal;
+}
+
+export interface NewUser {
+  readonly name: string;
+  readonly password: Uint8Array;
+  /** Such a user is one by certificate alone. */
+  readonly noPassword: boolean;
+  readonly address: string;
+}
+
+export interface PasswordChange {
+  readonly name: string;
+  readonly password: Uint8Array;
+  /** Where `password` is empty: base64 of a bcrypt hash. */
+  readonly hashedPassword: string;
+  readonly address: string;
+}
+
+/** As on the wire; numbers that etcd does not know are kept, and permit nothing. */
+export const permissionTypes = { read: 0, write: 1, readWrite: 2 } as const;
+
+/** `rangeEnd`: as of a range: "" one key; "\0" all from `key` on. */
+export interface Permission {
+  readonly type: number;
+  readonly key: string;
+  readonly rangeEnd: string;
 }
 
 export interface Identity {

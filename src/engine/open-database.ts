@@ -1,13 +1,19 @@
 import type { Revision } from "../base/ids.ts";
-import { AT_HEAD, spaces, type Tree } from "../storage/storage.ts";
+import { AT_HEAD, type Space, spaces, type Tree, type Version } from "../storage/storage.ts";
+import { AUTH_META_KEY, authStateOf } from "./auth/auth-records.ts";
+import type { AuthState } from "./auth/auth-state.ts";
+import { createTokens } from "./auth/create-tokens.ts";
 import { BranchDatabase, type DatabaseOptions, type WatchPort } from "./database.ts";
 import { decodeLease } from "./lease/lease-record.ts";
 import { Lessor } from "./lease/lessor.ts";
 import { leaseIdOfKey } from "./lease-key.ts";
+import { Alarms } from "./maintenance/alarms.ts";
+import { Downgrade } from "./maintenance/downgrade.ts";
+import { Members } from "./maintenance/members.ts";
 import { readCompactRevision, readReleased } from "./meta.ts";
 import type { Committed } from "./sequencer.ts";
 
-export type OpenOptions = Omit<DatabaseOptions, "lessor" | "committed" | "watch"> & {
+export type OpenOptions = Omit<DatabaseOptions, "lessor" | "auth" | "committed" | "maintenance" | "watch"> & {
   /** After the last record replayed. */
   readonly revision: Revision;
   /** Makes the watch half; `told` is the revision that it starts at. */
@@ -24,7 +30,7 @@ export interface WatchedState {
 
 /**
  * A database over a tree that the log has been replayed into (`applyRecord`), by the leader of its branch, with all of
- * the log durable. Reads what the engine keeps in memory: the compact revision and the leases, not the keys.
+ * the log durable. Reads what the engine keeps in memory: the compact revision, the leases, users and roles, not the keys.
  */
 export async function openDatabase(options: OpenOptions): Promise<BranchDatabase> {
   const { tree, revision, runtime, leadership, identity } = options;
@@ -41,10 +47,25 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
       return committed.compactRevision;
     },
   });
-  return new BranchDatabase({ ...options, lessor, committed, watch });
+  const maintenance = {
+    alarms: await Alarms.read(tree),
+    members: await Members.read(tree, identity),
+    downgrade: await Downgrade.read(tree),
+  };
+  const auth = { state: await readAuthState(tree), tokens: createTokens(options.settings.auth, runtime) };
+  return new BranchDatabase({ ...options, lessor, auth, committed, maintenance, watch });
 }
 
-/** Leases read at once. */
+async function readAuthState(tree: Tree): Promise<AuthState> {
+  const meta = await tree.get(spaces.meta, AUTH_META_KEY, AT_HEAD);
+  const users: Version[] = [];
+  const roles: Version[] = [];
+  await eachVersion(tree, spaces.users, (version) => users.push(version));
+  await eachVersion(tree, spaces.roles, (version) => roles.push(version));
+  return authStateOf({ meta, users, roles });
+}
+
+/** Entries read at once. */
 const PAGE = 10_000;
 
 /**
@@ -56,13 +77,17 @@ async function restoreLeases(
   tree: Tree,
   { nowMs, wasReleased }: { nowMs: () => number; wasReleased: boolean },
 ): Promise<void> {
+  await eachVersion(tree, spaces.leases, (version) => {
+    const { ttlSeconds, remainingSeconds } = decodeLease(version);
+    const left = wasReleased && remainingSeconds !== null ? remainingSeconds : ttlSeconds;
+    lessor.restore(leaseIdOfKey(version.key), { ttlSeconds, remainingSeconds: left }, nowMs());
+  });
+}
+
+async function eachVersion(tree: Tree, space: Space, take: (version: Version) => void): Promise<void> {
   for (let from: string | null = ""; from !== null; ) {
-    const page = await tree.scan(spaces.leases, { from, to: null }, AT_HEAD, { limit: PAGE });
-    for (const version of page) {
-      const { ttlSeconds, remainingSeconds } = decodeLease(version);
-      const left = wasReleased && remainingSeconds !== null ? remainingSeconds : ttlSeconds;
-      lessor.restore(leaseIdOfKey(version.key), { ttlSeconds, remainingSeconds: left }, nowMs());
-    }
-    from = page.length < PAGE ? null : page[page.length - 1]!.key + "\0";
+    const page = await tree.scan(space, { from, to: null }, AT_HEAD, { limit: PAGE });
+    for (const version of page) take(version);
+    from = page.length < PAGE ? null : `${page[page.length - 1]!.key}\0`;
   }
 }

@@ -1,3 +1,4 @@
+import { type AuthSettings, defaultAuthSettings } from "./auth/auth-settings.ts";
 import { defaultLeaseSettings, type LeaseSettings } from "./lease/lessor.ts";
 
 export interface EngineSettings {
@@ -11,6 +12,9 @@ export interface EngineSettings {
   readonly lease: LeaseSettings;
   /** Leases revoked a second at most once they are due (L6). */
   readonly expiriesPerSecond: number;
+  readonly auth: AuthSettings;
+  /** Bytes that live versions may take; null: no bound (M3). */
+  readonly quotaBytes: number | null;
 }
 
 export const defaultEngineSettings: EngineSettings = {
@@ -20,4 +24,6 @@ export const defaultEngineSettings: EngineSettings = {
   bytesMax: 64 << 20,
   lease: defaultLeaseSettings,
   expiriesPerSecond: 1000,
+  auth: defaultAuthSettings,
+  quotaBytes: null,
 };

@@ -10,9 +10,10 @@ import { applyRecord } from "../../src/engine/record.ts";
 import { defaultEngineSettings, type EngineSettings } from "../../src/engine/settings.ts";
 import type { Leadership } from "../../src/leadership/leadership.ts";
 import type { LogPosition, LogRecord, LogWriter, LogWriterStats } from "../../src/log/log.ts";
+import { passwordsHere } from "../../src/runtime/passwords-here.ts";
 import type { Clock, Random, Timer, Timers } from "../../src/runtime/runtime.ts";
 import { createMemoryTree } from "../../src/storage/memory-tree.ts";
-import type { Entry, Tree } from "../../src/storage/storage.ts";
+import type { Entry, Tree, Walk } from "../../src/storage/storage.ts";
 
 /** Time that stands still until it is told to pass. */
 export class ManualTime {
@@ -202,10 +203,21 @@ export class SlowTree implements Tree {
   readonly get: Tree["get"] = (...of) => this.#give("get", () => this.inner.get(...of));
   readonly scan: Tree["scan"] = (...of) => this.#give("scan", () => this.inner.scan(...of));
   readonly count: Tree["count"] = (...of) => this.#give("count", () => this.inner.count(...of));
+  readonly walk: Tree["walk"] = (...of) => this.#slowWalk(this.inner.walk(...of));
   readonly versions: Tree["versions"] = (...of) => this.inner.versions(...of);
 
   apply(entry: Entry): void {
     this.inner.apply(entry);
+  }
+
+  #slowWalk(walk: Walk): Walk {
+    return {
+      next: (...of) => this.#give("scan", () => walk.next(...of)),
+      get ended() {
+        return walk.ended;
+      },
+      again: () => this.#slowWalk(walk.again()),
+    };
   }
 
   #give<T>(what: string, read: () => MaybePromise<T>): MaybePromise<T> {
@@ -282,7 +294,7 @@ export async function openRig(
     tree,
     log,
     leadership,
-    runtime: { clock: time.clock, timers: time.timers, random: new CountingRandom() },
+    runtime: { clock: time.clock, timers: time.timers, random: new CountingRandom(), passwords: passwordsHere },
     identity,
     settings: { ...defaultEngineSettings, ...options.settings },
     storage: {

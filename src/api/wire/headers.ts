@@ -1,4 +1,4 @@
-import type { Database } from "../../engine/engine.ts";
+import type { Database, Identity } from "../../engine/engine.ts";
 import { bigSize, numberSize, writeBig, writeBytes, writeNumber } from "./write.ts";
 
 /** A response's field `header` (number 1), tag and length included. */
@@ -50,15 +50,16 @@ export const innerHeader: Header = {
   },
 };
 
-const headers = new WeakMap<Database, MemberHeader>();
+/** By identity, which all views of one database share. */
+const headers = new WeakMap<Identity, MemberHeader>();
 
 /** The header of what `database` answers now. */
 export function headerOf(database: Database): Header {
-  let header = headers.get(database);
+  let header = headers.get(database.identity);
   if (header === undefined || header.epoch !== database.epoch) {
     const { clusterId, memberId } = database.identity;
     header = new MemberHeader(clusterId, memberId, database.epoch);
-    headers.set(database, header);
+    headers.set(database.identity, header);
   }
   return header;
 }

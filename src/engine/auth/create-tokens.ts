@@ -1,0 +1,20 @@
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { AuthSettings } from "./auth-settings.ts";
+import { JwtTokens } from "./jwt.ts";
+import { SimpleTokens } from "./simple-tokens.ts";
+import { noTokens, type TokenProvider } from "./tokens.ts";
+
+export function createTokens({ tokens }: AuthSettings, runtime: Pick<Runtime, "clock" | "random">): TokenProvider {
+  switch (tokens.kind) {
+    case "simple":
+      return new SimpleTokens(
+        tokens,
+        () => runtime.clock.monotonicMs(),
+        (count) => runtime.random.bytes(count),
+      );
+    case "jwt":
+      return new JwtTokens(tokens.jwt, () => runtime.clock.wallMs());
+    case "none":
+      return noTokens;
+  }
+}
