@@ -1,10 +1,13 @@
 import { DbError } from "../base/errors.ts";
-import { type BranchId, branchId } from "../base/ids.ts";
-import { isBranchName, nameKey } from "../objects/keys.ts";
+import { type BranchId, branchId, type ObjectKey } from "../base/ids.ts";
+import { isBranchName, nameKey, parseKey, prefixes } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import { Register } from "../objects/register.ts";
 import type { RetryRuntime } from "../objects/retry.ts";
 import { Fields, patterns } from "./fields.ts";
+
+/** More names than this are not listed at once. */
+const NAMES_MAX = 10_000;
 
 /** What a branch's name points to (docs/formats/control-objects.md). Overwritten by compare-and-swap; never deleted. */
 export interface BranchName {
@@ -43,4 +46,19 @@ export async function resolveBranch(
   const state = await branchNameRegister(store, name, runtime).read(request);
   if (state === null || state.body.tombstone) throw new DbError("notFound", `there is no branch named ${name}`);
   return state.body;
+}
+
+/** All names that were ever given, tombstoned ones too, in order; at most NAMES_MAX. */
+export async function listNames(store: ObjectStore, request: RequestOptions): Promise<string[]> {
+  const names: string[] = [];
+  for (let startAfter: ObjectKey | undefined; names.length < NAMES_MAX; ) {
+    const page = await store.list(prefixes.names, { ...request, limit: 1000, ...(startAfter && { startAfter }) });
+    for (const { key } of page.objects) {
+      const name = parseKey(key);
+      if (name?.kind === "name") names.push(name.name);
+      startAfter = key;
+    }
+    if (!page.more) break;
+  }
+  return names;
 }

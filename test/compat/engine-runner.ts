@@ -1,4 +1,5 @@
 import { etcdRoutes } from "../../src/api/api.ts";
+import { defaultBranchSetSettings } from "../../src/engine/host/branch-set.ts";
 import { defaultCheckpointerSettings } from "../../src/engine/host/checkpointer.ts";
 import { Host } from "../../src/engine/host/host.ts";
 import { noNotices } from "../../src/engine/host/notices.ts";
@@ -28,6 +29,7 @@ export async function openEngine(): Promise<RoutesEndpoint> {
     window: defaultLogSettings.window,
     cacheBytes: 16 << 20,
     session: defaultSessionSettings,
+    branches: defaultBranchSetSettings,
     branch: {
       requestTimeoutMs: defaultLogSettings.requestTimeoutMs,
       leadership: { ...defaultLeadershipSettings, durabilityDefault: "object" },

@@ -5,6 +5,7 @@ import { defaultRetention } from "../../storage/checkpoint-retention.ts";
 import { defaultTreeSettings } from "../../storage/tree.ts";
 import { defaultEngineSettings } from "../settings.ts";
 import { defaultWatchSettings } from "../watch/hub.ts";
+import { defaultBranchSetSettings } from "./branch-set.ts";
 import { defaultCheckpointerSettings } from "./checkpointer.ts";
 import type { HostOptions } from "./host.ts";
 
@@ -14,10 +15,11 @@ const CACHE_BYTES = 128 << 20;
 /** What a host is given where nobody says otherwise. */
 export const defaultHostSettings = (
   store: ObjectStore,
-): Pick<HostOptions, "window" | "cacheBytes" | "session" | "branch"> => ({
+): Pick<HostOptions, "window" | "cacheBytes" | "session" | "branch" | "branches"> => ({
   window: defaultLogSettings.window,
   cacheBytes: CACHE_BYTES,
   session: defaultSessionSettings,
+  branches: defaultBranchSetSettings,
   branch: {
     requestTimeoutMs: defaultLogSettings.requestTimeoutMs,
     leadership: { ...defaultLeadershipSettings, durabilityDefault: store.local ? "local" : "object" },

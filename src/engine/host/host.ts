@@ -1,5 +1,4 @@
-import { DbError } from "../../base/errors.ts";
-import { resolveBranch } from "../../leadership/branch-name.ts";
+import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { openDataDirectory } from "../../leadership/data-directory.ts";
 import { randomNodeName } from "../../leadership/identity.ts";
 import { lookForRepository, openRepository, type Repository } from "../../leadership/repository.ts";
@@ -9,9 +8,12 @@ import type { ObjectStore } from "../../objects/objects.ts";
 import { ensureStoreHolds } from "../../objects/probe.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { BlockCache } from "../../storage/block-cache.ts";
+import type { Database } from "../engine.ts";
+import { BranchSet, type BranchSetSettings } from "./branch-set.ts";
+import { closeAll } from "./close-all.ts";
 import type { Notices } from "./notices.ts";
 import type { BranchSettings, BranchSurroundings } from "./open-branch.ts";
-import { ServedBranch } from "./served-branch.ts";
+import type { ServedBranch } from "./served-branch.ts";
 
 export interface HostOptions {
   readonly runtime: Runtime;
@@ -25,6 +27,7 @@ export interface HostOptions {
   readonly cacheBytes: number;
   readonly session: SessionSettings;
   readonly branch: BranchSettings;
+  readonly branches: BranchSetSettings;
   readonly notices: Notices;
   /** Gives up opening: of `Host.open` alone. */
   readonly signal?: AbortSignal | undefined;
@@ -39,11 +42,11 @@ export class Host {
   readonly repository: Repository;
   readonly nodeName: string;
   readonly #surroundings: BranchSurroundings;
-  readonly #branches = new Map<string, ServedBranch>();
-  #closed = false;
+  readonly #branches: BranchSet;
 
-  private constructor(surroundings: BranchSurroundings) {
+  private constructor(surroundings: BranchSurroundings, branches: BranchSetSettings) {
     this.#surroundings = surroundings;
+    this.#branches = new BranchSet(surroundings, branches);
     this.repository = surroundings.repository;
     this.nodeName = surroundings.session.node;
   }
@@ -67,7 +70,7 @@ export class Host {
         settings: options.session,
       });
       const cache = new BlockCache({ bytesMax: options.cacheBytes });
-      return new Host({ runtime, store, repository, session, directory, cache, settings, notices });
+      return new Host({ runtime, store, repository, session, directory, cache, settings, notices }, options.branches);
     } catch (error) {
       await directory?.release();
       throw error;
@@ -75,35 +78,20 @@ export class Host {
   }
 
   /** Serves a branch from now on: it is opened, and opened anew whenever its leadership is lost. Throws `notFound`. */
-  async serve(name: string): Promise<ServedBranch> {
-    this.#checkOpen();
-    const there = this.#branches.get(name);
-    if (there !== undefined) return there;
-    const { store, runtime, settings } = this.#surroundings;
-    const { branch: id } = await resolveBranch(store, name, runtime, { timeoutMs: settings.requestTimeoutMs });
-    // Another call may have been here meanwhile: a process holds a branch once.
-    const meanwhile = this.#branches.get(name);
-    if (meanwhile !== undefined) return meanwhile;
-    this.#checkOpen();
-    const served = new ServedBranch(this.#surroundings, { id, name });
-    this.#branches.set(name, served);
-    return served;
+  serve(name: string): Promise<ServedBranch> {
+    return this.#branches.pin(name);
   }
 
-  #checkOpen(): void {
-    if (this.#closed) throw new DbError("stopped");
+  /** The database of any branch of the repository, opened on first use and closed when idle (BranchSet). */
+  database(name: string): MaybePromise<Database> {
+    return this.#branches.find(name);
   }
 
   /**
    * Gives up all branches, cleanly as far as the store allows until `signal` fires, then all that this process holds.
    */
   async close(signal: AbortSignal): Promise<void> {
-    this.#closed = true;
     const { directory, store } = this.#surroundings;
-    const results = await Promise.allSettled([...this.#branches.values()].map((branch) => branch.close(signal)));
-    this.#branches.clear();
-    await store.close();
-    await directory?.release();
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+    await closeAll([() => this.#branches.close(signal), () => store.close(), () => directory?.release()]);
   }
 }

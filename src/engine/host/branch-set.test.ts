@@ -1,0 +1,104 @@
+import { equal, match, ok, rejects } from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { put } from "../../../test/engine/requests.ts";
+import { branchId } from "../../base/ids.ts";
+import { branchNameRegister } from "../../leadership/branch-name.ts";
+import { encodeOrigin, rootOrigin } from "../../leadership/origin.ts";
+import { createOnce } from "../../objects/conditional.ts";
+import { originKey } from "../../objects/keys.ts";
+import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
+import { createNodeRuntime } from "../../runtime/node.ts";
+import type { BranchSetSettings } from "./branch-set.ts";
+import { defaultHostSettings } from "./default-settings.ts";
+import { Host } from "./host.ts";
+import { noNotices } from "./notices.ts";
+
+const runtime = createNodeRuntime();
+const soon = () => AbortSignal.timeout(5000);
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function openHost(t: TestContext, branches: Partial<BranchSetSettings> = {}, requestTimeoutMs = 2000) {
+  const store = new MemoryStore(runtime, new MemoryBucket());
+  const defaults = defaultHostSettings(store);
+  const engine = { ...defaults.branch.engine, requestTimeoutMs };
+  const host = await Host.open({
+    ...defaults,
+    runtime,
+    store,
+    name: "one",
+    dataDirectory: null,
+    branch: { ...defaults.branch, engine, leadership: { ...defaults.branch.leadership, durability: "object" } },
+    branches: { ...defaults.branches, ...branches },
+    notices: noNotices,
+  });
+  t.after(() => host.close(soon()));
+  return { host, store };
+}
+
+/** A branch that begins with nothing. */
+async function found(store: MemoryStore, name: string): Promise<void> {
+  const id = branchId(Buffer.from(name.padEnd(16, "-")).toString("hex"));
+  const request = { timeoutMs: 1000 };
+  await createOnce(store, originKey(id), encodeOrigin(rootOrigin(id)), { ...request, runtime });
+  const body = { branch: id, protected: false, expiresMs: null, tombstone: false };
+  await branchNameRegister(store, name, runtime).swap(null, body, request);
+}
+
+test("a branch is opened by the first call for it, calls in one go share the opening, and branches are apart", async (t) => {
+  const { host, store } = await openHost(t);
+  await found(store, "other");
+  const [a, b] = await Promise.all([host.database("other"), host.database("other")]);
+  equal(a, b);
+  await a.put(put("k"));
+  equal((await host.database("other")).committed, 2);
+  equal((await host.database("main")).committed, 1);
+});
+
+test("an unknown branch is told with the names that are near, from the store once a second at most", async (t) => {
+  const { host, store } = await openHost(t);
+  await found(store, "staging");
+  await rejects(async () => host.database("stagin"), { kind: "notFound", message: /did you mean staging\?$/ });
+  // Made meanwhile, it is found a second later.
+  await found(store, "stagin");
+  await rejects(async () => host.database("stagin"), { kind: "notFound" });
+  await sleep(1050);
+  await host.database("stagin");
+  await rejects(async () => host.database("No Name"), { kind: "invalidArgument" });
+});
+
+test("an idle branch is closed cleanly and opened again by the next call; one with a lease or a watch stays", async (t) => {
+  const { host, store } = await openHost(t, { idleMs: 60 });
+  for (const name of ["idle", "leased"]) await found(store, name);
+  const idle = await host.database("idle");
+  await idle.put(put("k"));
+  const leased = await host.database("leased");
+  await leased.leaseGrant({ id: 7n as never, ttlSeconds: 60n });
+  await sleep(400);
+  await rejects(async () => idle.put(put("k")));
+  const again = await host.database("idle");
+  ok(again !== idle);
+  equal(again.committed, 2);
+  equal(await host.database("leased"), leased);
+});
+
+test("at the bound the branch longest unused makes room; where all are in use, the call is refused", async (t) => {
+  const { host, store } = await openHost(t, { openMax: 2 }, 200);
+  for (const name of ["a", "b", "c"]) await found(store, name);
+  await host.serve("main");
+  const a = await host.database("a");
+  await rejects(async () => host.database("b"), { kind: "tooManyRequests" });
+  await sleep(250);
+  await host.database("b");
+  await rejects(async () => a.put(put("k")));
+  await sleep(250);
+  const b = await host.database("b");
+  await b.leaseGrant({ id: 7n as never, ttlSeconds: 60n });
+  await sleep(250);
+  await rejects(
+    async () => host.database("c"),
+    (error: Error) => {
+      match(error.message, /2 branches are open and in use/);
+      return true;
+    },
+  );
+});

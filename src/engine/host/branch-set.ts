@@ -1,0 +1,210 @@
+import { assert } from "../../base/assert.ts";
+import { DbError, isDbError, messageOf } from "../../base/errors.ts";
+import type { MaybePromise } from "../../base/maybe-promise.ts";
+import { nearNames } from "../../base/near-names.ts";
+import { listNames, resolveBranch } from "../../leadership/branch-name.ts";
+import { isBranchName } from "../../objects/keys.ts";
+import { within } from "../../objects/retry.ts";
+import type { Timer } from "../../runtime/runtime.ts";
+import type { Database } from "../engine.ts";
+import type { BranchSurroundings } from "./open-branch.ts";
+import { ServedBranch } from "./served-branch.ts";
+
+export interface BranchSetSettings {
+  /** A branch that nobody has used for so long, and that keeps no lease and no watch, is closed. */
+  readonly idleMs: number;
+  /** More are not held open at once: the one longest unused makes room, else calls are refused. */
+  readonly openMax: number;
+}
+
+export const defaultBranchSetSettings: BranchSetSettings = { idleMs: 5 * 60_000, openMax: 100 };
+
+/** Names asked for in vain are not asked for again so soon: each costs requests. */
+const UNKNOWN_MS = 1000;
+const UNKNOWN_MAX = 1000;
+/** Branches being looked up and opened at once; more calls for closed branches are refused. */
+const OPENING_MAX = 16;
+const LOOK_MS_MAX = 10_000;
+/** What an idle branch may take for its last uploads; it is tried again at the next look. */
+const CLOSE_MS = 30_000;
+
+interface Held {
+  readonly served: ServedBranch;
+  /** Open as long as the process serves, used or not. */
+  pinned: boolean;
+  usedMs: number;
+  closing: Promise<void> | null;
+}
+
+/**
+ * The branches that a process has open. A pinned one is opened at once and stays; any other is opened by the first call
+ * for it, and closed, cleanly, when it has been idle: no call, no live lease, no watch.
+ *
+ *   (unknown) ─ first call ─► looked up ─► opening ─► open ─ idle, or room is needed ─► closing ─► (unknown)
+ *
+ * 1. A branch is held once at a time: who calls for one that is closing waits until it is closed.
+ * 2. The name decides, at each opening anew: a name that points elsewhere later is followed once the old is closed.
+ */
+export class BranchSet {
+  readonly #surroundings: BranchSurroundings;
+  readonly #settings: BranchSetSettings;
+  readonly #held = new Map<string, Held>();
+  readonly #lookups = new Map<string, Promise<Held>>();
+  readonly #unknown = new Map<string, { error: DbError; untilMs: number }>();
+  #timer: Timer | null = null;
+  #closed = false;
+
+  constructor(surroundings: BranchSurroundings, settings: BranchSetSettings) {
+    this.#surroundings = surroundings;
+    this.#settings = settings;
+    this.#look();
+  }
+
+  get open(): readonly ServedBranch[] {
+    return [...this.#held.values()].map(({ served }) => served);
+  }
+
+  /** Serves a branch from now on, used or not. Throws `notFound`. */
+  async pin(name: string): Promise<ServedBranch> {
+    const held = await this.#hold(name);
+    held.pinned = true;
+    return held.served;
+  }
+
+  /**
+   * The database of a branch, opened if need be. Throws, or rejects with, `notFound` (naming what is close), `noLeader`
+   * (why it is not open), `tooManyRequests`.
+   */
+  find(name: string): MaybePromise<Database> {
+    const held = this.#held.get(name);
+    if (held === undefined || held.closing !== null) return this.#open(name);
+    held.usedMs = this.#nowMs();
+    return held.served.failure === null ? held.served.database : this.#whenOpen(held);
+  }
+
+  async #open(name: string): Promise<Database> {
+    return this.#whenOpen(await this.#hold(name));
+  }
+
+  async #whenOpen(held: Held): Promise<Database> {
+    const { runtime, settings } = this.#surroundings;
+    // The first answer, good or bad; what goes on trying behind it is not waited for.
+    await within(runtime, { timeoutMs: settings.requestTimeoutMs }, held.served.answers);
+    return held.served.database;
+  }
+
+  #hold(name: string): MaybePromise<Held> {
+    this.#checkOpen();
+    const held = this.#held.get(name);
+    if (held !== undefined && held.closing === null) return held;
+    const there = this.#lookups.get(name);
+    if (there !== undefined) return there;
+    const unknown = this.#unknown.get(name);
+    if (unknown !== undefined && unknown.untilMs > this.#nowMs()) throw unknown.error;
+    if (this.#lookups.size >= OPENING_MAX) throw new DbError("tooManyRequests");
+    const lookup = this.#lookUp(name, held?.closing ?? null).finally(() => this.#lookups.delete(name));
+    this.#lookups.set(name, lookup);
+    return lookup;
+  }
+
+  async #lookUp(name: string, closing: Promise<void> | null): Promise<Held> {
+    await closing;
+    const { store, runtime, settings } = this.#surroundings;
+    const request = { timeoutMs: settings.requestTimeoutMs };
+    const { branch: id } = await resolveBranch(store, name, runtime, request).catch((error: unknown) =>
+      this.#explain(name, error),
+    );
+    await this.#makeRoom();
+    this.#checkOpen();
+    assert(!this.#held.has(name), "a branch is held once");
+    const served = new ServedBranch(this.#surroundings, { id, name });
+    const held: Held = { served, pinned: false, usedMs: this.#nowMs(), closing: null };
+    this.#held.set(name, held);
+    return held;
+  }
+
+  async #explain(name: string, error: unknown): Promise<never> {
+    if (!isDbError(error, "notFound")) throw error;
+    const { store, settings } = this.#surroundings;
+    const names = isBranchName(name) ? await listNames(store, { timeoutMs: settings.requestTimeoutMs }) : [];
+    const near = nearNames(name, names);
+    const hint = near.length === 0 ? "" : `; did you mean ${near.join(" or ")}?`;
+    const explained = new DbError("notFound", `${error.message}${hint}`, { cause: error });
+    if (this.#unknown.size >= UNKNOWN_MAX) this.#unknown.clear();
+    this.#unknown.set(name, { error: explained, untilMs: this.#nowMs() + UNKNOWN_MS });
+    throw explained;
+  }
+
+  /** Closes the branch longest unused if there are as many as there may be. */
+  async #makeRoom(): Promise<void> {
+    if (this.#held.size < this.#settings.openMax) return;
+    // A call that is under way began no longer ago than a request may take.
+    const unusedSinceMs = this.#nowMs() - this.#surroundings.settings.engine.requestTimeoutMs;
+    const [name, oldest] =
+      [...this.#held]
+        .filter(([, held]) => held.usedMs <= unusedSinceMs && isIdle(held))
+        .sort(([, a], [, b]) => a.usedMs - b.usedMs)[0] ?? [];
+    if (name === undefined || oldest === undefined) {
+      throw new DbError("tooManyRequests", `${this.#held.size} branches are open and in use, as many as there may be`);
+    }
+    await this.#close(name, oldest);
+  }
+
+  #look(): void {
+    const { timers } = this.#surroundings.runtime;
+    const everyMs = Math.min(LOOK_MS_MAX, this.#settings.idleMs / 2);
+    this.#timer = timers.set(everyMs, () => this.#look(), { background: true });
+    const idleSinceMs = this.#nowMs() - this.#settings.idleMs;
+    for (const [name, held] of this.#held) {
+      if (held.usedMs <= idleSinceMs && isIdle(held)) void this.#close(name, held);
+    }
+  }
+
+  /** Never rejects: what was not uploaded in time is found by the next opening, as after a crash. */
+  #close(name: string, held: Held): Promise<void> {
+    const { notices } = this.#surroundings;
+    held.closing ??= held.served
+      .close(this.#timeLimit(CLOSE_MS))
+      .then(
+        () => notices.info("closed, it was idle", { branch: name }),
+        (error: unknown) =>
+          notices.warn("an idle branch was not closed cleanly", { branch: name, why: messageOf(error) }),
+      )
+      .finally(() => {
+        if (this.#held.get(name) === held) this.#held.delete(name);
+      });
+    return held.closing;
+  }
+
+  #timeLimit(ms: number): AbortSignal {
+    const ended = new AbortController();
+    this.#surroundings.runtime.timers.set(ms, () => ended.abort(), { background: true });
+    return ended.signal;
+  }
+
+  #nowMs(): number {
+    return this.#surroundings.runtime.clock.monotonicMs();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new DbError("stopped");
+  }
+
+  /** Gives up all of them, cleanly as far as the store allows until `signal` fires. Rejects with what went wrong first. */
+  async close(signal: AbortSignal): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    const all = [...this.#held.values()];
+    const results = await Promise.allSettled(all.map(({ served, closing }) => closing ?? served.close(signal)));
+    this.#held.clear();
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+}
+
+/** Nothing would be lost or cut off by closing it. */
+function isIdle(held: Held): boolean {
+  if (held.pinned || held.closing !== null) return false;
+  if (held.served.failure !== null) return true;
+  const { leases, watchStreams } = held.served.database.status();
+  return leases === 0 && watchStreams === 0;
+}
