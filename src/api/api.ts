@@ -1,5 +1,5 @@
 import type { Routes, StreamHandler, UnaryHandler } from "../transport/transport.ts";
-import { authOffService } from "./auth-off.ts";
+import { authService } from "./auth.ts";
 import { CallCounts, type MethodType } from "./call-counts.ts";
 import { clusterService } from "./cluster.ts";
 import { healthService, healthWatch } from "./health.ts";
@@ -36,7 +36,7 @@ export function etcdRoutes(source: DatabaseSource, settings: EtcdSettings): Etcd
     ...leaseService,
     ...clusterService(settings),
     ...maintenanceService(settings.quotaBytes),
-    ...authOffService,
+    ...authService(requestSizeCheck(settings.requestBytesMax)),
     ...healthService,
   };
   const services: Record<string, StreamService> = {

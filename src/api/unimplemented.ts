@@ -9,11 +9,6 @@ import type { Method } from "./unary-call.ts";
 const unary: Readonly<Record<string, readonly string[]>> = {
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
   "etcdserverpb.Maintenance": ["Defragment", "Hash", "HashKV", "MoveLeader", "Downgrade"],
-  "etcdserverpb.Auth": [
-    "AuthEnable",
-    ...["UserAdd", "UserGet", "UserList", "UserDelete", "UserChangePassword", "UserGrantRole", "UserRevokeRole"],
-    ...["RoleAdd", "RoleGet", "RoleList", "RoleDelete", "RoleGrantPermission", "RoleRevokePermission"],
-  ],
   "v3lockpb.Lock": ["Lock", "Unlock"],
   "v3electionpb.Election": ["Campaign", "Proclaim", "Leader", "Resign"],
 };

@@ -210,26 +210,6 @@ export function decodeAlarm(message: Buffer): { action: number; memberId: bigint
   return request;
 }
 
-const authenticateFields = [undefined, "Name", "Password"];
-
-export function decodeAuthenticate(message: Buffer): { name: string; password: string } {
-  const reader = new WireReader(message);
-  const request = { name: "", password: "" };
-  while (reader.at < reader.end) {
-    switch (reader.tag()) {
-      case 0x0a:
-        request.name = reader.utf8();
-        break;
-      case 0x12:
-        request.password = reader.utf8();
-        break;
-      default:
-        reader.other("AuthenticateRequest", authenticateFields);
-    }
-  }
-  return request;
-}
-
 const healthFields = [undefined, "Service"];
 
 export function decodeHealthCheck(message: Buffer): { service: string } {
