@@ -30,6 +30,15 @@ export class ByteQueue {
     return { buffer: last, at };
   }
 
+  /** Takes over `bytes`, which nobody changes any more. */
+  push(bytes: Buffer): void {
+    const last = this.chunks.length - 1;
+    if (last >= this.head) this.chunks[last] = this.chunks[last]!.subarray(0, this.tail);
+    this.chunks.push(bytes);
+    this.tail = bytes.length;
+    this.length += bytes.length;
+  }
+
   /** Moves the first `count` bytes to `into` at `to`. */
   take(into: Buffer, to: number, count: number): void {
     assert(count <= this.length, "no more is taken than is queued");

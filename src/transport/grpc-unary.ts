@@ -7,10 +7,13 @@ import { GrpcCode } from "./grpc-status.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { OK_BLOCK_BYTES_MAX } from "./hpack-encoder.ts";
 import type { RequestHead } from "./request-head.ts";
-import { type Encodable, GrpcError, type UnaryHandler } from "./transport.ts";
+import { type Encodable, GrpcError, type Pieces, type UnaryHandler } from "./transport.ts";
 
 /** What every client's library can take, and grpc-go sends at most. */
 const RESPONSE_BYTES_MAX = 0x7fffffff;
+
+/** A response in pieces is asked for more when less than this is queued. */
+const PIECES_QUEUED_BYTES = 128 << 10;
 
 /**
  * One request message, one response message. The handler runs when the request is complete; an answer that it has at
@@ -22,6 +25,10 @@ export class UnaryCall extends GrpcCall {
   /** The handler's promise is pending, or the call is parked. */
   private pending = false;
   private responding = false;
+  /** Where the rest of a large response comes from, and how many bytes that is. */
+  private pieces: Pieces | null = null;
+  private piecesLeft = 0;
+  private filling = false;
   /** Reserved of the connection's budget while the call is parked. */
   private parkedBytes = 0;
 
@@ -36,6 +43,10 @@ export class UnaryCall extends GrpcCall {
 
   get busy(): boolean {
     return this.pending;
+  }
+
+  get takesPieces(): boolean {
+    return true;
   }
 
   /**
@@ -99,11 +110,19 @@ export class UnaryCall extends GrpcCall {
 
   onSent(bytes: number): void {
     this.connection.unqueued(this, bytes);
+    if (this.pieces !== null) this.fill(this.pieces);
   }
 
   override onClosed(): void {
     super.onClosed();
     this.releaseParked();
+    this.endPieces();
+  }
+
+  private endPieces(): void {
+    const { pieces } = this;
+    this.pieces = null;
+    if (pieces !== null) this.connection.tell(() => pieces.close());
   }
 
   private releaseParked(): void {
@@ -150,13 +169,19 @@ export class UnaryCall extends GrpcCall {
 
   private respond(message: Encodable): void {
     // The handler itself may have let the connection go.
-    if (this.closed) return;
+    if (this.closed) {
+      if (inPieces(message)) message.close();
+      return;
+    }
     assert(!this.responding, "a unary call is answered once");
     this.responding = true;
     const length = message.byteLength();
+    if (inPieces(message)) {
+      this.respondInPieces(message, length);
+      return;
+    }
     if (length > RESPONSE_BYTES_MAX) {
-      const text = `trying to send message larger than max (${length} vs. ${RESPONSE_BYTES_MAX})`;
-      this.finish(GrpcCode.resourceExhausted, text);
+      this.finish(GrpcCode.resourceExhausted, tooLong(length));
       return;
     }
     const { sender } = this.connection;
@@ -185,6 +210,87 @@ export class UnaryCall extends GrpcCall {
     this.endLocal();
   }
 
+  /** Headers and the message's length now, its bytes as the client takes them. */
+  private respondInPieces(message: Pieces, length: number): void {
+    const { sender } = this.connection;
+    this.pieces = message;
+    if (length > RESPONSE_BYTES_MAX) {
+      this.endPieces();
+      this.finish(GrpcCode.resourceExhausted, tooLong(length));
+      return;
+    }
+    this.piecesLeft = length;
+    sender.output.headers(this.id, sender.encoder.grpcHeaders(), false);
+    this.headersSent = true;
+    const { buffer, at } = this.openQueue().append(MESSAGE_PREFIX_BYTES);
+    this.connection.queued(this, MESSAGE_PREFIX_BYTES);
+    buffer[at] = 0;
+    writeUint32(buffer, at + 1, length);
+    this.fill(message);
+    sender.pump();
+    this.connection.touch();
+  }
+
+  /** Queues pieces until enough are, or one has to be waited for; each gets further, to the message's end. */
+  private fill(pieces: Pieces): void {
+    if (this.filling || this.pending || this.ending) return;
+    this.filling = true;
+    try {
+      while (this.pieces !== null && this.queuedBytes < PIECES_QUEUED_BYTES) {
+        const piece = pieces.nextPiece();
+        if (isPromise(piece)) {
+          this.waitForPiece(piece);
+          break;
+        }
+        this.takePiece(piece);
+      }
+    } catch (error) {
+      this.failInPieces(error);
+    } finally {
+      this.filling = false;
+    }
+  }
+
+  private takePiece(piece: Buffer): void {
+    assert(piece.length <= this.piecesLeft && piece.length > 0, "the pieces make up the message");
+    this.piecesLeft -= piece.length;
+    this.openQueue().push(piece);
+    this.connection.queued(this, piece.length);
+    this.connection.sender.ready(this);
+    if (this.piecesLeft > 0) return;
+    this.endPieces();
+    this.finish(GrpcCode.ok, "");
+  }
+
+  private waitForPiece(piece: Promise<Buffer>): void {
+    this.pending = true;
+    const settle = (take: () => void): void => {
+      this.pending = false;
+      if (this.closed) this.connection.settled();
+      else this.connection.guard(take);
+    };
+    piece.then(
+      (bytes) =>
+        settle(() => {
+          try {
+            this.takePiece(bytes);
+            if (this.pieces !== null) this.fill(this.pieces);
+          } catch (error) {
+            this.failInPieces(error);
+          }
+          this.connection.sender.pump();
+        }),
+      (error: unknown) => settle(() => this.failInPieces(error)),
+    );
+  }
+
+  /** What was sent of the message is of no use: the status says why. */
+  private failInPieces(error: unknown): void {
+    this.endPieces();
+    this.dropQueue();
+    this.fail(error);
+  }
+
   private respondQueued(message: Encodable, length: number): void {
     const { sender } = this.connection;
     const { buffer, at } = this.openQueue().append(length + MESSAGE_PREFIX_BYTES);
@@ -205,6 +311,11 @@ export class UnaryCall extends GrpcCall {
     sender.pump();
   }
 }
+
+const inPieces = (message: Encodable): message is Pieces => (message as Partial<Pieces>).nextPiece !== undefined;
+
+const tooLong = (bytes: number): string =>
+  `trying to send message larger than max (${bytes} vs. ${RESPONSE_BYTES_MAX})`;
 
 function isWholeMessage(bytes: Buffer, start: number, end: number, bytesMax: number): boolean {
   const length = end - start - MESSAGE_PREFIX_BYTES;

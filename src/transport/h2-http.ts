@@ -1,20 +1,28 @@
 import { isPromise } from "../base/maybe-promise.ts";
+import { ErrorCode, Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from "./frames.ts";
 import { H2Stream } from "./h2-stream.ts";
-import { answerHttp, type PreparedResponse, plainResponse } from "./http-exchange.ts";
+import { answerHttp, Departure, type PreparedResponse, plainResponse, startBody } from "./http-exchange.ts";
 import { fieldMap } from "./request-head.ts";
+import type { HttpSink } from "./transport.ts";
 
 const BODY_BYTES_MIN = 4096;
 const EMPTY = Buffer.alloc(0);
 
 /** A plain HTTP request over HTTP/2: its body is collected, within the bound of a message, then it is answered. */
-export class HttpExchange extends H2Stream {
+export class HttpExchange extends H2Stream implements HttpSink {
+  onDrain: () => void = () => {};
   private body = EMPTY;
   private filled = 0;
   private pending = false;
   private answered = false;
+  /** The answer's body is made as it goes; then whether all of it is queued. */
+  private streams = false;
+  private bodyEnded = true;
+  private drainDue = false;
+  private readonly departure = new Departure();
 
   get completes(): boolean {
-    return true;
+    return !this.streams;
   }
 
   get busy(): boolean {
@@ -22,16 +30,59 @@ export class HttpExchange extends H2Stream {
   }
 
   get endsWithData(): boolean {
-    return true;
+    return this.bodyEnded;
   }
 
   /** The end went with the last DATA frame. */
   sendEnd(): void {
-    this.endLocal();
+    if (this.bodyEnded) this.endLocal();
   }
 
   onSent(bytes: number): void {
     this.connection.unqueued(this, bytes);
+    if (!this.drainDue || this.queuedBytes > this.queueBytesMax / 2) return;
+    this.drainDue = false;
+    if (!this.bodyEnded) this.connection.tell(() => this.onDrain());
+  }
+
+  write(bytes: Buffer): boolean {
+    if (this.closed || this.bodyEnded) return false;
+    this.enqueue(bytes);
+    this.connection.touch();
+    this.drainDue = this.queuedBytes > this.queueBytesMax;
+    return !this.drainDue;
+  }
+
+  end(): void {
+    if (this.closed || this.bodyEnded) return;
+    this.bodyEnded = true;
+    if (this.queuedBytes === 0) {
+      const { output } = this.connection.sender;
+      const at = output.reserve(FRAME_HEADER_BYTES);
+      output.length = writeFrameHeader(output.buffer, at, 0, FrameType.data, Flag.endStream, this.id);
+      this.endLocal();
+    }
+    this.connection.touch();
+  }
+
+  abort(): void {
+    if (this.closed) return;
+    this.connection.sender.output.uint32Frame(FrameType.rstStream, this.id, ErrorCode.internalError);
+    this.connection.forget(this);
+    this.connection.touch();
+  }
+
+  private get queueBytesMax(): number {
+    return this.connection.queueIsFull ? 0 : this.connection.context.settings.streamQueueBytesMax;
+  }
+
+  private enqueue(bytes: Buffer): void {
+    const { sender } = this.connection;
+    const { buffer, at } = this.openQueue().append(bytes.length);
+    bytes.copy(buffer, at);
+    this.connection.queued(this, bytes.length);
+    sender.ready(this);
+    sender.pump();
   }
 
   respond(response: PreparedResponse): void {
@@ -39,17 +90,16 @@ export class HttpExchange extends H2Stream {
     this.answered = true;
     this.dropBody();
     const { sender } = this.connection;
-    const empty = response.body.length === 0 || this.head.method === "HEAD";
+    const { body } = response;
+    const empty = this.head.method === "HEAD" || (typeof body !== "function" && body.length === 0);
     sender.output.headers(this.id, sender.encoder.response(response.status, response.fields), empty);
     this.headersSent = true;
     if (empty) this.endLocal();
-    else {
-      const { buffer, at } = this.openQueue().append(response.body.length);
-      response.body.copy(buffer, at);
-      this.connection.queued(this, response.body.length);
-      sender.ready(this);
-      sender.pump();
-    }
+    else if (typeof body === "function") {
+      this.streams = true;
+      this.bodyEnded = false;
+      startBody(this.connection.context, body, this);
+    } else this.enqueue(body);
     this.connection.touch();
   }
 
@@ -87,6 +137,7 @@ export class HttpExchange extends H2Stream {
       remoteAddress: this.connection.remoteAddress,
       secure: this.connection.secure,
       peer: this.connection.peer,
+      onGone: this.departure.onGone,
     });
     if (!isPromise(answer)) {
       this.respond(answer);
@@ -101,7 +152,9 @@ export class HttpExchange extends H2Stream {
     });
   }
 
-  onGone(): void {}
+  onGone(): void {
+    this.departure.end(this.connection.context, true);
+  }
 
   onClosed(): void {
     this.dropBody();

@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { TransportContext } from "./context.ts";
 import { isFieldValue, isLowerCaseToken } from "./header-field.ts";
-import type { HttpRequest, HttpResponse } from "./transport.ts";
+import type { HttpBody, HttpRequest, HttpResponse, HttpSink } from "./transport.ts";
 
 /**
  * A response that is ready for either protocol: names lower-case and checked, the body as bytes, its length among the
@@ -11,7 +11,44 @@ import type { HttpRequest, HttpResponse } from "./transport.ts";
 export interface PreparedResponse {
   readonly status: number;
   readonly fields: Record<string, string>;
-  readonly body: Buffer;
+  readonly body: Buffer | HttpBody;
+}
+
+/** Who waits to hear that the client of one exchange has gone. */
+export class Departure {
+  private gone = false;
+  private handlers: (() => void)[] | null = null;
+
+  readonly onGone = (handler: () => void): void => {
+    if (this.gone) handler();
+    else if (this.handlers === null) this.handlers = [handler];
+    else this.handlers.push(handler);
+  };
+
+  /** The client has gone, or the answer is complete: then nobody is told any more. */
+  end(context: TransportContext, gone: boolean): void {
+    const { handlers } = this;
+    this.handlers = null;
+    this.gone ||= gone;
+    if (!gone || handlers === null) return;
+    for (const handler of handlers) {
+      try {
+        handler();
+      } catch (error) {
+        context.onBug(error);
+      }
+    }
+  }
+}
+
+/** Starts a body that is made as it goes. What it throws is a bug, and the client sees that the body is not complete. */
+export function startBody(context: TransportContext, body: HttpBody, sink: HttpSink): void {
+  try {
+    body(sink);
+  } catch (error) {
+    context.onBug(error);
+    sink.abort();
+  }
 }
 
 /**
@@ -47,6 +84,10 @@ function prepare(response: HttpResponse): PreparedResponse {
     assert(isLowerCaseToken(lowerCase), "a response's field names are tokens");
     assert(isFieldValue(value) && isLatin1(value), "a response's field values are lines of latin1");
     if (!framing.has(lowerCase)) fields[lowerCase] = value;
+  }
+  if (typeof response.body === "function") {
+    assert(status !== 204 && status !== 304, "a 204 or 304 has no body");
+    return { status, fields, body: response.body };
   }
   const body = typeof response.body === "string" ? Buffer.from(response.body, "utf8") : response.body;
   const bodiless = status === 204 || status === 304;

@@ -1,18 +1,23 @@
+import { assert } from "../base/assert.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { ByteStream } from "../runtime/runtime.ts";
 import type { Connection, TransportContext } from "./context.ts";
-import { answerHttp, type PreparedResponse, plainResponse } from "./http-exchange.ts";
+import { answerHttp, Departure, type PreparedResponse, plainResponse, startBody } from "./http-exchange.ts";
+import { Http1Body } from "./http1-body.ts";
 import { Http1Error, type Http1Head } from "./http1-head.ts";
 import { Http1Reader } from "./http1-reader.ts";
 import { HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
+import type { HttpBody } from "./transport.ts";
 
 /** While an answer is awaited, this much of what comes behind is kept; then reading stops. */
 const AHEAD_BYTES_MAX = 65536;
+const EMPTY = Buffer.alloc(0);
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
 
 /** Only people read them; a status without one is sent without one. */
 const reasonPhrases: Readonly<Record<number, string>> = {
   200: "OK",
+  307: "Temporary Redirect",
   400: "Bad Request",
   401: "Unauthorized",
   403: "Forbidden",
@@ -22,6 +27,7 @@ const reasonPhrases: Readonly<Record<number, string>> = {
   409: "Conflict",
   412: "Precondition Failed",
   413: "Content Too Large",
+  421: "Misdirected Request",
   417: "Expectation Failed",
   429: "Too Many Requests",
   431: "Request Header Fields Too Large",
@@ -54,9 +60,19 @@ export class Http1Connection implements Connection {
   private progressMs: number;
   private headStartedMs: number | undefined;
   private closingMs = 0;
+  private departure: Departure | null = null;
+  /** The answer whose body is being made. */
+  private streaming: Http1Body | null = null;
   private readonly afterWrite = (): void => {
     this.progressMs = this.context.clock.monotonicMs();
-    this.advance();
+    if (this.streaming === null) this.advance();
+    else {
+      try {
+        this.streaming.written();
+      } catch (error) {
+        this.context.onBug(error);
+      }
+    }
   };
 
   constructor(context: TransportContext, bytes: ByteStream, onGone: () => void) {
@@ -68,10 +84,16 @@ export class Http1Connection implements Connection {
     bytes.onData = (chunk) => this.receive(chunk);
     bytes.onEnd = () => {
       this.peerDone = true;
-      this.advance();
+      // Who has finished sending has most likely gone, and nothing else would say so; an answer at hand is sent anyway.
+      if (this.streaming !== null) this.destroy();
+      else {
+        this.depart();
+        this.advance();
+      }
     };
     bytes.onClose = () => {
       this.state = "closed";
+      this.depart();
       this.onGone();
     };
   }
@@ -107,7 +129,15 @@ export class Http1Connection implements Connection {
   destroy(): void {
     if (this.state === "closed") return;
     this.state = "closing";
+    this.depart();
     this.bytes.destroy();
+  }
+
+  /** Who works for the answer at hand is told that nobody waits for it. */
+  private depart(): void {
+    const { departure } = this;
+    this.departure = null;
+    departure?.end(this.context, true);
   }
 
   /** Answers what can be answered. Not re-entered: an answer at hand goes on in the same loop. */
@@ -146,6 +176,8 @@ export class Http1Connection implements Connection {
   private answer(head: Http1Head, body: Buffer): void {
     this.reader.next();
     this.answering = true;
+    const departure = new Departure();
+    this.departure = departure;
     const answer = answerHttp(this.context, {
       method: head.method,
       target: head.target,
@@ -154,13 +186,19 @@ export class Http1Connection implements Connection {
       remoteAddress: this.bytes.remoteAddress,
       secure: this.bytes.secure === true,
       peer: this.bytes.peer ?? null,
+      onGone: departure.onGone,
     });
     if (isPromise(answer)) void answer.then((response) => this.respond(head, response));
     else this.respond(head, answer);
   }
 
   private respond(head: Http1Head, response: PreparedResponse): void {
+    if (typeof response.body === "function" && this.state === "open") {
+      this.respondInParts(head, response, response.body);
+      return;
+    }
     this.answering = false;
+    this.departure = null;
     if (this.state !== "open") return;
     this.progressMs = this.context.clock.monotonicMs();
     const stays = head.keepAlive && !this.draining;
@@ -169,13 +207,43 @@ export class Http1Connection implements Connection {
     else this.advance();
   }
 
+  /** HTTP/1.0 knows no chunks: there the body ends with the connection. */
+  private respondInParts(head: Http1Head, response: PreparedResponse, body: HttpBody): void {
+    const stays = head.keepAlive && !head.old;
+    const bodiless = head.method === "HEAD";
+    const fields = head.old ? response.fields : { ...response.fields, "transfer-encoding": "chunked" };
+    const settled = (complete: boolean): void => {
+      this.streaming = null;
+      this.answering = false;
+      this.departure = null;
+      if (this.state !== "open") return;
+      if (!complete) this.destroy();
+      else if (stays && !this.draining) this.advance();
+      else this.finish();
+    };
+    const put = (bytes: Buffer): void => {
+      if (this.state === "open") this.write(bytes);
+    };
+    const { streamQueueBytesMax } = this.context.settings;
+    const sink = new Http1Body(this.bytes, { put, settled, bytesMax: streamQueueBytesMax, chunked: !head.old });
+    this.writeResponse({ ...response, fields, body: EMPTY }, bodiless, stays ? undefined : "close");
+    if (bodiless) {
+      settled(true);
+      return;
+    }
+    this.streaming = sink;
+    startBody(this.context, body, sink);
+  }
+
   private writeResponse(response: PreparedResponse, bodiless: boolean, connection: string | undefined): void {
+    const { body } = response;
+    assert(Buffer.isBuffer(body), "a body in parts is written part by part");
     let text = `HTTP/1.1 ${response.status} ${reasonPhrases[response.status] ?? ""}\r\n`;
     for (const [name, value] of Object.entries(response.fields)) text += `${name}: ${value}\r\n`;
     text += `date: ${new Date(this.context.clock.wallMs()).toUTCString()}\r\n`;
     if (connection !== undefined) text += `connection: ${connection}\r\n`;
     const head = Buffer.from(`${text}\r\n`, "latin1");
-    this.write(bodiless || response.body.length === 0 ? head : Buffer.concat([head, response.body]));
+    this.write(bodiless || body.length === 0 ? head : Buffer.concat([head, body]));
   }
 
   private write(bytes: Buffer): void {

@@ -15,6 +15,17 @@ export interface Encodable {
   encodeInto(buffer: Buffer, at: number): number;
 }
 
+/**
+ * The answer of a unary call that is too large to be held: its bytes come in pieces as the client takes them. Given only
+ * to a Call that `takesPieces`.
+ */
+export interface Pieces extends Encodable {
+  /** The next piece, which is taken over; byteLength() bytes altogether. A failure ends the call with its status. */
+  nextPiece(): MaybePromise<Buffer>;
+  /** Called once: no more pieces are wanted. */
+  close(): void;
+}
+
 /** gRPC's status codes (grpc/doc/statuscodes.md) that a handler may give. */
 export class GrpcError extends Error {
   override readonly name = "GrpcError";
@@ -35,6 +46,8 @@ export interface Call {
   readonly peer: PeerIdentity | null;
   /** First value of a metadata key (lower case), without -bin decoding; undefined if it was not sent. */
   metadata(name: string): string | undefined;
+  /** An answer may be given as Pieces. */
+  readonly takesPieces?: boolean;
   /** Milliseconds left by grpc-timeout; undefined where none was given. */
   timeLeftMs(): number | undefined;
   /** Called once when the client cancels, its deadline passes or its connection ends. At once if that was before. */
@@ -78,12 +91,28 @@ export interface HttpRequest {
   /** It came by TLS. */
   readonly secure?: boolean;
   readonly peer?: PeerIdentity | null;
+  /** Called once if the client goes away, or its connection ends, before it has the whole answer. */
+  readonly onGone?: (handler: () => void) => void;
 }
 
 export interface HttpResponse {
   status: number;
   headers: Record<string, string>;
-  body: Buffer | string;
+  body: Buffer | string | HttpBody;
+}
+
+/** A body that is made as it goes. Called once, when the head has been queued; may write at once. */
+export type HttpBody = (sink: HttpSink) => void;
+
+export interface HttpSink {
+  /** Queues bytes. False when what is queued is over its bound: stop until onDrain. Nothing is sent to who has gone. */
+  write(bytes: Buffer): boolean;
+  /** Queued has fallen below the bound again. */
+  onDrain: () => void;
+  /** The body is complete. */
+  end(): void;
+  /** The body will never be complete: the client is to see that. */
+  abort(): void;
 }
 
 export type HttpHandler = (request: HttpRequest) => MaybePromise<HttpResponse>;
