@@ -52,6 +52,10 @@ export interface RequestOptions {
 export interface GetOptions extends RequestOptions {
   /** Bytes [start, end); clipped at the object's end. Or the last `suffix` bytes. */
   range?: { start: number; end: number } | { suffix: number };
+  /** For a cache in front of the store: what is read will not be read again soon, and is not worth keeping. */
+  once?: boolean;
+  /** For a cache in front of the store: what it gave was wrong; ask the store. */
+  fresh?: boolean;
 }
 
 export interface StoredObject {

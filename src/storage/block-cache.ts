@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { ByteGate } from "./byte-gate.ts";
 
 /** Anything that is kept: it says what it takes in memory, about. */
 export interface Cacheable {
@@ -9,8 +10,10 @@ export interface Cacheable {
 interface CacheEntry {
   readonly owner: CachedBlocks;
   readonly offset: number;
-  readonly value: Cacheable;
-  readonly bytes: number;
+  value: Cacheable;
+  bytes: number;
+  /** What had come into the cache until this did. */
+  readonly bornAt: number;
   /** In the list of those that were used again. */
   kept: boolean;
   previous: CacheEntry;
@@ -21,18 +24,27 @@ interface CacheEntry {
 const ENTRY_BYTES = 150;
 /** Share of the cache for blocks that were used more than once: a scan cannot drive them out. */
 const KEPT_SHARE = 0.75;
+/** A scan's uses of a block count as one until so much of the cache has come in since. */
+const SAME_USE_SHARE = 1 / 8;
+/** What may be on its way into the cache at once, beside what is in it. */
+const COMING_SHARE = 1 / 4;
+const COMING_BYTES_MIN = 2 << 20;
 
 /**
- * Blocks in memory: one cache for all branches, bounded in bytes. A block that is used a second time moves to the part
- * of those that are kept; a scan that sees each block once leaves that part alone. Within each part the one that was
- * not used for longest goes first.
+ * Blocks in memory: one cache for all branches, bounded in bytes, indexes and filters of tables included. A block that
+ * is used a second time moves to the part of those that are kept; a scan, which fetches a block ahead and then comes by
+ * once, leaves that part alone. Within each part the one that was not used for longest goes first.
  */
 export class BlockCache {
   readonly bytesMax: number;
   #bytes = 0;
   #keptBytes = 0;
+  #cameIn = 0;
   hits = 0;
+  /** Blocks that were asked for and had to be read. */
   misses = 0;
+  /** For what is on its way: memory that is not the cache's yet. */
+  readonly gate: ByteGate;
   readonly #owners = new Map<string, { readonly blocks: CachedBlocks; holders: number }>();
   readonly #fresh = makeList();
   readonly #kept = makeList();
@@ -40,6 +52,12 @@ export class BlockCache {
   constructor(options: { bytesMax: number }) {
     assert(options.bytesMax > 0, "a cache has room");
     this.bytesMax = options.bytesMax;
+    this.gate = new ByteGate(Math.max(COMING_BYTES_MIN, options.bytesMax * COMING_SHARE));
+  }
+
+  /** Grows with all that comes in. */
+  get cameIn(): number {
+    return this.#cameIn;
   }
 
   get bytes(): number {
@@ -69,11 +87,32 @@ export class BlockCache {
   /** Used by CachedBlocks. */
   insert(entry: CacheEntry): void {
     this.#bytes += entry.bytes;
+    this.#cameIn += entry.bytes;
     pushFront(this.#fresh, entry);
+    this.#makeRoom();
+  }
+
+  /** Another form of what is there takes its place. */
+  replace(entry: CacheEntry, value: Cacheable, bytes: number): void {
+    const growth = bytes - entry.bytes;
+    entry.value = value;
+    entry.bytes = bytes;
+    this.#bytes += growth;
+    if (entry.kept) this.#keptBytes += growth;
+    if (growth > 0) this.#makeRoom();
+  }
+
+  #makeRoom(): void {
     while (this.#bytes > this.bytesMax) {
       const victim = this.#fresh.previous !== this.#fresh ? this.#fresh.previous : this.#kept.previous;
       victim.owner.forget(victim.offset);
     }
+  }
+
+  /** A scan came by: only a block that was there long before is taken for one that is used again. */
+  touchInScan(entry: CacheEntry): void {
+    if (entry.kept || this.#cameIn - entry.bornAt > this.bytesMax * SAME_USE_SHARE) this.touch(entry);
+    else this.hits++;
   }
 
   touch(entry: CacheEntry): void {
@@ -115,11 +154,17 @@ export class CachedBlocks {
     this.#cache = cache;
   }
 
-  get(offset: number): Cacheable | undefined {
+  get(offset: number, inScan = false): Cacheable | undefined {
     const entry = this.#entries.get(offset);
     if (entry === undefined) return undefined;
-    this.#cache.touch(entry);
+    if (inScan) this.#cache.touchInScan(entry);
+    else this.#cache.touch(entry);
     return entry.value;
+  }
+
+  /** Without taking it for a use. */
+  peek(offset: number): Cacheable | undefined {
+    return this.#entries.get(offset)?.value;
   }
 
   has(offset: number): boolean {
@@ -133,6 +178,11 @@ export class CachedBlocks {
   /** What will be at `offset`; kept once it is there. A failure is told to all who wait, and not kept. */
   expect<T extends Cacheable>(offset: number, value: Promise<T>): Promise<T> {
     this.#cache.misses++;
+    return this.expectAhead(offset, value);
+  }
+
+  /** The same, of what nobody has asked for yet. */
+  expectAhead<T extends Cacheable>(offset: number, value: Promise<T>): Promise<T> {
     const done = value.then(
       (block) => {
         this.#pending.delete(offset);
@@ -150,13 +200,22 @@ export class CachedBlocks {
     return done;
   }
 
+  /** In place of what is there, another form of the same. */
   put(offset: number, value: Cacheable): void {
-    if (this.#entries.has(offset)) return;
     const bytes = value.memoryBytes + ENTRY_BYTES;
+    const present = this.#entries.get(offset);
     // What does not fit is handed out and not kept.
-    if (bytes > this.#cache.bytesMax / 4) return;
+    if (bytes > this.#cache.bytesMax / 4) {
+      if (present !== undefined) this.forget(offset);
+      return;
+    }
+    if (present !== undefined) {
+      this.#cache.replace(present, value, bytes);
+      return;
+    }
     const none = null as unknown as CacheEntry;
-    const entry = { owner: this, offset, value, bytes, kept: false, previous: none, next: none };
+    const bornAt = this.#cache.cameIn;
+    const entry = { owner: this, offset, value, bytes, bornAt, kept: false, previous: none, next: none };
     this.#entries.set(offset, entry);
     this.#cache.insert(entry);
   }

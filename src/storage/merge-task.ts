@@ -33,7 +33,7 @@ export type MergeInput =
 
 /** What it asks for, and what is answered. */
 export type MergeRequest =
-  | { readonly kind: "read"; readonly key: ObjectKey; readonly start: number; readonly end: number }
+  | { readonly kind: "read"; readonly key: ObjectKey; readonly start: number; readonly end: number; fresh: boolean }
   | { readonly kind: "rows"; readonly memtable: number }
   | { readonly kind: "write"; readonly table: Omit<WrittenTable, "body"> & { readonly body: Uint8Array } };
 export interface ReadReply {
@@ -100,9 +100,9 @@ class AskedStore implements ObjectStore {
     this.#surroundings = surroundings;
   }
 
-  async get(key: ObjectKey, { range }: GetOptions): Promise<StoredObject | null> {
+  async get(key: ObjectKey, { range, fresh = false }: GetOptions): Promise<StoredObject | null> {
     if (range === undefined || !("start" in range)) throw new AssertionError("a table is read by ranges");
-    const reply = await ask<ReadReply | null>(this.#surroundings, { kind: "read", key, ...range });
+    const reply = await ask<ReadReply | null>(this.#surroundings, { kind: "read", key, ...range, fresh });
     if (reply === null) return null;
     const { body, etag, bytes } = reply;
     return { body: Buffer.from(body.buffer, body.byteOffset, body.length), etag, bytes };

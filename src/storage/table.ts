@@ -1,33 +1,31 @@
-import { constants, zstdDecompressSync } from "node:zlib";
-import { assert } from "../base/assert.ts";
-import { DbError, messageOf } from "../base/errors.ts";
+import { DbError, isDbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { ObjectStore } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BlockCache, Cacheable, CachedBlocks } from "./block-cache.ts";
 import { type KeyHash, mayHold, partitionOf } from "./bloom.ts";
-import { decodeBlock, type TableBlock } from "./table-block.ts";
+import { decodeBlock, TableBlock } from "./table-block.ts";
 import {
-  BLOCK_RAW,
   BLOCK_TRAILER_BYTES,
-  BLOCK_ZSTD,
-  blockChecksum,
   corrupt,
   decodeFooter,
   footerBytes,
-  hex,
   TABLE_HEADER_BYTES,
   TABLE_TRAILER_BYTES,
   type TableFacts,
   type TableFooter,
 } from "./table-format.ts";
 import { decodeIndexBlock, type IndexBlock } from "./table-index.ts";
+import { checkBlock, isWhole, ownCopy, type Place, type TableBytes, unpackChecked } from "./table-unpack.ts";
 
 /** Opening a table fetches this much of its end, or all behind the data where that is less. */
 const TAIL_BYTES_MAX = 512 << 10;
-/** From this size on unpacking a block would hold up the event loop. */
-const OFFLOAD_BYTES_MIN = 256 << 10;
+/**
+ * And so much of the data before it: there lie the last entries, of the spaces beside the keys, which are read first
+ * when a branch is opened.
+ */
+const BEFORE_TAIL_BYTES = 32 << 10;
 
 /** A table as a checkpoint lists it. */
 export interface TableRef extends TableFacts {
@@ -67,16 +65,22 @@ class BloomPartition implements Cacheable {
   }
 }
 
-/** Under which `OpenTable` is cached. */
-const OPEN = -1;
-
-/** Where a block is. */
-interface Place {
+/** A part of a table as it is stored: a data block that was fetched ahead, and checked, or the table's tail. */
+class Stored implements Cacheable, TableBytes {
+  readonly bytes: Buffer;
   readonly offset: number;
-  readonly storedBytes: number;
-  readonly rawBytes: number;
-  readonly count: number;
+  readonly memoryBytes: number;
+
+  constructor(bytes: Buffer, offset: number) {
+    this.bytes = bytes;
+    this.offset = offset;
+    this.memoryBytes = bytes.length + 200;
+  }
 }
+
+/** Under which the `OpenTable` is cached, and the tail that came with it. */
+const OPEN = -1;
+const TAIL = -2;
 
 export interface ReadAhead {
   /** Blocks that follow are fetched with the one asked for, up to this many bytes unpacked. */
@@ -85,13 +89,16 @@ export interface ReadAhead {
 }
 
 /**
- * Reads a table, part by part, each through the cache. Nothing is fetched before it is needed. All methods answer at
- * once when what they need is cached. Every part's checksum is checked when it comes from the store.
+ * Reads a table, part by part, each through the cache. Nothing is fetched before it is needed, and nothing is unpacked
+ * before it is used. All methods answer at once when what they need is cached. Every part's checksum is checked when it
+ * comes from the store; what fails is read once more, past any cache in front of the store.
  */
 export class Table {
   readonly ref: TableRef;
   readonly #context: TableContext;
   readonly #blocks: CachedBlocks;
+  /** Known once the table was opened. */
+  #salt: Buffer | null = null;
 
   constructor(ref: TableRef, context: TableContext) {
     this.ref = ref;
@@ -106,7 +113,15 @@ export class Table {
 
   open(): MaybePromise<OpenTable> {
     const found = this.#blocks.get(OPEN) as OpenTable | undefined;
-    return found ?? (this.#blocks.pending(OPEN) as Promise<OpenTable>) ?? this.#blocks.expect(OPEN, this.#open());
+    if (found !== undefined) return found;
+    const pending = this.#blocks.pending(OPEN) as Promise<OpenTable> | undefined;
+    return (
+      pending ??
+      this.#blocks.expect(
+        OPEN,
+        this.#twice((fresh) => this.#open(fresh)),
+      )
+    );
   }
 
   /** Index partition `p` of the top index. */
@@ -115,15 +130,17 @@ export class Table {
     const found = this.#blocks.get(place.offset) as IndexBlock | undefined;
     if (found !== undefined) return found;
     const pending = this.#blocks.pending(place.offset) as Promise<IndexBlock> | undefined;
-    return pending ?? this.#blocks.expect(place.offset, this.#loadPartition(open, place));
+    return pending ?? this.#loadPart(open, place, (raw) => this.#decodePartition(open, raw, place));
   }
 
-  /** Data block `b` of a partition. */
+  /** Data block `b` of a partition. With `ahead`, a scan reads it. */
   block(open: OpenTable, partition: IndexBlock, b: number, ahead?: ReadAhead): MaybePromise<TableBlock> {
     const place = partition.handles[b]!;
-    const found = this.#blocks.get(place.offset) as TableBlock | undefined;
-    if (found !== undefined) return found;
-    return (this.#blocks.pending(place.offset) as Promise<TableBlock>) ?? this.#loadBlocks(open, partition, b, ahead);
+    const found = this.#blocks.get(place.offset, ahead !== undefined && ahead.bytes > 0);
+    if (found !== undefined) return found instanceof TableBlock ? found : this.#unpackAhead(place, found);
+    const pending = this.#blocks.pending(place.offset) as Promise<TableBlock | Stored> | undefined;
+    if (pending === undefined) return this.#loadBlocks(open, partition, b, ahead);
+    return pending.then((block) => (block instanceof TableBlock ? block : this.#unpackAhead(place, block)));
   }
 
   /** Whether a block is cached or on its way. */
@@ -138,63 +155,59 @@ export class Table {
     const found = this.#blocks.get(offset) as BloomPartition | undefined;
     if (found !== undefined) return mayHold(found.bits, hash);
     const pending = this.#blocks.pending(offset) as Promise<BloomPartition> | undefined;
-    const partition = pending ?? this.#blocks.expect(offset, this.#loadBloom(open, offset));
-    return partition.then(({ bits }) => mayHold(bits, hash));
+    const loaded = pending ?? this.#loadPart(open, this.#bloomPlace(open, offset), (raw) => new BloomPartition(raw));
+    return isPromise(loaded) ? loaded.then(({ bits }) => mayHold(bits, hash)) : mayHold(loaded.bits, hash);
   }
 
   /**
-   * The bytes of data blocks `first` to `last` of a partition, past the cache: for merging. `unpackBlock` takes them
-   * apart.
+   * The bytes of data blocks `first` to `last` of a partition of this table, which was opened, past the cache.
+   * `unpackBlock` takes them apart. `once`: they will not be read again, as by a merge.
    */
-  async fetchBlocks(partition: IndexBlock, first: number, last: number): Promise<{ bytes: Buffer; offset: number }> {
-    const offset = partition.handles[first]!.offset;
-    const end = partition.handles[last]!;
-    return { bytes: await this.#fetch(offset, end.offset + end.storedBytes + BLOCK_TRAILER_BYTES), offset };
+  fetchBlocks(partition: IndexBlock, first: number, last: number, options?: { once: boolean }): Promise<TableBytes> {
+    return this.#fetchChecked(partition.handles.slice(first, last + 1), options?.once === true);
   }
 
   /** Checks, unpacks and decodes a data block out of `bytes`, which begin at `offset` of the table. */
   unpackBlock(open: OpenTable, place: Place, bytes: Buffer, offset: number): MaybePromise<TableBlock> {
-    const raw = this.#unpack(open.footer, place, bytes, offset);
+    const raw = this.#unpack(open.footer.salt, place, { bytes, offset });
     return isPromise(raw) ? raw.then((unpacked) => this.#decode(place, unpacked)) : this.#decode(place, raw);
   }
 
-  async #open(): Promise<OpenTable> {
+  async #open(fresh: boolean): Promise<OpenTable> {
     const { key, bytes, indexStart } = this.ref;
     try {
       if (bytes < TABLE_HEADER_BYTES + TABLE_TRAILER_BYTES) throw new RangeError(`${bytes} bytes are too few`);
       if (indexStart < TABLE_HEADER_BYTES || indexStart > bytes - TABLE_TRAILER_BYTES) {
         throw new RangeError(`an index at ${indexStart} of ${bytes} bytes`);
       }
-      const tailStart = Math.max(indexStart, bytes - TAIL_BYTES_MAX);
-      let tail = await this.#fetch(tailStart, bytes);
+      let from = Math.max(TABLE_HEADER_BYTES, indexStart - BEFORE_TAIL_BYTES, bytes - TAIL_BYTES_MAX);
+      let tail = await this.#fetch(from, bytes, { fresh });
       const footerStart = bytes - footerBytes(tail, bytes);
-      if (footerStart < tailStart) tail = await this.#fetch(footerStart, bytes);
+      if (footerStart < from) {
+        from = footerStart;
+        tail = await this.#fetch(from, bytes, { fresh });
+      }
       const footer = decodeFooter(key, tail.subarray(footerStart - bytes), bytes);
       this.#checkFacts(footer);
-      const place = this.#topPlace(footer);
-      let from = tailStart;
-      if (footer.topStart < tailStart) {
-        tail = await this.#fetch(footer.topStart, footerStart);
+      if (footer.topStart < from) {
         from = footer.topStart;
+        tail = await this.#fetch(from, bytes, { fresh });
       }
-      const top = decodeIndexBlock(await this.#unpack(footer, place, tail, from), {
-        count: footer.partitions,
+      const { topStart: offset, topStoredBytes: storedBytes, topRawBytes: rawBytes, partitions: count } = footer;
+      const place = { offset, storedBytes, rawBytes, count };
+      const top = decodeIndexBlock(await this.#unpack(footer.salt, place, { bytes: tail, offset: from }), {
+        count,
         offsetMin: footer.indexStart,
         offsetMax: footer.bloomStart,
         trailerBytes: BLOCK_TRAILER_BYTES,
         rawBytesMax: footer.rawBytesMax,
       });
-      const open = new OpenTable(footer, top);
-      await this.#keepTail(open, tail, from);
-      return open;
+      this.#salt = footer.salt;
+      if (from < footer.topStart) this.#blocks.put(TAIL, new Stored(tail, from));
+      return new OpenTable(footer, top);
     } catch (error) {
       throw corrupt(key, "", error);
     }
-  }
-
-  #topPlace(footer: TableFooter): Place {
-    const { topStart, topStoredBytes, topRawBytes, partitions } = footer;
-    return { offset: topStart, storedBytes: topStoredBytes, rawBytes: topRawBytes, count: partitions };
   }
 
   /** A table that is not the one that the checkpoint means has another name; this finds a checkpoint that is wrong. */
@@ -206,45 +219,47 @@ export class Table {
     }
   }
 
-  /** Caches the index partitions and the bloom filter as far as they came with the tail. */
-  async #keepTail(open: OpenTable, tail: Buffer, from: number): Promise<void> {
-    for (const place of open.top.handles) {
-      if (place.offset < from) continue;
-      this.#blocks.put(
-        place.offset,
-        this.#decodePartition(open, await this.#unpack(open.footer, place, tail, from), place),
-      );
-    }
-    const { bloomStart, bloom } = open.footer;
-    for (let i = 0; i < bloom.partitions; i++) {
-      const offset = bloomStart + i * (bloom.partitionBytes + BLOCK_TRAILER_BYTES);
-      if (offset < from) continue;
-      this.#blocks.put(
-        offset,
-        new BloomPartition(await this.#unpack(open.footer, this.#bloomPlace(open, offset), tail, from)),
-      );
-    }
-  }
-
   #bloomPlace(open: OpenTable, offset: number): Place {
     const { partitionBytes } = open.footer.bloom;
     return { offset, storedBytes: partitionBytes, rawBytes: partitionBytes, count: 0 };
   }
 
-  async #loadPartition(open: OpenTable, place: Place): Promise<IndexBlock> {
-    return this.#decodePartition(open, await this.#load(open, place), place);
+  /** A part of the index or the filter: out of the tail that came with the opening, or fetched. */
+  #loadPart<T extends Cacheable>(open: OpenTable, place: Place, decode: (raw: Buffer) => T): MaybePromise<T> {
+    const tail = this.#tailWith(place);
+    if (tail !== null && isWhole(open.footer.salt, place, tail)) {
+      const raw = unpackChecked(this.ref.key, place, tail, this.#context.runtime.offload);
+      if (isPromise(raw)) return this.#blocks.expect(place.offset, raw.then(decode));
+      const part = decode(raw);
+      this.#blocks.put(place.offset, part);
+      return part;
+    }
+    return this.#blocks.expect(place.offset, this.#load(open, place).then(decode));
   }
 
-  async #loadBloom(open: OpenTable, offset: number): Promise<BloomPartition> {
-    return new BloomPartition(await this.#load(open, this.#bloomPlace(open, offset)));
+  async #load(open: OpenTable, place: Place): Promise<Buffer> {
+    return this.#unpack(open.footer.salt, place, await this.#fetchChecked([place], false));
   }
 
-  /** Fetches block `b` and, in the same request, blocks beside it that are not cached. */
-  #loadBlocks(open: OpenTable, partition: IndexBlock, b: number, ahead?: ReadAhead): Promise<TableBlock> {
+  #tailWith(place: Place): Stored | null {
+    const tail = this.#blocks.peek(TAIL) as Stored | undefined;
+    return tail === undefined || place.offset < tail.offset ? null : tail;
+  }
+
+  /** Fetches block `b` and, in the same request, blocks beside it that are not cached: these are unpacked when used. */
+  #loadBlocks(
+    open: OpenTable,
+    partition: IndexBlock,
+    b: number,
+    ahead: ReadAhead | undefined,
+  ): MaybePromise<TableBlock> {
     const { handles } = partition;
+    const place = handles[b]!;
+    const tail = this.#tailWith(place);
+    if (tail !== null && isWhole(open.footer.salt, place, tail)) return this.#unpackAhead(place, tail);
     let first = b;
     let last = b;
-    let bytes = handles[b]!.rawBytes;
+    let bytes = place.rawBytes;
     const takes = (i: number): boolean => {
       const handle = handles[i];
       if (ahead === undefined || handle === undefined || this.#blocks.has(handle.offset)) return false;
@@ -253,18 +268,35 @@ export class Table {
     };
     if (ahead?.reverse) while (takes(first - 1)) first--;
     else while (takes(last + 1)) last++;
-    const fetched = this.fetchBlocks(partition, first, last);
+    const fetched = this.#fetchChecked(handles.slice(first, last + 1), false);
     for (let i = first; i <= last; i++) {
-      const place = handles[i]!;
-      const block = fetched.then((window) => this.unpackBlock(open, place, window.bytes, window.offset));
-      void this.#blocks.expect(place.offset, block);
+      if (i !== b) this.#expectAhead(open, handles[i]!, fetched);
     }
-    return this.#blocks.pending(handles[b]!.offset) as Promise<TableBlock>;
+    const block = fetched.then((window) => this.unpackBlock(open, place, window.bytes, window.offset));
+    return this.#blocks.expect(place.offset, block);
   }
 
-  async #load(open: OpenTable, place: Place): Promise<Buffer> {
-    const bytes = await this.#fetch(place.offset, place.offset + place.storedBytes + BLOCK_TRAILER_BYTES);
-    return this.#unpack(open.footer, place, bytes, place.offset);
+  #expectAhead(open: OpenTable, place: Place, fetched: Promise<TableBytes>): void {
+    const stored = fetched.then((window) => {
+      checkBlock(this.ref.key, open.footer.salt, place, window);
+      const start = place.offset - window.offset;
+      return new Stored(ownCopy(window.bytes, start, start + place.storedBytes + BLOCK_TRAILER_BYTES), place.offset);
+    });
+    void this.#blocks.expectAhead(place.offset, stored);
+  }
+
+  /** A data block out of bytes that were checked. Cached in their place. */
+  #unpackAhead(place: Place, stored: Cacheable): MaybePromise<TableBlock> {
+    const present = this.#blocks.peek(place.offset);
+    if (present instanceof TableBlock) return present;
+    const raw = unpackChecked(this.ref.key, place, stored as Stored, this.#context.runtime.offload);
+    if (isPromise(raw)) {
+      const block = raw.then((unpacked) => this.#decode(place, unpacked));
+      return this.#blocks.expectAhead(place.offset, block);
+    }
+    const block = this.#decode(place, raw);
+    this.#blocks.put(place.offset, block);
+    return block;
   }
 
   #decodePartition(open: OpenTable, raw: Buffer, place: Place): IndexBlock {
@@ -289,63 +321,49 @@ export class Table {
     }
   }
 
-  /**
-   * Checks a block's checksum and unpacks it. The result is a buffer of its own, so that it alone is kept in memory.
-   */
-  #unpack(footer: TableFooter, place: Place, bytes: Buffer, offset: number): MaybePromise<Buffer> {
-    const fail = (what: string): DbError =>
-      new DbError("corrupt", `object ${this.ref.key}: block at ${place.offset}: ${what}`);
-    const start = place.offset - offset;
-    const end = start + place.storedBytes;
-    assert(start >= 0 && end + BLOCK_TRAILER_BYTES <= bytes.length, "a block lies in the bytes that were fetched");
-    const found = bytes.readUInt32LE(end + 1);
-    const expected = blockChecksum(footer.salt, place.offset, bytes, start, end + 1);
-    if (found !== expected) throw fail(`checksum ${hex(found)}, expected ${hex(expected)}`);
-    const codec = bytes[end]!;
-    const { rawBytes } = place;
-    if (codec === BLOCK_RAW) {
-      if (rawBytes !== place.storedBytes) throw fail(`${place.storedBytes} bytes, expected ${rawBytes}`);
-      return Buffer.from(bytes.subarray(start, end));
-    }
-    if (codec !== BLOCK_ZSTD) throw fail(`codec ${codec} is unknown to this version of t4`);
-    const packed = bytes.subarray(start, end);
-    const check = (raw: Buffer): Buffer => {
-      if (raw.length !== rawBytes) throw fail(`unpacks to ${raw.length} bytes, expected ${rawBytes}`);
-      return raw;
-    };
-    const broken = (error: unknown): never => {
-      throw fail(`does not unpack: ${messageOf(error)}`);
-    };
-    if (rawBytes >= OFFLOAD_BYTES_MIN) {
-      return this.#context.runtime.offload.zstdDecompress(packed, rawBytes).then(check, broken);
-    }
-    let raw: Buffer;
-    try {
-      raw = zstdDecompressSync(packed, {
-        maxOutputLength: rawBytes + 1,
-        chunkSize: Math.max(64, rawBytes + 1),
-        params: windowLimit,
-      });
-    } catch (error) {
-      return broken(error);
-    }
-    return check(raw);
+  #unpack(salt: Buffer, place: Place, part: TableBytes): MaybePromise<Buffer> {
+    checkBlock(this.ref.key, salt, place, part);
+    return unpackChecked(this.ref.key, place, part, this.#context.runtime.offload);
   }
 
-  async #fetch(start: number, end: number): Promise<Buffer> {
-    const { key, bytes } = this.ref;
-    const timeoutMs = this.#context.requestTimeoutMs;
-    if (this.#context.closing?.aborted) throw new DbError("noLeader", "the branch is being closed");
-    // Nothing has changed if the process dies here: reading has no effect.
-    const object = await this.#context.store.get(key, { range: { start, end }, timeoutMs });
-    if (object === null) throw new DbError("corrupt", `object ${key}: is missing, though a checkpoint lists it`);
-    if (object.bytes !== bytes || object.body.length !== end - start) {
-      const found = `${object.body.length} of ${object.bytes} bytes`;
-      throw new DbError("corrupt", `object ${key}: ${found} for [${start}, ${end}) of ${bytes}`);
+  /** The bytes of places that lie one behind the other, asked for a second time where a checksum fails. */
+  async #fetchChecked(places: readonly Place[], once: boolean): Promise<TableBytes> {
+    const salt = this.#salt ?? (await this.open()).footer.salt;
+    const offset = places[0]!.offset;
+    const last = places[places.length - 1]!;
+    const end = last.offset + last.storedBytes + BLOCK_TRAILER_BYTES;
+    const part = { bytes: await this.#fetch(offset, end, { once }), offset };
+    if (places.every((place) => isWhole(salt, place, part))) return part;
+    return { bytes: await this.#fetch(offset, end, { once, fresh: true }), offset };
+  }
+
+  /** A cache in front of the store, or what lies between, may give wrong bytes once. */
+  async #twice<T>(read: (fresh: boolean) => Promise<T>): Promise<T> {
+    try {
+      return await read(false);
+    } catch (error) {
+      if (!isDbError(error, "corrupt")) throw error;
+      return read(true);
     }
-    return object.body;
+  }
+
+  async #fetch(start: number, end: number, hints: { once?: boolean; fresh?: boolean }): Promise<Buffer> {
+    const { key, bytes } = this.ref;
+    const { requestTimeoutMs: timeoutMs, store, cache, closing } = this.#context;
+    const entering = cache.gate.enter(end - start);
+    // Bounded by the time limits of those before. Nothing has changed if the process dies here: reading has no effect.
+    if (isPromise(entering)) await entering;
+    try {
+      if (closing?.aborted) throw new DbError("noLeader", "the branch is being closed");
+      const object = await store.get(key, { range: { start, end }, timeoutMs, ...hints });
+      if (object === null) throw new DbError("corrupt", `object ${key}: is missing, though a checkpoint lists it`);
+      if (object.bytes !== bytes || object.body.length !== end - start) {
+        const found = `${object.body.length} of ${object.bytes} bytes`;
+        throw new DbError("corrupt", `object ${key}: ${found} for [${start}, ${end}) of ${bytes}`);
+      }
+      return object.body;
+    } finally {
+      cache.gate.leave(end - start);
+    }
   }
 }
-
-/** No more memory for a block's history than its size can justify. */
-const windowLimit = { [constants.ZSTD_d_windowLogMax]: 20 };

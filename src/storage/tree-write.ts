@@ -132,9 +132,10 @@ async function serve(context: WriteContext, served: Served, request: MergeReques
 
 async function readRange(
   { store, requestTimeoutMs, signal }: WriteContext,
-  { key, start, end }: MergeRequest & { kind: "read" },
+  { key, start, end, fresh }: MergeRequest & { kind: "read" },
 ): Promise<TaskReply> {
-  const object = await store.get(key, { range: { start, end }, timeoutMs: requestTimeoutMs, signal });
+  const range = { start, end };
+  const object = await store.get(key, { range, timeoutMs: requestTimeoutMs, signal, once: true, fresh });
   if (object === null) return { reply: null };
   // What is handed over must be alone in its memory: small reads come out of a pool.
   const isAlone = object.body.byteLength === object.body.buffer.byteLength;
