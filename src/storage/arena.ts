@@ -41,6 +41,8 @@ export class Arena {
     const at = this.#at;
     if (length <= LOOP_BYTES_MAX) {
       for (let i = 0; i < length; i++) bytes[at + i] = source[start + i]!;
+    } else if (source instanceof Buffer) {
+      source.copy(bytes, at, start, end);
     } else {
       bytes.set(source.subarray(start, end), at);
     }

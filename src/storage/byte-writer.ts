@@ -30,7 +30,8 @@ export class ByteWriter {
   }
 
   varint(value: number): void {
-    assert(Number.isSafeInteger(value) && value >= 0, `a varint is a safe integer >= 0, not ${value}`);
+    // The text is made only where it is needed: this is called for each entry of a table.
+    if (!Number.isSafeInteger(value) || value < 0) assert(false, `a varint is a safe integer >= 0, not ${value}`);
     this.reserve(8);
     this.at = writeVarint(this.bytes, this.at, value);
   }
@@ -43,7 +44,9 @@ export class ByteWriter {
   /** bytes[start, end) as they are. */
   raw(bytes: Uint8Array, start = 0, end = bytes.length): void {
     this.reserve(end - start);
-    this.bytes.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.at);
+    // Copying a part out of a Buffer makes no view of it.
+    if (bytes instanceof Buffer) bytes.copy(this.bytes, this.at, start, end);
+    else this.bytes.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.at);
     this.at += end - start;
   }
 

@@ -27,7 +27,11 @@ const OFFLOAD_BYTES_MIN = 128 << 10;
 /** Keys put into the bloom filter between two pauses: about 3 ms. */
 const BLOOM_KEYS_PER_SLICE = 32_768;
 const ZSTD_LEVEL = 1;
-const zstdParams = { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
+/** A window no larger than the block: making ready for a large one takes a third of the time for a small block. */
+const zstdParams = (bytes: number): Record<number, number> => ({
+  [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL,
+  [constants.ZSTD_c_windowLog]: Math.max(10, 32 - Math.clz32(bytes - 1)),
+});
 
 type BuilderRuntime = { readonly offload: Pick<Runtime["offload"], "zstdCompress"> };
 
@@ -293,7 +297,7 @@ export class TableBuilder {
     const take = (packed: Buffer): number =>
       packed.length < raw.length ? this.#writeStored(packed, BLOCK_ZSTD) : this.#writeStored(raw, BLOCK_RAW);
     if (raw.length < OFFLOAD_BYTES_MIN)
-      return take(zstdCompressSync(raw, { chunkSize: Math.max(64, raw.length), params: zstdParams }));
+      return take(zstdCompressSync(raw, { chunkSize: Math.max(64, raw.length), params: zstdParams(raw.length) }));
     return this.#runtime.offload.zstdCompress(raw, ZSTD_LEVEL).then(take);
   }
 
