@@ -39,6 +39,11 @@ export class Http1Body implements HttpSink {
     if (!this.over) this.settle(false);
   }
 
+  /** The connection has gone. */
+  cut(): void {
+    this.over = true;
+  }
+
   /** The system has taken some of what was written. */
   written(): void {
     if (!this.drainDue || this.bytes.pendingBytes > this.out.bytesMax / 2) return;

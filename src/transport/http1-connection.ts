@@ -137,6 +137,8 @@ export class Http1Connection implements Connection {
   private depart(): void {
     const { departure } = this;
     this.departure = null;
+    this.streaming?.cut();
+    this.streaming = null;
     departure?.end(this.context, true);
   }
 
