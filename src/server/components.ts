@@ -1,3 +1,4 @@
+import type { AuthSettings } from "../engine/auth/auth-settings.ts";
 import { defaultHostSettings } from "../engine/host/default-settings.ts";
 import type { HostOptions } from "../engine/host/host.ts";
 import type { SessionSettings } from "../leadership/settings.ts";
@@ -13,7 +14,7 @@ const GRPC_OVERHEAD_BYTES = 512 << 10;
 /** The settings of a run as its parts take them. */
 export function hostSettings(
   settings: RunSettings,
-  { runtime, store, notices }: { runtime: Runtime; store: MeteredStore; notices: Log },
+  { runtime, store, notices, auth }: { runtime: Runtime; store: MeteredStore; notices: Log; auth: AuthSettings },
 ): HostOptions {
   const defaults = defaultHostSettings(store);
   const { branch } = defaults;
@@ -51,6 +52,7 @@ export function hostSettings(
       },
       engine: {
         ...branch.engine,
+        auth,
         txnOpsMax: settings["max-txn-ops"],
         requestTimeoutMs: settings["request-timeout"],
       },

@@ -26,9 +26,6 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
 
 /** Flags of etcd's for what is not built yet: refused, by what is missing, unless they are given to say no. */
 export const flagsToCome: Readonly<Record<string, string>> = {
-  "auth-token": "authentication",
-  "auth-token-ttl": "authentication",
-  "bcrypt-cost": "authentication",
   "quota-backend-bytes": "a quota",
 };
 

@@ -2,6 +2,7 @@ import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
 import { etcdHttp } from "../api/http.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import { version } from "../base/version.ts";
+import type { AuthSettings } from "../engine/auth/auth-settings.ts";
 import type { Database } from "../engine/engine.ts";
 import { Host } from "../engine/host/host.ts";
 import type { ServedBranch } from "../engine/host/served-branch.ts";
@@ -12,6 +13,7 @@ import { NoCredentials } from "../objects/s3-signing.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { HttpHandler, TransportStats } from "../transport/transport.ts";
+import { engineAuthSettings } from "./auth-settings.ts";
 import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
 import { createLog, type Log } from "./logger.ts";
@@ -95,7 +97,8 @@ class Server {
     // Ports are bound before anything is written: a second server on them stops here.
     await this.#access.bind();
     this.#openAccess(store);
-    const options = { ...hostSettings(settings, { runtime: this.#runtime, store, notices: this.#log }), signal };
+    const parts = { runtime: this.#runtime, store, notices: this.#log, auth: await this.#authSettings() };
+    const options = { ...hostSettings(settings, parts), signal };
     const host = await this.#untilStoreAnswers(store.name, signal, () => Host.open(options));
     this.#host = host;
     const branch = await this.#untilStoreAnswers(store.name, signal, () => host.serve("main"));
@@ -103,6 +106,15 @@ class Server {
     branch.answers.then(() => this.#opening.end());
     await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
     this.#greet(store.name);
+  }
+
+  /** What --auth-token names must be there before anything is written. */
+  async #authSettings(): Promise<AuthSettings> {
+    try {
+      return await engineAuthSettings(this.#settings, this.#runtime.disk);
+    } catch (error) {
+      throw new DbError("invalidArgument", `--auth-token: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   /** A store that is away when the process starts is waited for, with clients told that nobody leads. */

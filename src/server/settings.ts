@@ -1,5 +1,6 @@
 import { messageOf } from "../base/errors.ts";
 import { accessSettings, problemOfAccess, warningsOfAccess } from "./access-settings.ts";
+import { authSettings } from "./auth-settings.ts";
 import { flagsToCome, ignoredFlags, refusalOf, unknownVariables } from "./foreign-settings.ts";
 import { etcd, ours, type Setting } from "./setting.ts";
 import {
@@ -74,6 +75,7 @@ export const runSettings = {
     "how often a quiet connection is pinged; 0: never",
   ),
   "grpc-keepalive-timeout": etcd(durationKind({ min: 1, max: YEAR_MS }), "20s", "how long a ping may stay unanswered"),
+  ...authSettings,
   ...accessSettings,
   "log-level": etcd(oneOf("debug", "info", "warn", "error"), "info", "least level of what is logged"),
   "log-format": etcd(oneOf("json", "console"), "console", "how a log line is written"),
