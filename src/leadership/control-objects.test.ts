@@ -43,7 +43,7 @@ const cut: Origin = {
   branch: branchId(hex("c")),
   parent: branch,
   checkpoint: { branch, nextSlot: slot(41), n: 2, sha256: "ab".repeat(32) },
-  runs: [{ branch, first: slot(41), last: slot(44) }],
+  runs: [{ branch, first: slot(41), last: slot(44), lastRecord: recordNumber(97) }],
   position: {
     nextSlot: slot(1),
     highestEpoch: epoch(7),

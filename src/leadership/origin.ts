@@ -28,7 +28,7 @@ export interface Origin {
   readonly parent: BranchId | null;
   /** The newest checkpoint at or before the point, of the parent or of one of its ancestors; null: there was none. */
   readonly checkpoint: OriginCheckpoint | null;
-  /** What to replay behind the checkpoint, in this order: slots `first` to `last`, both included. */
+  /** What to replay behind the checkpoint, in this order: slots `first` to `last`, both included, up to `lastRecord`. */
   readonly runs: readonly OriginRun[];
   /** What the branch's own log goes on from: its own first slot, and all else as of the point. */
   readonly position: OriginPosition;
@@ -46,6 +46,8 @@ export interface OriginRun {
   readonly branch: BranchId;
   readonly first: Slot;
   readonly last: Slot;
+  /** Records behind this one are not of this history: the branch that the next run is of was cut there. */
+  readonly lastRecord: RecordNumber;
 }
 
 /** The same fields as a log's position. A branch's first epoch is one above `highestEpoch`. */
@@ -126,9 +128,14 @@ function originOf(body: unknown): Origin {
 }
 
 function runOf(item: unknown, where: string): OriginRun {
-  const run = new Fields(item, ["branch", "first", "last"], where);
+  const run = new Fields(item, ["branch", "first", "last", "lastRecord"], where);
   const first = slot(run.count("first", { min: 1 }));
-  return { branch: branchOf(run, "branch"), first, last: slot(run.count("last", { min: first })) };
+  return {
+    branch: branchOf(run, "branch"),
+    first,
+    last: slot(run.count("last", { min: first })),
+    lastRecord: recordNumber(run.count("lastRecord")),
+  };
 }
 
 const positionOf = (fields: Fields): OriginPosition => ({

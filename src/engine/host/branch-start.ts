@@ -1,16 +1,23 @@
-import type { BranchId } from "../../base/ids.ts";
-import { type Origin, readOrigin } from "../../leadership/origin.ts";
+import { DbError } from "../../base/errors.ts";
+import type { BranchId, Slot } from "../../base/ids.ts";
+import { type OriginCheckpoint, type OriginRun, readOrigin } from "../../leadership/origin.ts";
 import type { LogPosition } from "../../log/log.ts";
+import { checkpointKey, originKey } from "../../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
-import { newestCheckpoint } from "../../storage/checkpoint-store.ts";
+import { newestCheckpoint, readCheckpoint } from "../../storage/checkpoint-store.ts";
 
 /** What a branch is opened from: its newest checkpoint, or its origin while it has none. */
 export interface BranchStart {
   /** Tells two starts apart. */
   readonly id: string;
   readonly position: LogPosition;
+  /** The branch's own, or that which its origin begins with. */
   readonly checkpoint: Checkpoint | null;
+  /** Of the ancestors' logs: what lies between the checkpoint and `position`. */
+  readonly runs: readonly OriginRun[];
+  /** The branch's log is kept from here on. */
+  readonly firstSlot: Slot;
 }
 
 /** Reads starts of one branch; its origin, which never changes, once. */
@@ -18,7 +25,7 @@ export class BranchStarts {
   readonly #store: ObjectStore;
   readonly #branch: BranchId;
   readonly #request: RequestOptions;
-  #origin: Origin | null = null;
+  #atOrigin: BranchStart | null = null;
 
   constructor(store: ObjectStore, branch: BranchId, request: RequestOptions) {
     this.#store = store;
@@ -28,8 +35,28 @@ export class BranchStarts {
 
   async newest(): Promise<BranchStart> {
     const checkpoint = await newestCheckpoint(this.#store, this.#branch, this.#request);
-    if (checkpoint !== null) return { id: checkpoint.id, position: checkpoint.point.position, checkpoint };
-    this.#origin ??= await readOrigin(this.#store, this.#branch, this.#request);
-    return { id: `origin of ${this.#branch}`, position: this.#origin.position, checkpoint: null };
+    if (checkpoint !== null) {
+      const { position } = checkpoint.point;
+      return { id: checkpoint.id, position, checkpoint, runs: [], firstSlot: checkpoint.firstLogSlot };
+    }
+    this.#atOrigin ??= await this.#readOrigin();
+    return this.#atOrigin;
+  }
+
+  async #readOrigin(): Promise<BranchStart> {
+    const origin = await readOrigin(this.#store, this.#branch, this.#request);
+    const { position, runs } = origin;
+    const checkpoint = origin.checkpoint === null ? null : await this.#readCheckpoint(origin.checkpoint);
+    return { id: `origin of ${this.#branch}`, position, checkpoint, runs, firstSlot: position.nextSlot };
+  }
+
+  /** An origin keeps what it names: a checkpoint that is missing, or another one, is corruption. */
+  async #readCheckpoint(named: OriginCheckpoint): Promise<Checkpoint> {
+    const object = originKey(this.#branch);
+    const name = checkpointKey(named.branch, named.nextSlot, named.n);
+    const checkpoint = await readCheckpoint(this.#store, named, this.#request);
+    if (checkpoint === null) throw new DbError("corrupt", `object ${name} is missing: object ${object} begins with it`);
+    if (checkpoint.id === named.sha256) return checkpoint;
+    throw new DbError("corrupt", `object ${name}: has id ${checkpoint.id}, object ${object} names ${named.sha256}`);
   }
 }

@@ -9,17 +9,22 @@ import type { Waiting } from "../../leadership/outlive.ts";
 import type { Repository } from "../../leadership/repository.ts";
 import type { NodeSession } from "../../leadership/session.ts";
 import type { LeadershipSettings } from "../../leadership/settings.ts";
+import { firstPosition } from "../../log/chain.ts";
 import { createTakeoverLog, type FencingLog } from "../../log/fence.ts";
 import type { LocalLog } from "../../log/local-log.ts";
 import type { LogRecord, LogSettings, LogWriter } from "../../log/log.ts";
 import { readLog } from "../../log/reader.ts";
+import { readRuns } from "../../log/run-reader.ts";
 import { createLogWriter } from "../../log/writer.ts";
+import { originKey } from "../../objects/keys.ts";
 import type { ObjectStore } from "../../objects/objects.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { BlockCache } from "../../storage/block-cache.ts";
+import { cacheStatus } from "../../storage/cache-status.ts";
 import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
 import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
 import { openScratch } from "../../storage/scratch.ts";
+import type { DiskCache } from "../../storage/disk-cache.ts";
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
 import type { BranchDatabase } from "../database.ts";
 import { openDatabase } from "../open-database.ts";
@@ -33,6 +38,7 @@ import { createLocalLog, openLocalLog } from "./local-disk.ts";
 import type { Notices } from "./notices.ts";
 import { OpenBranch } from "./open-branch-handle.ts";
 import { OutageNotices } from "./outage-notices.ts";
+import { WriteRoom } from "./write-room.ts";
 
 export interface BranchSettings {
   readonly leadership: LeadershipSettings;
@@ -55,6 +61,8 @@ export interface BranchSurroundings {
   /** Null: this node has no disk of its own, so `local` is refused. */
   readonly directory: DataDirectory | null;
   readonly cache: BlockCache;
+  /** What `store` has in front of its tables; null: nothing. */
+  readonly diskCache: DiskCache | null;
   readonly settings: BranchSettings;
   readonly notices: Notices;
 }
@@ -177,7 +185,7 @@ class Opening {
   async #replay(tree: BranchTree, start: BranchStart): Promise<Revision> {
     const { store, settings } = this.#s;
     const { end } = this.#takeover;
-    let before: number = start.position.revision;
+    let before = await this.#replayRuns(tree, start);
     const result = await readLog({
       store,
       branch: this.#branch.id,
@@ -194,6 +202,28 @@ class Opening {
     // The takeover read the newest start after its fence was in place: a later one is another leader's.
     if (result.kind === "passed") throw new DbError("leadershipLost", "another leader has checkpointed meanwhile");
     return result.position.revision;
+  }
+
+  /** What lies between a cut branch's first checkpoint and its own log. Returns the revision behind it. */
+  async #replayRuns(tree: BranchTree, { checkpoint, runs, position }: BranchStart): Promise<number> {
+    if (runs.length === 0) return position.revision;
+    const { store, settings } = this.#s;
+    const from = checkpoint?.point.position ?? firstPosition;
+    let before: number = from.revision;
+    const end = await readRuns({
+      store,
+      from,
+      runs,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      signal: this.#options.signal,
+      onRecord: (record) => {
+        before = applyTo(tree, record, before);
+      },
+    });
+    const found = { ...end, nextSlot: position.nextSlot };
+    if (JSON.stringify(found, Object.keys(position)) === JSON.stringify(position)) return before;
+    const what = "what it replays does not end where it says";
+    throw new DbError("corrupt", `object ${originKey(this.#branch.id)}: ${what}: ${JSON.stringify(found)}`);
   }
 
   async #openLog(
@@ -235,12 +265,19 @@ class Opening {
         branch: id,
         epoch: leadership.epoch,
         newest: start.checkpoint,
-        firstSlot: start.checkpoint?.firstLogSlot ?? start.position.nextSlot,
+        firstSlot: start.firstSlot,
         retention: settings.retention,
         timeoutMs: settings.requestTimeoutMs,
       }),
     );
     let checkpointer: Checkpointer | null = null;
+    const room = new WriteRoom({
+      runtime,
+      bytes: () => tree.memtableBytes,
+      memtableBytes: settings.checkpointer.memtableBytes,
+      timeoutMs: settings.engine.requestTimeoutMs,
+      waitingMax: settings.engine.callsMax,
+    });
     const database: BranchDatabase = await openDatabase({
       tree,
       log,
@@ -254,9 +291,10 @@ class Opening {
       },
       settings: settings.engine,
       storage: {
-        stats: () => storageStats(tree, log, checkpointer, runtime.clock.wallMs()),
+        stats: () => storageStats(this.#s, { tree, log, checkpointer }),
         compacted: () => {},
-        refusal: () => memtableRefusal(tree.memtableBytes, settings.checkpointer.memtableBytes),
+        refusal: () => room.refusal(),
+        room: () => room.wait(),
       },
       revision,
       watch: (source) => new WatchHub(source, runtime, settings.watch),
@@ -269,6 +307,7 @@ class Opening {
       settings: settings.checkpointer,
       notices,
       compactRevision: () => database.head.compactRevision,
+      compactRevisionSeen: () => database.compactRevision,
       start,
       onFailed: (error) => database.close(error instanceof DbError ? error : bug(error)),
     });
@@ -295,28 +334,21 @@ function applyTo(tree: BranchTree, record: LogRecord, revisionBefore: number): n
   return record.revision;
 }
 
-/**
- * So many memtables may be waiting to be written as tables before writes are refused: a store that is away, or slow.
- */
-const MEMTABLES_MAX = 4;
-
-/** Null while what is in memory alone is within its bound. */
-export function memtableRefusal(bytes: number, memtableBytes: number): DbError | null {
-  if (bytes < MEMTABLES_MAX * memtableBytes) return null;
-  return new DbError("tooManyRequests", `${bytes} bytes of state wait to be written as tables`);
-}
-
-function storageStats(tree: BranchTree, log: LogWriter, checkpointer: Checkpointer | null, wallMs: number) {
+function storageStats(
+  { runtime, cache, diskCache }: BranchSurroundings,
+  { tree, log, checkpointer }: { tree: BranchTree; log: LogWriter; checkpointer: Checkpointer | null },
+) {
   const stats = tree.stats();
   const bytes = stats.tableBytes + stats.memtableBytes + log.stats().pendingBytes;
   return {
+    ...cacheStatus(cache, diskCache),
     bytes,
     // Until versions are accounted one by one, what the live ones take is estimated by their share of all entries.
     bytesInUse: stats.entries === 0 ? 0 : Math.min(bytes, Math.round((bytes * stats.keys) / stats.entries)),
     memtableBytes: stats.memtableBytes,
     tables: stats.tables,
-    checkpointAgeMs: checkpointer?.ageMs(wallMs) ?? null,
-    errors: [checkpointer?.trouble ?? null, stats.mergeError].filter((error) => error !== null),
+    checkpointAgeMs: checkpointer?.ageMs(runtime.clock.wallMs()) ?? null,
+    errors: [checkpointer?.trouble ?? null, stats.mergeError, diskCache?.trouble ?? null].filter((each) => each !== null),
     checkpointSlot: checkpointer?.newest?.point.position.nextSlot ?? null,
   };
 }
