@@ -2,13 +2,19 @@ import type { Routes, StreamHandler, UnaryHandler } from "../transport/transport
 import { authService } from "./auth.ts";
 import { CallCounts, type MethodType } from "./call-counts.ts";
 import { clusterService } from "./cluster.ts";
+import { electionService } from "./election.ts";
 import { healthService, healthWatch } from "./health.ts";
 import { kvService } from "./kv.ts";
+import { LargeRanges } from "./large-ranges.ts";
 import { LeaderWatch } from "./leader-watch.ts";
 import { keepAlive, leaseService } from "./lease.ts";
+import { lockService } from "./lock.ts";
 import { maintenanceService } from "./maintenance.ts";
+import { observe } from "./observe.ts";
+import { rangeStream } from "./range.ts";
 import { requestSizeCheck } from "./request-size.ts";
 import { type DatabaseSource, databaseOf, type EtcdSettings } from "./settings.ts";
+import { snapshot } from "./snapshot.ts";
 import { type StreamService, streamHandler } from "./stream-call.ts";
 import { unaryHandler } from "./unary-call.ts";
 import { unimplementedMethods, unimplementedStreams } from "./unimplemented.ts";
@@ -32,17 +38,22 @@ export function etcdRoutes(source: DatabaseSource, settings: EtcdSettings): Etcd
   const leaders = new LeaderWatch(settings.timers);
   const methods = {
     ...unimplementedMethods,
-    ...kvService(requestSizeCheck(settings.requestBytesMax)),
+    ...kvService(requestSizeCheck(settings.requestBytesMax), new LargeRanges(settings.timers)),
     ...leaseService,
     ...clusterService(settings),
-    ...maintenanceService(settings.quotaBytes),
+    ...maintenanceService,
+    ...lockService,
+    ...electionService,
     ...authService(requestSizeCheck(settings.requestBytesMax)),
     ...healthService,
   };
   const services: Record<string, StreamService> = {
     ...unimplementedStreams,
+    "/etcdserverpb.KV/RangeStream": rangeStream(settings.timers),
     "/etcdserverpb.Watch/Watch": watch,
     "/etcdserverpb.Lease/LeaseKeepAlive": keepAlive,
+    "/etcdserverpb.Maintenance/Snapshot": snapshot,
+    "/v3electionpb.Election/Observe": observe,
     "/grpc.health.v1.Health/Watch": healthWatch,
   };
 

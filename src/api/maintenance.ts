@@ -1,45 +1,110 @@
 import { DbError } from "../base/errors.ts";
-import { etcdStorageVersion, etcdVersion } from "../base/version.ts";
-import type { Method } from "./unary-call.ts";
+import { etcdVersion } from "../base/version.ts";
+import type { Database } from "../engine/engine.ts";
+import { type Alarm, type AlarmRequest, alarmTypes, type DowngradeRequest } from "../engine/maintenance/maintenance.ts";
+import { type Call, GrpcError } from "../transport/transport.ts";
+import { codes } from "./errors.ts";
+import { encoded, type Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
+import { decodeDowngrade, decodeHashKv, decodeMoveLeader } from "./wire/maintenance-requests.ts";
 import { Message } from "./wire/message.ts";
 import { decodeAlarm, decodeEmpty } from "./wire/other-requests.ts";
 
-const ALARM_ACTIVATE = 1;
+const alarmActions: readonly AlarmRequest["action"][] = ["get", "activate", "deactivate"];
+const downgradeActions: readonly DowngradeRequest["action"][] = ["validate", "enable", "cancel"];
 
-/**
- * etcdserverpb.Maintenance. Raft's index is the number of the newest record, the applied one that of the newest
- * durable one.
- */
-export const maintenanceService = (quotaBytes: number): Record<string, Method> => ({
+/** etcdserverpb.Maintenance, but for its stream. */
+export const maintenanceService: Record<string, Method> = {
   "/etcdserverpb.Maintenance/Status": (database, message) => {
     decodeEmpty(message, "StatusRequest");
-    const status = database.status();
-    const leads = database.unprovenBecause() === null;
-    const errors = leads ? status.errors : ["etcdserver: no leader", ...status.errors];
-    return (
-      new Message()
-        .header(headerOf(database), status.revision)
-        .text(2, etcdVersion)
-        // An etcd's file is never empty, and etcdctl divides by its size.
-        .number(3, Math.max(status.bytes, 1))
-        .big(4, leads ? database.identity.memberId : 0n)
-        .number(5, status.record)
-        .number(6, status.epoch)
-        .number(7, status.committedRecord)
-        .texts(8, errors)
-        .number(9, status.bytesInUse)
-        .text(11, etcdStorageVersion)
-        .number(12, quotaBytes)
-        .alwaysMessage(13, new Message())
+    database.require("user");
+    return statusMessage(database);
+  },
+  "/etcdserverpb.Maintenance/Alarm": (database, message) => {
+    const { action: number, memberId, alarm } = decodeAlarm(message);
+    const action = alarmActions[number];
+    // etcd 3.6.16 ends itself on such a request, and again at each start.
+    if (action === undefined) throw new DbError("invalidArgument", `t4: there is no alarm action ${number}`);
+    database.require(action === "get" ? "user" : "root");
+    return encoded(database.maintenance.alarm({ action, memberId, type: alarm }), ({ alarms, revision }) => {
+      const response = new Message().header(headerOf(database), revision);
+      for (const each of alarms) response.alwaysMessage(2, alarmMessage(each));
+      return response;
+    });
+  },
+  "/etcdserverpb.Maintenance/Hash": (database, message, call) => {
+    decodeEmpty(message, "HashRequest");
+    database.require("root");
+    return encoded(database.maintenance.hash(untilCanceled(call)), ({ revision, hash }) =>
+      new Message().header(headerOf(database), revision).number(2, hash),
     );
   },
-  /** No alarm can be raised: the list is empty, none is to be disarmed. Clients ask it to see whether all is well. */
-  "/etcdserverpb.Maintenance/Alarm": (database, message) => {
-    const { action } = decodeAlarm(message);
-    if (action === ALARM_ACTIVATE) throw new DbError("unimplemented", "t4 has no alarms to activate yet");
-    const reason = database.unprovenBecause();
-    if (reason !== null) throw reason;
-    return new Message().header(headerOf(database), database.committed);
+  "/etcdserverpb.Maintenance/HashKV": (database, message, call) => {
+    const { revision } = decodeHashKv(message);
+    database.require("root");
+    return encoded(database.maintenance.hashKv(revision, untilCanceled(call)), (result) =>
+      new Message()
+        .header(headerOf(database), result.revision)
+        .number(2, result.hash)
+        .number(3, result.compactRevision)
+        .number(4, result.hashRevision),
+    );
   },
-});
+  /** Its answer has no header, in etcd too. */
+  "/etcdserverpb.Maintenance/MoveLeader": (database, message) => {
+    const { target } = decodeMoveLeader(message);
+    database.require("root");
+    return encoded(database.maintenance.moveLeader(target), () => new Message());
+  },
+  "/etcdserverpb.Maintenance/Downgrade": (database, message) => {
+    const { action: number, version } = decodeDowngrade(message);
+    database.require("root");
+    const action = downgradeActions[number];
+    if (action === undefined) throw new GrpcError(codes.unknown, "etcdserver: unknown method");
+    return encoded(database.maintenance.downgrade({ action, version }), ({ revision, clusterVersion }) =>
+      new Message().header(headerOf(database), revision).text(2, clusterVersion),
+    );
+  },
+};
+
+/** Raft's index is the number of the newest record, the applied one that of the newest durable one. */
+function statusMessage(database: Database): Message {
+  const { maintenance } = database;
+  const status = database.status();
+  const leads = database.unprovenBecause() === null;
+  const alarms = maintenance.alarms.map(alarmText);
+  const errors = [...(leads ? [] : ["etcdserver: no leader"]), ...alarms, ...status.errors];
+  const target = maintenance.downgradeTarget;
+  const downgrade = new Message().bool(1, target !== null).text(2, target ?? "");
+  return (
+    new Message()
+      .header(headerOf(database), status.revision)
+      .text(2, etcdVersion)
+      // An etcd's file is never empty, and etcdctl divides by its size.
+      .number(3, Math.max(status.bytes, 1))
+      .big(4, leads ? database.identity.memberId : 0n)
+      .number(5, status.record)
+      .number(6, status.epoch)
+      .number(7, status.committedRecord)
+      .texts(8, errors)
+      .number(9, status.bytesInUse)
+      .text(11, maintenance.storageVersion)
+      .number(12, maintenance.quotaBytes ?? 0)
+      .alwaysMessage(13, downgrade)
+  );
+}
+
+const alarmMessage = ({ memberId, type }: Alarm): Message => new Message().big(1, memberId).number(2, type);
+
+/** The text form of an AlarmMember, as etcd's Status has it, a blank at its end. */
+function alarmText({ memberId, type }: Alarm): string {
+  const name = type === alarmTypes.noSpace ? "NOSPACE" : type === alarmTypes.corrupt ? "CORRUPT" : String(type);
+  return `${memberId === 0n ? "" : `memberID:${memberId} `}alarm:${name} `;
+}
+
+/** Fires when nobody waits for the call's answer any more. */
+export function untilCanceled(call: Pick<Call, "onCancel">): AbortSignal {
+  const gone = new AbortController();
+  call.onCancel(() => gone.abort());
+  return gone.signal;
+}

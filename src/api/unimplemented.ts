@@ -7,17 +7,10 @@ import type { Method } from "./unary-call.ts";
  * does not know.
  */
 const unary: Readonly<Record<string, readonly string[]>> = {
-  "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-  "etcdserverpb.Maintenance": ["Defragment", "Hash", "HashKV", "MoveLeader", "Downgrade"],
-  "v3lockpb.Lock": ["Lock", "Unlock"],
-  "v3electionpb.Election": ["Campaign", "Proclaim", "Leader", "Resign"],
+  "etcdserverpb.Maintenance": ["Defragment"],
 };
 
-const streaming: Readonly<Record<string, readonly string[]>> = {
-  "etcdserverpb.KV": ["RangeStream"],
-  "etcdserverpb.Maintenance": ["Snapshot"],
-  "v3electionpb.Election": ["Observe"],
-};
+const streaming: Readonly<Record<string, readonly string[]>> = {};
 
 const refusal = (service: string, method: string): DbError =>
   new DbError("unimplemented", `unknown method ${method} for service ${service}`);

@@ -19,6 +19,7 @@ import type {
   OrderedVersionsRequest,
   PutRequest,
   PutResult,
+  RangeCursor,
   RangeRequest,
   RangeResult,
   Right,
@@ -81,6 +82,10 @@ export class GuardedDatabase implements Database {
 
   range(request: RangeRequest): MaybePromise<RangeResult> {
     return this.#branch.range(request, this.#access);
+  }
+
+  openRange(request: RangeRequest): MaybePromise<RangeCursor> {
+    return this.#branch.openRange(request, this.#access);
   }
 
   put(request: PutRequest): MaybePromise<PutResult> {

@@ -158,6 +158,11 @@ export class Lessor {
     return Math.max(0, Math.ceil((lease.expiresMs - nowMs) / 1000));
   }
 
+  /** As of the head. */
+  sequenced(): Lease[] {
+    return [...this.#leases.values()].filter((lease) => lease.state !== "revoking");
+  }
+
   /** As readers see them, by expiry (L5). */
   list(): Lease[] {
     const leases: Lease[] = [];
