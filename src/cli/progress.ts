@@ -34,7 +34,8 @@ export function progressText({ phase, done, total }: { phase: string; done: numb
   const part = Math.min(1, done / total);
   const full = Math.floor(part * BAR);
   const bar = `${"=".repeat(full)}${full < BAR ? ">" : ""}`.padEnd(BAR);
-  return `${phase}  [${bar}] ${String(Math.floor(part * 100)).padStart(3)} %  ${bytesText(done)} of ${bytesText(total)}`;
+  const percent = String(Math.floor(part * 100)).padStart(3);
+  return `${phase}  [${bar}] ${percent} %  ${bytesText(done)} of ${bytesText(total)}`;
 }
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -1,11 +1,11 @@
 import { type BranchId, branchId } from "../base/ids.ts";
+import { decodeCollection, decodeCollectionDone } from "../collector/collection.ts";
 import { decodeBranchName } from "../leadership/branch-name.ts";
 import { sessionId } from "../leadership/identity.ts";
 import { decodeLeaderRecord, type LeaderRecord } from "../leadership/leader-record.ts";
 import { decodeOrigin, type Origin } from "../leadership/origin.ts";
 import { decodeRepository, MAIN, type Repository } from "../leadership/repository.ts";
 import { decodeSession, type SessionBody } from "../leadership/session-object.ts";
-import { decodeEnvelope } from "../objects/envelope.ts";
 import { leaderKey, nameKey, originKey, parseKey, prefixes, repositoryKey } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import { decodePassed } from "../objects/probe.ts";
@@ -99,8 +99,8 @@ export class ControlCheck {
     }
   }
 
-  /** Collections; what they list is the collector's business. */
-  async collections(decode: (key: string, body: Buffer) => void): Promise<void> {
+  /** What collections list is their creators' business. */
+  async collections(): Promise<void> {
     for await (const { key } of listObjects(this.#store, prefixes.collections, this.#request)) {
       const parsed = parseKey(key);
       if (parsed?.kind !== "collection" && parsed?.kind !== "collectionDone") {
@@ -110,11 +110,8 @@ export class ControlCheck {
       const object = await this.#store.get(key, this.#request);
       this.objects++;
       if (object === null) continue;
-      this.#decoded(key, () => {
-        decodeEnvelope(key, object.body);
-        decode(key, object.body);
-        return true;
-      });
+      const decode = parsed.kind === "collection" ? decodeCollection : decodeCollectionDone;
+      this.#decoded<unknown>(key, () => decode(parsed.n, object.body));
     }
   }
 

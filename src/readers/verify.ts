@@ -130,7 +130,7 @@ class Verification {
     if (!this.#options.quick) await this.#checkStates();
     this.#begin("sessions");
     await this.#control.sessions(this.#repository, this.#sessions);
-    await this.#control.collections(() => {});
+    await this.#control.collections();
     await this.#control.probes();
     await this.#checkForeign();
     this.#begin("looking again for what is missing");
@@ -186,7 +186,7 @@ class Verification {
     if (start === "unknown") {
       findings.fault(
         checkpoints.newestKey!,
-        `keeps the log from slot ${checkpoints.newest!.firstLogSlot} on, and no checkpoint that it retains begins there`,
+        `keeps the log from slot ${checkpoints.newest!.firstLogSlot} on, and retains no checkpoint that begins there`,
       );
     }
     const log = await checkLog(

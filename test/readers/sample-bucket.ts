@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import type { Epoch, ObjectKey, Slot } from "../../src/base/ids.ts";
+import { encodeCollection, encodeCollectionDone } from "../../src/collector/collection.ts";
 import { defaultHostSettings } from "../../src/engine/host/default-settings.ts";
 import { Host, type HostOptions } from "../../src/engine/host/host.ts";
 import { noNotices } from "../../src/engine/host/notices.ts";
@@ -7,7 +8,6 @@ import type { ServedBranch } from "../../src/engine/host/served-branch.ts";
 import { mainBranchId } from "../../src/leadership/identity.ts";
 import { T4 } from "../../src/library/t4.ts";
 import { decodeSegment } from "../../src/log/segment-codec.ts";
-import { encodeEnvelope } from "../../src/objects/envelope.ts";
 import { collectionDoneKey, collectionKey, parseKey, probeKey, segmentKey } from "../../src/objects/keys.ts";
 import { MemoryBucket, MemoryStore } from "../../src/objects/memory.ts";
 import { createNodeRuntime } from "../../src/runtime/node.ts";
@@ -73,10 +73,15 @@ export class SampleNode {
     await this.host.close(AbortSignal.abort()).catch(() => {});
   }
 
+  /** Several at once, so that segments have several records. */
   async fill(from: number, count: number): Promise<void> {
-    for (let n = from; n < from + count; n++) {
+    const change = async (n: number): Promise<void> => {
       await this.db.put(`key/${n % 90}`, `value ${n} ${"x".repeat(n % 40)}`);
       if (n % 7 === 0) await this.db.delete(`key/${(n * 3) % 90}`);
+    };
+    const AT_ONCE = 10;
+    for (let n = from; n < from + count; n += AT_ONCE) {
+      await Promise.all(Array.from({ length: AT_ONCE }, (_, i) => change(n + i)));
     }
   }
 }
@@ -101,9 +106,11 @@ export async function sampleBucket(): Promise<MemoryBucket> {
   await second.branch.checkpoint();
   await second.fill(600, 60);
   await second.db.close();
-  const put = (key: ObjectKey, body: unknown) => setObject(bucket, key, encodeEnvelope(key, { counter: 0, body }));
-  put(collectionKey(1), { objects: [] });
-  put(collectionDoneKey(1), {});
+  const table = [...bucket.entries.keys()].find((key) => parseKey(key)?.kind === "table") as ObjectKey;
+  const collection = encodeCollection(1, { creator: "ab".repeat(16), wallMs: 1, names: [table] });
+  setObject(bucket, collectionKey(1), collection);
+  const done = { collection: hash("sha256", collection), deleted: 0, bytes: 0, wallMs: 2 };
+  setObject(bucket, collectionDoneKey(1), encodeCollectionDone(1, done));
   const probe = probeKey("0011223344556677", 0);
   setObject(bucket, probe, Buffer.from(`${probe} 0`));
   return bucket;

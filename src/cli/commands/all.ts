@@ -3,6 +3,7 @@ import { compactCommand } from "./compact.ts";
 import { completionCommand } from "./completion.ts";
 import { delCommand } from "./del.ts";
 import { getCommand } from "./get.ts";
+import { inspectCommand } from "./inspect.ts";
 import { leaseCommand } from "./lease.ts";
 import { putCommand } from "./put.ts";
 import { statusCommand } from "./status.ts";
@@ -15,6 +16,6 @@ export function addOnlineCommands(program: Command): void {
   for (const make of [putCommand, getCommand, delCommand, watchCommand, txnCommand, leaseCommand, compactCommand]) {
     program.addCommand(make());
   }
-  program.addCommand(verifyCommand());
+  program.addCommand(inspectCommand()).addCommand(verifyCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));
 }

@@ -1,5 +1,6 @@
 import type { StatusResponse } from "../../gen/etcdserverpb/rpc_pb.ts";
 import { type OutputOptions, print, printFields, printHeader } from "../output.ts";
+import { bytesText } from "../progress.ts";
 
 /** What a t4 server tells besides etcd's Status. */
 export type Detail = Record<string, string | number | null | string[]>;
@@ -9,17 +10,6 @@ export interface ServerStatus {
   status: StatusResponse;
   /** Null where the server is not a t4. */
   detail: Detail | null;
-}
-
-const SIZES = ["B", "KiB", "MiB", "GiB", "TiB"];
-
-export function bytesText(bytes: number): string {
-  let unit = 0;
-  while (bytes >= 1024 && unit < SIZES.length - 1) {
-    bytes /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? bytes : bytes.toFixed(1)} ${SIZES[unit]}`;
 }
 
 const compacted = (revision: unknown): string =>
@@ -46,12 +36,25 @@ export function statusLines({ endpoint, status, detail }: ServerStatus): string[
       `  checkpoint   ${slot === null ? "none yet" : `at slot ${slot}, ${seconds(detail["checkpointAgeMs"])} ago`}`,
       `  size         ${size("bytes")}, in use ${size("bytesInUse")}`,
       `  storage      memtable ${size("memtableBytes")}, ${detail["tables"]} tables`,
+      ...cacheLines(detail),
       `  content      ${detail["keys"]} keys, ${detail["leases"]} leases`,
       `  watchers     ${detail["watchers"]} on ${detail["watchStreams"]} streams`,
     );
   }
   for (const error of status.errors) out.push(`  error        ${error}`);
   return out;
+}
+
+function cacheLines(detail: Detail): string[] {
+  const of = (name: string): number => Number(detail[name] ?? 0);
+  const line = (label: string, kind: string): string => {
+    const [hits, misses] = [of(`${kind}Hits`), of(`${kind}Misses`)];
+    const share = hits + misses === 0 ? "not used yet" : `${((100 * hits) / (hits + misses)).toFixed(1)} % found`;
+    return `  ${label} ${bytesText(of(`${kind}Bytes`))} of ${bytesText(of(`${kind}BytesMax`))}, ${share}`;
+  };
+  const lines = [line("cache memory", "cacheMemory")];
+  if (of("cacheDiskBytesMax") > 0) lines.push(line("cache disk  ", "cacheDisk"));
+  return lines;
 }
 
 /** Every number, as `"Name" : value`: etcd's by etcdctl's names, t4's own by theirs. */

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import type { VerifyReport } from "../../readers/verify.ts";
+import type { BranchReport, VerifyReport } from "../../readers/verify.ts";
 import { CommandError } from "../errors.ts";
 import { offline, offlineOptions } from "../offline.ts";
 import { print } from "../output.ts";
@@ -53,31 +53,29 @@ function printReport(report: VerifyReport, { listGarbage, ms }: { listGarbage: b
   if (listGarbage) {
     for (const { object, bytes, why } of findings.garbage) print(`garbage: ${object} (${bytesText(bytes)}) ${why}`);
   }
-  for (const branch of report.branches) {
-    const { names, id, epoch, revision, checkpoints, retained, segments, records } = branch;
-    print(
-      `branch ${names.join(", ") || id}: epoch ${epoch}, revision ${revision ?? "unknown"}, ${branch.durability ?? "never led"}`,
-    );
-    print(
-      `  ${checkpoints} checkpoints (${retained} retained by the newest), ${segments} segments (${bytesText(branch.logBytes)}, ${records} records behind the first slot kept)`,
-    );
-    print(
-      `  ${branch.tables} tables (${bytesText(branch.tableBytes)}), ${branch.keys ?? 0} keys as of the newest checkpoint`,
-    );
-  }
-  print(
-    `${report.store}: ${report.objects} objects, ${bytesText(report.bytes)}, of it ${tables.named} tables that are named, ${tables.unnamed} that are not`,
-  );
-  if (report.duplicateBytes > 0)
+  for (const branch of report.branches) for (const line of branchLines(branch)) print(line);
+  const objects = `${report.objects} objects, ${bytesText(report.bytes)}`;
+  print(`${report.store}: ${objects}; ${tables.named} tables that checkpoints name, ${tables.unnamed} that none does`);
+  if (report.duplicateBytes > 0) {
     print(`stored twice: ${bytesText(report.duplicateBytes)} in ${report.duplicates.length} groups of tables`);
+  }
   if (findings.garbageFound > 0) {
     const hint = listGarbage ? "" : " (--list-garbage names them)";
     print(`garbage: ${findings.garbageFound} objects, ${bytesText(findings.garbageBytes)}, that nothing names${hint}`);
   }
   const how = report.quick ? "quick: the data of tables was not read" : "every byte was read";
-  print(
-    `${findings.faultsFound === 0 ? "no faults" : `${findings.faultsFound} faults`} in ${(ms / 1000).toFixed(1)} s (${how})`,
-  );
+  const faults = findings.faultsFound === 0 ? "no" : findings.faultsFound;
+  print(`${faults} faults in ${(ms / 1000).toFixed(1)} s (${how})`);
+}
+
+function branchLines(branch: BranchReport): string[] {
+  const { names, id, epoch, revision, durability, checkpoints, retained, segments, records } = branch;
+  return [
+    `branch ${names.join(", ") || id}: epoch ${epoch}, revision ${revision ?? "unknown"}, ${durability ?? "never led"}`,
+    `  ${checkpoints} checkpoints, of which the newest retains ${retained}`,
+    `  ${segments} segments (${bytesText(branch.logBytes)}), ${records} records from the first slot kept on`,
+    `  ${branch.tables} tables (${bytesText(branch.tableBytes)}), ${branch.keys ?? 0} keys as of the newest checkpoint`,
+  ];
 }
 
 function jsonOf(report: VerifyReport): object {
