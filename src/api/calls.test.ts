@@ -104,6 +104,7 @@ function fakeTimers() {
       due.push(fire);
       return { cancel() {} };
     },
+    defer: (fire: () => void) => void setImmediate(fire),
     fire: () => {
       for (const fire of due.splice(0)) fire();
     },

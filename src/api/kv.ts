@@ -1,23 +1,16 @@
 import type { RequestOp, TxnRequest } from "../engine/engine.ts";
+import type { LargeRanges } from "./large-ranges.ts";
+import { answerRange } from "./range.ts";
 import type { RequestSizeCheck } from "./request-size.ts";
 import { encoded, type Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { decodeCompaction, decodeDeleteRange, decodePut, decodeRange, decodeTxn } from "./wire/kv-requests.ts";
-import {
-  CompactionResponse,
-  DeleteRangeResponse,
-  PutResponse,
-  RangeResponse,
-  TxnResponse,
-} from "./wire/kv-responses.ts";
+import { CompactionResponse, DeleteRangeResponse, PutResponse, TxnResponse } from "./wire/kv-responses.ts";
 
 /** etcdserverpb.KV. What a request may ask is checked by the engine. */
-export function kvService(checkSize: RequestSizeCheck): Record<string, Method> {
+export function kvService(checkSize: RequestSizeCheck, large: LargeRanges): Record<string, Method> {
   return {
-    "/etcdserverpb.KV/Range": (database, message) => {
-      const request = decodeRange(message);
-      return encoded(database.range(request), (result) => new RangeResponse(headerOf(database), request, result));
-    },
+    "/etcdserverpb.KV/Range": (database, message, call) => answerRange(database, decodeRange(message), call, large),
     "/etcdserverpb.KV/Put": (database, message) => {
       const request = decodePut(message);
       checkSize(message);

@@ -22,6 +22,8 @@ export interface EtcdSettings {
 /** The part of the runtime's timers that is needed here. */
 export interface ServiceTimers {
   set(delayMs: number, fire: () => void, options?: { background?: boolean }): { cancel(): void };
+  /** Calls `fire` once this turn of the event loop has handled the input at hand. */
+  defer(fire: () => void): void;
 }
 
 /** One database, or the one that a call is for. A branch that must be opened first gives a promise. */

@@ -27,6 +27,7 @@ import type {
   OrderedVersionsRequest,
   PutRequest,
   PutResult,
+  RangeCursor,
   RangeRequest,
   RangeResult,
   TxnRequest,
@@ -47,7 +48,9 @@ import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./mvcc/check-r
 import { deleteRange } from "./mvcc/delete-range.ts";
 import { put } from "./mvcc/put.ts";
 import { range } from "./mvcc/range.ts";
+import { openRange } from "./mvcc/range-cursor.ts";
 import { isReadOnly, isSerializable, txn } from "./mvcc/txn.ts";
+import { PermittedRange } from "./permitted-range.ts";
 import { readOnlyTxnAt } from "./read-only-txn.ts";
 import { recordKinds } from "./record.ts";
 import { type Committed, type Evaluate, notCarriedOut, Sequencer } from "./sequencer.ts";
@@ -246,6 +249,23 @@ export class BranchDatabase implements Database {
     if (access === null) return range(this.#tree, this.#committed, request);
     const permittedBy = access.range(request);
     return this.#stillPermitted(access, permittedBy, range(this.#tree, this.#committed, request));
+  }
+
+  openRange(request: RangeRequest, access: Access | null = null): MaybePromise<RangeCursor> {
+    checkRange(request);
+    this.#checkOpen();
+    const why = request.serializable ? null : this.#leadership.proof();
+    if (why instanceof Promise) return this.#afterProof(why, () => this.#openRange(request, access));
+    if (why !== null) throw why;
+    return this.#openRange(request, access);
+  }
+
+  #openRange(request: RangeRequest, access: Access | null): MaybePromise<RangeCursor> {
+    if (access === null) return openRange(this.#tree, this.#committed, request);
+    const permittedBy = access.range(request);
+    const rows = openRange(this.#tree, this.#committed, request);
+    if (!isPromise(rows)) return new PermittedRange(rows, access, permittedBy);
+    return rows.then((opened) => new PermittedRange(opened, access, permittedBy));
   }
 
   #stillPermitted<T>(access: Access, permittedBy: AuthState, answer: MaybePromise<T>): MaybePromise<T> {

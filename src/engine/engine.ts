@@ -21,6 +21,8 @@ export interface Database {
   readonly compactRevision: number;
 
   range(request: RangeRequest): MaybePromise<RangeResult>;
+  /** The same, to be read page by page, in bounded memory. */
+  openRange(request: RangeRequest): MaybePromise<RangeCursor>;
   put(request: PutRequest): MaybePromise<PutResult>;
   deleteRange(request: DeleteRangeRequest): MaybePromise<DeleteRangeResult>;
   txn(request: TxnRequest): MaybePromise<TxnResult>;
@@ -210,6 +212,28 @@ export interface RangeResult {
   rows: readonly Row[];
   more: boolean;
   count: number;
+}
+
+/**
+ * Goes through a range as of one moment: its rows, then whether there are more and how many there are in all. Holds
+ * nothing that must be given back.
+ */
+export interface RangeCursor {
+  /** Reported in the header. */
+  readonly revision: Revision;
+  /** What is read. */
+  readonly at: number;
+  /**
+   * The next rows: until so many are there, or so many bytes of them; may be empty before the end where filters let
+   * nothing through. One call at a time.
+   */
+  next(rowsMax: number, bytesMax: number): MaybePromise<readonly Row[]>;
+  readonly ended: boolean;
+  /** Known at the end. */
+  readonly more: boolean;
+  readonly count: number;
+  /** The same once more from the beginning, whatever has happened meanwhile. */
+  again(): RangeCursor;
 }
 
 export interface PutRequest {

@@ -9,7 +9,9 @@ import type {
   Tree,
   Version,
   VersionsRequest,
+  Walk,
 } from "./storage.ts";
+import { TreeWalk } from "./tree-walk.ts";
 import { VersionReader } from "./version-reader.ts";
 
 /** A tree that lives in memory alone, without a bound: one memtable that is never written out. */
@@ -45,6 +47,10 @@ class MemoryTree implements Tree {
 
   count(space: Space, range: KeyRange, at: number): number {
     return this.#memtable.count(space, range, at);
+  }
+
+  walk(range: KeyRange, at: number, reverse: boolean): Walk {
+    return new TreeWalk([this.#memtable], [], { range, at: Math.min(at, this.#memtable.revisionMax), reverse });
   }
 
   versions(request: VersionsRequest): OrderedVersions {

@@ -103,10 +103,22 @@ export interface Tree {
   scan(space: Space, range: KeyRange, at: number, options: ScanOptions): MaybePromise<Version[]>;
   /** The number of live keys. O(log n) at the head; also when nothing of the range is newer than `at`. */
   count(space: Space, range: KeyRange, at: number): MaybePromise<number>;
+  /** Space 0, page by page: live versions in key order (or backwards), as of the moment of the call. */
+  walk(range: KeyRange, at: number, reverse: boolean): Walk;
   /** Space 0 in the order of revisions, as of the moment of the call whatever happens after it. */
   versions(request: VersionsRequest): OrderedVersions;
   /** Adds an entry, newer than every other one of its key. In space 0 entries come in the order of (main, sub). */
   apply(entry: Entry): void;
+}
+
+/** Goes through a range in bounded memory. One call at a time. Holds nothing that must be given back. */
+export interface Walk {
+  /** The next versions: until so many are there, or their values have so many bytes. None: the end. */
+  next(rowsMax: number, bytesMax: number): MaybePromise<Version[]>;
+  /** Nothing is left. May be false at the end, too: then the next page is empty. */
+  readonly ended: boolean;
+  /** The same once more from the beginning, whatever happened meanwhile. */
+  again(): Walk;
 }
 
 export interface ScanOptions {

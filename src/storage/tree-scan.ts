@@ -12,8 +12,12 @@ export interface LayerCursor {
  * without waiting; a promise is made only where a block has to be fetched.
  */
 export class TreeScan {
-  readonly #rows: Version[] = [];
-  readonly #limit: number;
+  #rows: Version[] = [];
+  /** Rows and bytes at which the page at hand ends. */
+  #rowsMax = 0;
+  #bytesLeft = 0;
+  /** The first layer stands at a row that was given out. */
+  #given = false;
   readonly #reverse: boolean;
   /** In the order of their keys, the younger first where keys are equal; none is at its end. */
   readonly #layers: { readonly cursor: LayerCursor; readonly age: number }[] = [];
@@ -22,8 +26,7 @@ export class TreeScan {
   #waiting = false;
 
   /** `cursors` have been started; the youngest first. */
-  constructor(cursors: readonly LayerCursor[], limit: number, reverse: boolean) {
-    this.#limit = limit === 0 ? Number.POSITIVE_INFINITY : limit;
+  constructor(cursors: readonly LayerCursor[], reverse: boolean) {
     this.#reverse = reverse;
     for (let age = cursors.length - 1; age >= 0; age--) {
       this.#layers.unshift({ cursor: cursors[age]!, age });
@@ -31,12 +34,26 @@ export class TreeScan {
     }
   }
 
-  run(): MaybePromise<Version[]> {
-    const wait = this.#step();
-    return wait === null ? this.#rows : this.#runLater(wait);
+  /** Nothing is left. May be false when that is not known yet. */
+  get ended(): boolean {
+    return this.#layers.length === 0;
   }
 
-  async #runLater(wait: Promise<void>): Promise<Version[]> {
+  /** The next rows: until so many are there, or their values have so many bytes. None: the end. */
+  page(rowsMax: number, bytesMax: number): MaybePromise<Version[]> {
+    this.#rows = [];
+    this.#rowsMax = rowsMax;
+    this.#bytesLeft = bytesMax;
+    let wait: Promise<void> | null = null;
+    if (this.#given) {
+      this.#given = false;
+      wait = this.#advance(0);
+    }
+    wait ??= this.#step();
+    return wait === null ? this.#rows : this.#pageLater(wait);
+  }
+
+  async #pageLater(wait: Promise<void>): Promise<Version[]> {
     for (let next: Promise<void> | null = wait; next !== null; next = this.#step()) await next;
     return this.#rows;
   }
@@ -48,15 +65,20 @@ export class TreeScan {
       this.#place(this.#moved);
     }
     const layers = this.#layers;
-    while (layers.length > 0 && this.#rows.length < this.#limit) {
+    const rows = this.#rows;
+    while (layers.length > 0) {
       const version = layers[0]!.cursor.version!;
       while (layers.length > 1 && layers[1]!.cursor.version!.key === version.key) {
         const wait = this.#advance(1);
         if (wait !== null) return wait;
       }
       if (!version.tombstone) {
-        this.#rows.push(version);
-        if (this.#rows.length === this.#limit) break;
+        rows.push(version);
+        this.#bytesLeft -= version.end - version.start;
+        if (rows.length >= this.#rowsMax || this.#bytesLeft <= 0) {
+          this.#given = true;
+          break;
+        }
       }
       const wait = this.#advance(0);
       if (wait !== null) return wait;

@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { BranchId } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import { Turns } from "../base/turns.ts";
 import type { ObjectStore } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BlockCache } from "./block-cache.ts";
@@ -12,7 +13,7 @@ import { scanMemtable } from "./memory-tree.ts";
 import { Memtable } from "./memtable.ts";
 import type { MemtableCursor } from "./memtable-cursor.ts";
 import type { MergePolicy } from "./merge-policy.ts";
-import type { Run } from "./run.ts";
+import { chain, type Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
 import type { Scratch } from "./scratch.ts";
 import {
@@ -27,11 +28,12 @@ import {
   type Tree,
   type Version,
   type VersionsRequest,
+  type Walk,
 } from "./storage.ts";
 import type { TableContext } from "./table.ts";
-import { type LayerCursor, TreeScan } from "./tree-scan.ts";
+import type { LayerCursor } from "./tree-scan.ts";
+import { beginScan, TreeWalk } from "./tree-walk.ts";
 import { flushMemtables, type WriteContext } from "./tree-write.ts";
-import { Turns } from "./turns.ts";
 import { VersionReader } from "./version-reader.ts";
 
 /** How runs are merged stands with the policy (merge-policy.ts). */
@@ -170,13 +172,16 @@ export class BranchTree implements Tree {
       if (cursor.version !== null) memory.push(cursor);
     }
     const runs = this.#levels.runs.map((run) => new RunCursor(run, space, range, limited, reverse));
-    const waits: Promise<void>[] = [];
-    for (const cursor of runs) {
-      const wait = cursor.start();
-      if (isPromise(wait)) waits.push(wait);
-    }
-    const begin = (): MaybePromise<Version[]> => new TreeScan([...memory, ...runs], options.limit, reverse).run();
-    return waits.length === 0 ? begin() : Promise.all(waits).then(begin);
+    const limit = options.limit === 0 ? Number.POSITIVE_INFINITY : options.limit;
+    return chain(beginScan(memory, runs, reverse), (scan) => scan.page(limit, Number.POSITIVE_INFINITY));
+  }
+
+  walk(range: KeyRange, at: number, reverse: boolean): Walk {
+    return new TreeWalk([this.#active, ...this.#frozen], this.#levels.runs, {
+      range,
+      at: Math.min(at, this.#head),
+      reverse,
+    });
   }
 
   count(space: Space, range: KeyRange, at: number): MaybePromise<number> {

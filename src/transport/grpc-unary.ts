@@ -147,7 +147,10 @@ export class UnaryCall extends GrpcCall {
     this.pending = true;
     // Both handlers are total: what they throw is a bug, told by `guard`.
     result.then(
-      (message) => this.settle(() => this.respond(message)),
+      (message) => {
+        if (this.closed && inPieces(message)) message.close();
+        this.settle(() => this.respond(message));
+      },
       (error: unknown) => this.settle(() => this.fail(error)),
     );
   }

@@ -25,6 +25,7 @@ import {
 
 /** The KV service's responses: tags, lengths, and the stored rows copied as they are. */
 
+const RANGE_RESPONSE = 0x0a;
 const KVS = 0x12;
 const MORE = 0x18;
 const COUNT = 0x20;
@@ -59,9 +60,9 @@ export class RangeResponse implements Encodable {
   }
 }
 
-function rangeSize(header: Header, result: RangeResult, keysOnly: boolean): number {
-  let size = header.size(result.revision) + boolSize(result.more) + numberSize(result.count);
-  const { rows } = result;
+/** Bytes that `rows` take as the elements of RangeResponse.kvs. */
+export function rowsSize(rows: readonly Row[], keysOnly: boolean): number {
+  let size = 0;
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i]!;
     size += lengthDelimitedSize(keysOnly ? sizeWithoutValue(row) : row.end - row.start);
@@ -69,14 +70,60 @@ function rangeSize(header: Header, result: RangeResult, keysOnly: boolean): numb
   return size;
 }
 
-function writeRange(buffer: Buffer, at: number, header: Header, result: RangeResult, keysOnly: boolean): number {
-  at = header.write(buffer, at, result.revision);
-  const { rows } = result;
+export function writeRows(buffer: Buffer, at: number, rows: readonly Row[], keysOnly: boolean): number {
   for (let i = 0; i < rows.length; i++) {
     at = keysOnly ? writeRowWithoutValue(buffer, at, rows[i]!) : writeRow(buffer, at, KVS, rows[i]!);
   }
-  at = writeBool(buffer, at, MORE, result.more);
-  return writeNumber(buffer, at, COUNT, result.count);
+  return at;
+}
+
+/** What comes behind the rows. */
+export const rangeTailSize = (more: boolean, count: number): number => boolSize(more) + numberSize(count);
+
+export const writeRangeTail = (buffer: Buffer, at: number, more: boolean, count: number): number =>
+  writeNumber(buffer, writeBool(buffer, at, MORE, more), COUNT, count);
+
+/** A chunk of RangeStream: the last one alone says of which revision all is, whether there is more, and the count. */
+export class RangeStreamResponse implements Encodable {
+  readonly #rows: readonly Row[];
+  readonly #keysOnly: boolean;
+  readonly #last: { header: Header; revision: number; more: boolean; count: number } | null;
+  #inner = 0;
+
+  constructor(
+    rows: readonly Row[],
+    keysOnly: boolean,
+    last: { header: Header; revision: number; more: boolean; count: number } | null,
+  ) {
+    this.#rows = rows;
+    this.#keysOnly = keysOnly;
+    this.#last = last;
+  }
+
+  byteLength(): number {
+    const last = this.#last;
+    this.#inner = rowsSize(this.#rows, this.#keysOnly);
+    if (last !== null) this.#inner += last.header.size(last.revision) + rangeTailSize(last.more, last.count);
+    return lengthDelimitedSize(this.#inner);
+  }
+
+  encodeInto(buffer: Buffer, at: number): number {
+    const last = this.#last;
+    at = writeLength(buffer, at, RANGE_RESPONSE, this.#inner);
+    if (last !== null) at = last.header.write(buffer, at, last.revision);
+    at = writeRows(buffer, at, this.#rows, this.#keysOnly);
+    return last === null ? at : writeRangeTail(buffer, at, last.more, last.count);
+  }
+}
+
+function rangeSize(header: Header, result: RangeResult, keysOnly: boolean): number {
+  return header.size(result.revision) + rowsSize(result.rows, keysOnly) + rangeTailSize(result.more, result.count);
+}
+
+function writeRange(buffer: Buffer, at: number, header: Header, result: RangeResult, keysOnly: boolean): number {
+  at = header.write(buffer, at, result.revision);
+  at = writeRows(buffer, at, result.rows, keysOnly);
+  return writeRangeTail(buffer, at, result.more, result.count);
 }
 
 function writeRow(buffer: Buffer, at: number, tag: number, row: Row): number {

@@ -42,7 +42,7 @@ export function range(tree: Tree, point: RangePoint, request: RangeRequest): May
 }
 
 /** R5: 0 and below is the newest. */
-function effectiveRevision(point: RangePoint, request: RangeRequest): number {
+export function effectiveRevision(point: RangePoint, request: RangeRequest): number {
   if (request.revision <= 0) return point.revision;
   if (request.revision > point.revision) throw new DbError("futureRevision");
   if (request.revision < point.compactRevision) throw new DbError("compacted");

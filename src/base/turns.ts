@@ -1,5 +1,5 @@
-import { assert } from "../base/assert.ts";
-import { DbError } from "../base/errors.ts";
+import { assert } from "./assert.ts";
+import { DbError } from "./errors.ts";
 
 /** Lets so many work at once; others wait in line, and past a bound are refused. */
 export class Turns {
