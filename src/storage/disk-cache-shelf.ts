@@ -21,7 +21,7 @@ import {
 
 /** Pieces that were used again stay while others come and go, up to this part of a file. */
 const KEPT_SHARE = 0.75;
-/** Uses of the cache within which a second use of a piece is taken for the same one: a scan's next window. */
+/** Uses of the cache after a piece came within which its use is taken for the same one: a scan's next window. */
 const SAME_USE_TICKS = 128;
 
 /**
@@ -47,6 +47,7 @@ export class Shelf {
   #directory = Buffer.alloc(0);
   /** By place; 0: nothing is to be found there. */
   #tags = new Uint32Array(0);
+  #bornAt = new Float64Array(0);
   #usedAt = new Float64Array(0);
   #kept = new Uint8Array(0);
   #keptCount = 0;
@@ -109,6 +110,7 @@ export class Shelf {
     this.#made = Math.max(0, Math.ceil((bytes - this.#dataStart) / this.#shape.pieceBytes));
     this.#directory = directory;
     this.#tags = new Uint32Array(places);
+    this.#bornAt = new Float64Array(places);
     this.#usedAt = new Float64Array(places);
     this.#kept = new Uint8Array(places);
     this.#busy = new Uint32Array(places);
@@ -148,7 +150,7 @@ export class Shelf {
 
   /** Says that the piece at `place` was used; `tick` counts the uses of the whole cache. */
   use(place: number, tick: number): void {
-    if (this.#kept[place] === 0 && tick - this.#usedAt[place]! > SAME_USE_TICKS) {
+    if (this.#kept[place] === 0 && tick - this.#bornAt[place]! > SAME_USE_TICKS) {
       this.#kept[place] = 1;
       this.#keptCount++;
     }
@@ -169,6 +171,7 @@ export class Shelf {
   ): Promise<boolean> {
     const { pieceBytes } = this.#shape;
     assert(bytes.length === pieceLength(entry.objectBytes, entry.piece, pieceBytes), "a piece is whole");
+    if (this.#closed) return false;
     assert(this.#loaded, "a shelf is loaded before it is written");
     if (this.find(entry) >= 0) return true;
     const place = this.#takePlace(mayGrow);
@@ -187,6 +190,7 @@ export class Shelf {
       encoded.copy(this.#directory, at);
       this.#bytes = Math.max(this.#bytes, this.#endOf(place, entry));
       this.#tags[place] = tagOf(entry);
+      this.#bornAt[place] = tick;
       this.#usedAt[place] = tick;
       return true;
     } finally {
