@@ -25,10 +25,37 @@ type Extra<D extends DescMessage> = Exclude<MessageInitShape<D>, MessageShape<D>
 export class EtcdClient {
   readonly endpoint: Endpoint;
   readonly transcript: Transcript;
+  /** Who it has logged in as, and the metadata that shows it. */
+  readonly #who: { name: string; metadata: Metadata } | null;
 
-  constructor(endpoint: Endpoint, transcript: Transcript) {
+  constructor(endpoint: Endpoint, transcript: Transcript, who: { name: string; metadata: Metadata } | null = null) {
     this.endpoint = endpoint;
     this.transcript = transcript;
+    this.#who = who;
+  }
+
+  /** The same client with a token, as `name` in the transcript. */
+  withToken(name: string, token: string): EtcdClient {
+    return new EtcdClient(this.endpoint, this.transcript, { name, metadata: { token } });
+  }
+
+  /** Logs in; the token, which no two servers give alike, is not written down. */
+  async login(name: string, password: string): Promise<EtcdClient> {
+    const { token } = await this.transcript.silently(() => this.call(pb.Auth.method.authenticate, { name, password }));
+    return this.withToken(name, token);
+  }
+
+  /** What its calls show of it. */
+  get metadata(): Metadata {
+    return this.#shown(undefined);
+  }
+
+  #shown(metadata: Metadata | undefined): Metadata {
+    return { ...this.#who?.metadata, ...metadata };
+  }
+
+  #asker(): { as?: string } {
+    return this.#who === null ? {} : { as: this.#who.name };
   }
 
   async call<I extends DescMessage, O extends DescMessage>(
@@ -37,10 +64,10 @@ export class EtcdClient {
     metadata?: Metadata,
   ): Promise<MessageShape<O>> {
     const request = create(method.input, init);
-    const asked = { call: method.name, request: this.transcript.jsonOf(method.input, request) };
+    const asked = { ...this.#asker(), call: method.name, request: this.transcript.jsonOf(method.input, request) };
     const path = `/${method.parent.typeName}/${method.name}`;
     try {
-      const answer = await this.endpoint.unary(path, toBinary(method.input, request), metadata);
+      const answer = await this.endpoint.unary(path, toBinary(method.input, request), this.#shown(metadata));
       const response = fromBinary(method.output, answer);
       this.#nameLeases(request, response);
       this.transcript.add({ ...asked, response: this.transcript.jsonOf(method.output, response) });
@@ -112,14 +139,14 @@ export class EtcdClient {
     method: DescMethodBiDiStreaming<I, O>,
     metadata?: Metadata,
   ): TypedStream<I, O> {
-    const raw = this.endpoint.stream(`/${method.parent.typeName}/${method.name}`, metadata);
+    const raw = this.endpoint.stream(`/${method.parent.typeName}/${method.name}`, this.#shown(metadata));
     return new TypedStream(method, raw, this.transcript);
   }
 
   watch(metadata?: Metadata): WatchClient {
     return new WatchClient(
       pb.Watch.method.watch,
-      this.endpoint.stream("/etcdserverpb.Watch/Watch", metadata),
+      this.endpoint.stream("/etcdserverpb.Watch/Watch", this.#shown(metadata)),
       this.transcript,
     );
   }

@@ -1,4 +1,5 @@
 import { etcdRoutes } from "../../src/api/api.ts";
+import { defaultAuthSettings } from "../../src/engine/auth/auth-settings.ts";
 import { defaultBranchSetSettings } from "../../src/engine/host/branch-set.ts";
 import { defaultCheckpointerSettings } from "../../src/engine/host/checkpointer.ts";
 import { Host } from "../../src/engine/host/host.ts";
@@ -28,6 +29,7 @@ export async function openEngine(): Promise<RoutesEndpoint> {
     name: "compat",
     window: defaultLogSettings.window,
     cacheBytes: 16 << 20,
+    diskCache: null,
     session: defaultSessionSettings,
     branches: defaultBranchSetSettings,
     branch: {
@@ -37,7 +39,7 @@ export async function openEngine(): Promise<RoutesEndpoint> {
       tree: defaultTreeSettings,
       retention: defaultRetention,
       checkpointer: defaultCheckpointerSettings,
-      engine: defaultEngineSettings,
+      engine: { ...defaultEngineSettings, auth: { ...defaultAuthSettings, bcryptCost: 4 } },
       watch: { ...defaultWatchSettings, progressIntervalMs: PROGRESS_INTERVAL_MS },
     },
   });
@@ -45,7 +47,6 @@ export async function openEngine(): Promise<RoutesEndpoint> {
   await branch.opened();
   const routes = etcdRoutes(() => branch.database, {
     requestBytesMax: REQUEST_BYTES_MAX,
-    quotaBytes: 0,
     clientUrls: () => ["http://127.0.0.1:2379"],
     peerUrls: () => ["http://127.0.0.1:2380"],
     timers: runtime.timers,

@@ -35,6 +35,7 @@ export async function startEtcd(options: { defaultTimings?: boolean } = {}): Pro
     ...["--listen-client-urls", client, "--advertise-client-urls", client],
     ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
     ...["--watch-progress-notify-interval", `${PROGRESS_INTERVAL_MS}ms`],
+    ...["--bcrypt-cost", "4"],
   ];
   const child = spawn(etcdProgram, [...flags, ...timings], { stdio: ["ignore", "ignore", "pipe"] });
   return started(child, `127.0.0.1:${port}`, directory);

@@ -22,6 +22,7 @@ export async function startServer(flags: readonly string[] = []): Promise<Server
       ...["run", "--data-dir", join(directory, "data")],
       ...["--listen-client-urls", `http://127.0.0.1:${port}`],
       ...["--watch-progress-notify-interval", `${PROGRESS_INTERVAL_MS}ms`],
+      ...["--bcrypt-cost", "4"],
       ...flags,
     ],
     { stdio: ["ignore", "ignore", "pipe"] },

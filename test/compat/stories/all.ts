@@ -1,4 +1,6 @@
 import type { Story } from "../story.ts";
+import { authStories } from "./auth.ts";
+import { authAccessStories } from "./auth-access.ts";
 import { compactStories } from "./compact.ts";
 import { leaseStories } from "./lease.ts";
 import { otherStories } from "./other.ts";
@@ -15,5 +17,7 @@ export const allStories: Readonly<Record<string, readonly Story[]>> = {
   compact: compactStories,
   watch: watchStories,
   lease: leaseStories,
+  auth: authStories,
+  "auth-access": authAccessStories,
   other: otherStories,
 };
