@@ -1,5 +1,5 @@
 import { DbError } from "./base/errors.ts";
-import { defaultHostSettings } from "./engine/host/default-settings.ts";
+import { defaultHostSettings, diskCacheOf } from "./engine/host/default-settings.ts";
 import { Host } from "./engine/host/host.ts";
 import { type Notices, noNotices } from "./engine/host/notices.ts";
 import { T4 } from "./library/t4.ts";
@@ -27,6 +27,11 @@ export interface OpenSettings {
   name?: string;
   /** Bytes of table blocks kept in memory. Default 128 MiB. */
   cacheMemoryBytes?: number;
+  /**
+   * Bytes of tables kept in the data directory; 0: none. Default 10 GiB, and none where the store is a directory or there
+   * is no data directory.
+   */
+  cacheDiskBytes?: number;
   /** Region of S3 where the URL names none, and the proxy for its requests. */
   region?: string;
   proxy?: string;
@@ -59,6 +64,7 @@ export async function open(settings: OpenSettings, components: Components = {}):
     ...defaults,
     branch: { ...defaults.branch, leadership },
     cacheBytes: settings.cacheMemoryBytes ?? defaults.cacheBytes,
+    diskCache: diskCacheOf(settings.cacheDiskBytes, defaults.diskCache),
     runtime,
     store,
     dataDirectory,

@@ -4,6 +4,7 @@ import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Leadership } from "../leadership/leadership.ts";
 import type { LogWriter } from "../log/log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { CacheStatus } from "../storage/cache-status.ts";
 import { KEYS, spaces, type Tree } from "../storage/storage.ts";
 import type { Access } from "./access.ts";
 import type { AuthState } from "./auth/auth-state.ts";
@@ -70,10 +71,11 @@ export interface StoragePort {
    * Why nothing more can be taken now (too much in memory that could not be written as tables); null when all is well.
    */
   refusal(): DbError | null;
-  stats(): Pick<
-    DatabaseStatus,
-    "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot" | "errors"
-  >;
+  stats(): CacheStatus &
+    Pick<
+      DatabaseStatus,
+      "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot" | "errors"
+    >;
   /**
    * Done once what a compaction at this revision makes superfluous is gone (C3), as far as the storage promises that at
    * all.

@@ -1,6 +1,7 @@
 import type { DbError } from "../base/errors.ts";
 import type { Epoch, LeaseId, RecordNumber, Revision } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { CacheStatus } from "../storage/cache-status.ts";
 import type { Maintenance } from "./maintenance/maintenance.ts";
 
 /**
@@ -352,7 +353,7 @@ export interface WatchStream {
   close(): void;
 }
 
-export interface DatabaseStatus {
+export interface DatabaseStatus extends CacheStatus {
   readonly branch: string;
   readonly durability: "object" | "local";
   readonly epoch: Epoch;

@@ -1,5 +1,5 @@
 import type { AuthSettings } from "../engine/auth/auth-settings.ts";
-import { defaultHostSettings } from "../engine/host/default-settings.ts";
+import { defaultHostSettings, diskCacheOf } from "../engine/host/default-settings.ts";
 import type { HostOptions } from "../engine/host/host.ts";
 import type { SessionSettings } from "../leadership/settings.ts";
 import type { MeteredStore } from "../objects/metered.ts";
@@ -26,6 +26,8 @@ export function hostSettings(
     dataDirectory: settings["data-dir"],
     name: settings.name ?? null,
     cacheBytes: settings["cache-memory-bytes"],
+    diskCache: diskCacheOf(settings["cache-disk-bytes"], defaults.diskCache),
+    branches: { idleMs: settings["branch-idle"], openMax: settings["branches-open"] },
     session: sessionSettings(settings["session-term"], defaults.session),
     branch: {
       ...branch,
@@ -54,6 +56,7 @@ export function hostSettings(
         ...branch.engine,
         auth,
         txnOpsMax: settings["max-txn-ops"],
+        quotaBytes: settings["quota-backend-bytes"],
         requestTimeoutMs: settings["request-timeout"],
       },
       watch: {

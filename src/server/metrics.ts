@@ -64,6 +64,18 @@ const statusGauges: readonly [string, string, (status: DatabaseStatus) => number
   ["t4_log_upload_delay_seconds", "Age of the oldest record not in the bucket", (s) => s.uploadDelayMs / 1000],
   ["t4_checkpoint_age_seconds", "Age of the newest checkpoint", (s) => (s.checkpointAgeMs ?? Number.NaN) / 1000],
   ["t4_memtable_bytes", "State in memory that no table has", (s) => s.memtableBytes],
+  ["t4_cache_memory_bytes", "Blocks of tables kept in memory", (s) => s.cacheMemoryBytes],
+  ["t4_cache_memory_bytes_max", "Most that may be", (s) => s.cacheMemoryBytesMax],
+  ["t4_cache_memory_hits_total", "Blocks that were in memory when asked for", (s) => s.cacheMemoryHits],
+  ["t4_cache_memory_misses_total", "Blocks that had to be read", (s) => s.cacheMemoryMisses],
+  ["t4_cache_disk_bytes", "Tables kept on the node's disk", (s) => s.cacheDiskBytes],
+  ["t4_cache_disk_bytes_max", "Most that may be; 0 without a disk cache", (s) => s.cacheDiskBytesMax],
+  ["t4_cache_disk_files", "Files of the disk cache", (s) => s.cacheDiskFiles],
+  ["t4_cache_disk_hits_total", "Pieces of tables that were on the disk when asked for", (s) => s.cacheDiskHits],
+  ["t4_cache_disk_misses_total", "Pieces of tables that were not", (s) => s.cacheDiskMisses],
+  ["t4_cache_disk_written_total", "Pieces written to the disk cache", (s) => s.cacheDiskWritten],
+  ["t4_cache_disk_dropped_total", "Pieces not written: too many at once, no room", (s) => s.cacheDiskDropped],
+  ["t4_cache_disk_bad_total", "Pieces that were damaged or gone", (s) => s.cacheDiskBad],
   ["t4_tables", "Tables of the branch", (s) => s.tables],
 ];
 

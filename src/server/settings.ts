@@ -112,6 +112,11 @@ export const runSettings = {
     "longest time between checkpoints while there are changes",
   ),
   "cache-memory-bytes": ours(bytesKind({ min: 1 << 20, max: 1024 * GiB }), "128MiB", "cache of table blocks in memory"),
+  "cache-disk-bytes": ours(
+    bytesKind({ min: 0, max: 1024 * GiB }),
+    undefined,
+    "cache of tables in the data directory, 0 for none (default: 10GiB; none where the store is a directory)",
+  ),
 } as const;
 
 export type SettingName = keyof typeof runSettings;

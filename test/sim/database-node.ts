@@ -13,6 +13,7 @@ import type { SimStorage } from "./object-store.ts";
 import type { SimRandom } from "./random.ts";
 
 const DIRECTORY = "/data";
+export const CACHE_DIRECTORY = `${DIRECTORY}/cache`;
 const STOP_MS = 20_000;
 export const WINDOW = 4;
 
@@ -24,7 +25,7 @@ export interface Changes {
   mend?: () => void;
 }
 
-export type NodeSettings = Pick<HostOptions, "cacheBytes" | "session" | "branch">;
+export type NodeSettings = Pick<HostOptions, "cacheBytes" | "diskCache" | "session" | "branch">;
 
 /** Everything small and short, by the seed, so that flushes, merges, checkpoints and openings happen all the time. */
 export function smallSettings(
@@ -41,6 +42,13 @@ export function smallSettings(
   ]);
   return {
     cacheBytes: random.pick([16 << 10, 1 << 20]),
+    diskCache: random
+      .fork("disk cache")
+      .pick([
+        null,
+        { bytesMax: 100_000, pieceBytes: 2000, piecesPerFile: 10 },
+        { bytesMax: 1 << 20, pieceBytes: 8 << 10, piecesPerFile: 16 },
+      ]),
     session: {
       alone,
       challenged: { termMs: 1000, renewalMs: 300 },
@@ -130,6 +138,7 @@ export class DatabaseNode {
       name: null,
       window: WINDOW,
       cacheBytes: settings.cacheBytes,
+      diskCache: settings.diskCache,
       session: settings.session,
       branch: { ...branch, leadership },
       branches: defaultBranchSetSettings,

@@ -1,3 +1,4 @@
+import { CACHE_DIRECTORY } from "./database-node.ts";
 import type { DatabaseWorld, Place } from "./database-world.ts";
 import { STORE_HOST } from "./object-store.ts";
 import type { SimRandom } from "./random.ts";
@@ -8,6 +9,7 @@ export async function trouble(world: DatabaseWorld, durationMs: number): Promise
   const random = world.random.fork("trouble");
   const everyMs = random.pick([1000, 3000, 8000]);
   const endMs = simulation.nowMs + durationMs;
+  void cacheTrouble(world, endMs);
   while (simulation.nowMs < endMs) {
     await simulation.sleep(random.between(0, 2 * everyMs));
     const { leading, places } = world;
@@ -54,6 +56,33 @@ async function mishap(
     for (const node of machine.nodes) if (random.chance(0.5)) node.kill();
     await restart(world, place, random);
   } else if (world.story !== "local") world.replace(place);
+}
+
+/** Somebody removes files of the disk cache, or bits of them flip, while the process runs: nobody may notice. */
+async function cacheTrouble(world: DatabaseWorld, endMs: number): Promise<void> {
+  const { simulation } = world;
+  const random = world.random.fork("cache trouble");
+  const everyMs = random.pick([300, 3000, 1e9]);
+  while (simulation.nowMs < endMs) {
+    await simulation.sleep(random.between(0, 2 * everyMs));
+    if (world.places.length === 0) continue;
+    const { volume } = random.pick(world.places).machine;
+    for (const name of volume.list(CACHE_DIRECTORY)) {
+      const path = `${CACHE_DIRECTORY}/${name}`;
+      const inode = volume.findFile(path);
+      if (inode === null || random.chance(0.3)) continue;
+      if (random.chance(0.2)) volume.remove(path);
+      else if (random.chance(0.1)) inode.truncate(random.integer(0, inode.bytes));
+      else if (inode.bytes > 0) {
+        for (let n = random.integer(1, 20); n > 0; n--) {
+          const at = random.integer(0, inode.bytes - 1);
+          const byte = new Uint8Array(1);
+          inode.read(byte, at);
+          inode.write(Uint8Array.of(byte[0]! ^ (1 << random.integer(0, 7))), at);
+        }
+      }
+    }
+  }
 }
 
 /** At once, or when it is noticed. */

@@ -2,6 +2,7 @@ import { defaultLeadershipSettings, defaultSessionSettings } from "../../leaders
 import { defaultLogSettings } from "../../log/log.ts";
 import type { ObjectStore } from "../../objects/objects.ts";
 import { defaultRetention } from "../../storage/checkpoint-retention.ts";
+import { type DiskCacheSettings, defaultDiskCacheSettings } from "../../storage/disk-cache.ts";
 import { defaultTreeSettings } from "../../storage/tree.ts";
 import { defaultEngineSettings } from "../settings.ts";
 import { defaultWatchSettings } from "../watch/hub.ts";
@@ -15,9 +16,11 @@ const CACHE_BYTES = 128 << 20;
 /** What a host is given where nobody says otherwise. */
 export const defaultHostSettings = (
   store: ObjectStore,
-): Pick<HostOptions, "window" | "cacheBytes" | "session" | "branch" | "branches"> => ({
+): Pick<HostOptions, "window" | "cacheBytes" | "diskCache" | "session" | "branch" | "branches"> => ({
   window: defaultLogSettings.window,
   cacheBytes: CACHE_BYTES,
+  // Beside a store that is a directory it would hold what lies on a disk already.
+  diskCache: store.local ? null : defaultDiskCacheSettings,
   session: defaultSessionSettings,
   branches: defaultBranchSetSettings,
   branch: {
@@ -31,3 +34,12 @@ export const defaultHostSettings = (
     watch: defaultWatchSettings,
   },
 });
+
+/** The disk cache that somebody asked for, by its size: undefined is what is right by default, 0 none. */
+export function diskCacheOf(
+  bytesMax: number | undefined,
+  byDefault: DiskCacheSettings | null,
+): DiskCacheSettings | null {
+  if (bytesMax === undefined) return byDefault;
+  return bytesMax === 0 ? null : { ...defaultDiskCacheSettings, bytesMax };
+}

@@ -1,5 +1,5 @@
 import type { MaybePromise } from "../../base/maybe-promise.ts";
-import { openDataDirectory } from "../../leadership/data-directory.ts";
+import { type DataDirectory, openDataDirectory } from "../../leadership/data-directory.ts";
 import { randomNodeName } from "../../leadership/identity.ts";
 import { lookForRepository, openRepository, type Repository } from "../../leadership/repository.ts";
 import { NodeSession } from "../../leadership/session.ts";
@@ -8,6 +8,8 @@ import type { ObjectStore } from "../../objects/objects.ts";
 import { ensureStoreHolds } from "../../objects/probe.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { BlockCache } from "../../storage/block-cache.ts";
+import { CachedStore } from "../../storage/cached-store.ts";
+import { DiskCache, type DiskCacheSettings } from "../../storage/disk-cache.ts";
 import type { Database } from "../engine.ts";
 import { BranchSet, type BranchSetSettings } from "./branch-set.ts";
 import { closeAll } from "./close-all.ts";
@@ -25,6 +27,8 @@ export interface HostOptions {
   /** P of a repository that is founded now. */
   readonly window: number;
   readonly cacheBytes: number;
+  /** What is kept of tables in the data directory; null: nothing. */
+  readonly diskCache: DiskCacheSettings | null;
   readonly session: SessionSettings;
   readonly branch: BranchSettings;
   readonly branches: BranchSetSettings;
@@ -34,7 +38,7 @@ export interface HostOptions {
 }
 
 /**
- * One process's hold on a repository: its data directory, its session, the cache that its branches share.
+ * One process's hold on a repository: its data directory, its session, the caches that its branches share.
  *
  *   data directory (locked) ─► store tested ─► repository (founded if the prefix is empty) ─► session ─► branches
  */
@@ -70,7 +74,10 @@ export class Host {
         settings: options.session,
       });
       const cache = new BlockCache({ bytesMax: options.cacheBytes });
-      return new Host({ runtime, store, repository, session, directory, cache, settings, notices }, options.branches);
+      const diskCache = openDiskCache(options, directory);
+      const cached = diskCache === null ? store : new CachedStore(store, diskCache);
+      const shared = { runtime, store: cached, repository, session, directory, cache, diskCache, settings, notices };
+      return new Host(shared, options.branches);
     } catch (error) {
       await directory?.release();
       throw error;
@@ -91,7 +98,23 @@ export class Host {
    * Gives up all branches, cleanly as far as the store allows until `signal` fires, then all that this process holds.
    */
   async close(signal: AbortSignal): Promise<void> {
-    const { directory, store } = this.#surroundings;
-    await closeAll([() => this.#branches.close(signal), () => store.close(), () => directory?.release()]);
+    const { directory, diskCache, store } = this.#surroundings;
+    await closeAll([
+      () => this.#branches.close(signal),
+      () => diskCache?.close(),
+      () => store.close(),
+      () => directory?.release(),
+    ]);
   }
 }
+
+/** In a directory of its own, which whoever wants its room may remove. */
+function openDiskCache(
+  { runtime, notices, diskCache: settings }: HostOptions,
+  directory: DataDirectory | null,
+): DiskCache | null {
+  if (directory === null || settings === null) return null;
+  return DiskCache.open({ runtime, directory: `${directory.path}/${CACHE_DIRECTORY}`, settings, notices });
+}
+
+const CACHE_DIRECTORY = "cache";
