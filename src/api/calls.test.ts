@@ -118,7 +118,6 @@ function setUp(source?: (database: FakeDatabase) => Parameters<typeof etcdRoutes
   const bugs: unknown[] = [];
   const settings: EtcdSettings = {
     requestBytesMax: 1000,
-    quotaBytes: 0,
     clientUrls: () => [],
     peerUrls: () => [],
     timers,
@@ -305,16 +304,4 @@ test("W18 a stream that requires a leader is cut after three looks without one; 
   deepEqual(requires.status, [14, "etcdserver: no leader"]);
   equal(other.status, null);
   equal(timers.due.length, 0, "nobody is left to look for");
-});
-
-test("a method that is not built says so by name", () => {
-  const { routes } = setUp();
-  const message = "unknown method Snapshot for service etcdserverpb.Maintenance";
-  const stream = new FakeStream();
-  open(routes, "/etcdserverpb.Maintenance/Snapshot", stream);
-  deepEqual(stream.status, [12, message]);
-  throws(() => routes.unary.get("/etcdserverpb.Auth/AuthEnable")!(Buffer.alloc(0), call()), {
-    code: 12,
-    message: "unknown method AuthEnable for service etcdserverpb.Auth",
-  });
 });

@@ -7,8 +7,6 @@ import type { Call } from "../transport/transport.ts";
 export interface EtcdSettings {
   /** A larger write gets "request is too large" (B1.1). */
   readonly requestBytesMax: number;
-  /** Reported as dbSizeQuota; 0: none. */
-  readonly quotaBytes: number;
   /** Told to clients by MemberList; asked for at each call, as ports may be known late. */
   readonly clientUrls: () => readonly string[];
   readonly peerUrls: () => readonly string[];

@@ -24,19 +24,6 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
   logger: "there is one logger",
 };
 
-/** Flags of etcd's for what is not built yet: refused, by what is missing, unless they are given to say no. */
-export const flagsToCome: Readonly<Record<string, string>> = {
-  "quota-backend-bytes": "a quota",
-};
-
-/** A negative quota is none, in etcd too; 0 is etcd's 2 GiB. */
-const saysNo = (name: string, value: string): boolean =>
-  name === "quota-backend-bytes" ? /^-\d+$/.test(value) : /^(|0|0s|false)$/i.test(value);
-
-/** Why a flag of what is not built cannot be followed; null where it says no. */
-export const refusalOf = (name: string, value: unknown): string | null =>
-  saysNo(name, String(value)) ? null : `${flagsToCome[name]} is not available yet`;
-
 /** Variables that other parts of t4 read: where the program and its file lie, and what its client commands do. */
 const otherVariables = new Set([
   ...["T4_NODE", "T4_CONFIG_FILE", "ETCD_CONFIG_FILE"],

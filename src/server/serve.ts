@@ -1,6 +1,7 @@
 import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
 import { etcdHttp } from "../api/http.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
 import { version } from "../base/version.ts";
 import type { AuthSettings } from "../engine/auth/auth-settings.ts";
 import type { Database } from "../engine/engine.ts";
@@ -12,14 +13,15 @@ import { LATE, sleep, within } from "../objects/retry.ts";
 import { NoCredentials } from "../objects/s3-signing.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { HttpHandler, TransportStats } from "../transport/transport.ts";
+import type { TransportStats } from "../transport/transport.ts";
 import { engineAuthSettings } from "./auth-settings.ts";
+import { type BranchCall, branchOfCall } from "./branch-choice.ts";
 import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
+import { routesByDoor } from "./http-routes.ts";
 import { createLog, type Log } from "./logger.ts";
 import { Opening } from "./opening.ts";
 import type { RunSettings } from "./settings.ts";
-import { statusJson } from "./status.ts";
 import { StopSignals } from "./stop-signals.ts";
 import { defaultPlace, surroundingsOfStore } from "./store-surroundings.ts";
 
@@ -101,7 +103,7 @@ class Server {
     const options = { ...hostSettings(settings, parts), signal };
     const host = await this.#untilStoreAnswers(store.name, signal, () => Host.open(options));
     this.#host = host;
-    const branch = await this.#untilStoreAnswers(store.name, signal, () => host.serve("main"));
+    const branch = await this.#untilStoreAnswers(store.name, signal, () => host.serve(settings.branch));
     this.#branch = branch;
     branch.answers.then(() => this.#opening.end());
     await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
@@ -146,13 +148,22 @@ class Server {
     return this.#branch.database;
   }
 
+  #databaseOf(call: BranchCall): MaybePromise<Database> {
+    const { branch: byDefault, "branch-domain": suffixes } = this.#settings;
+    const name = branchOfCall(call, { byDefault, suffixes });
+    return this.#opening.before(() => {
+      if (name === byDefault) return this.#database();
+      if (this.#host === null) throw new DbError("noLeader", this.#waitsFor);
+      return this.#host.database(name);
+    });
+  }
+
   #openAccess(store: MeteredStore): void {
     const settings = this.#settings;
     const onBug = (error: unknown) => this.#onBug(error);
     const clientUrls = () => settings["advertise-client-urls"] ?? this.#access.clientUrls();
-    const routes = etcdRoutes(() => this.#opening.before(() => this.#database()), {
+    const routes = etcdRoutes((call) => this.#databaseOf(call), {
       requestBytesMax: settings["max-request-bytes"],
-      quotaBytes: 0,
       clientUrls,
       // There is no peer port; etcd's clients show a member's peer URL and never dial it.
       peerUrls: clientUrls,
@@ -168,16 +179,8 @@ class Server {
       contentTypeOfMetrics: "text/plain; version=0.0.4; charset=utf-8",
       version,
     });
-    const http: HttpHandler = (request) =>
-      request.target === "/t4/status" ? statusJson(() => this.#database()) : etcd(request);
-    const { unary, streams } = routes;
-    const none = { unary: new Map(), streams: new Map() };
-    const doors = {
-      client: { unary, streams, http: settings["listen-client-http-urls"].length > 0 ? noHttpHere : http },
-      http: { ...none, http },
-      metrics: { ...none, http: etcd },
-    };
-    this.#access.open(doors, transportSettings(settings), onBug);
+    const parts = { settings, runtime: this.#runtime, routes, etcd, database: () => this.#database(), onBug };
+    this.#access.open(routesByDoor(parts), transportSettings(settings), onBug);
   }
 
   #greet(store: string): void {
@@ -248,13 +251,6 @@ const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
     if (signal.aborted) aborted();
     signal.addEventListener("abort", aborted, { once: true });
   });
-
-/** HTTP has addresses of its own. */
-const noHttpHere: HttpHandler = () => ({
-  status: 404,
-  headers: { "content-type": "text/plain; charset=utf-8" },
-  body: "404 page not found\n",
-});
 
 /** The metrics library is loaded at the first scrape. */
 function lazyMetrics(

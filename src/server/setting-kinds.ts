@@ -1,3 +1,4 @@
+import { isBranchName } from "../objects/keys.ts";
 import { parseStoreUrl, type StoreSettings } from "../objects/store-url.ts";
 
 /** How the text of a setting is read. Each throws an Error that says what is expected, without naming the setting. */
@@ -86,6 +87,19 @@ const DURATION_UNITS: Record<string, number> = {
   h: 3_600_000,
 };
 
+/** etcd's default, which a quota of 0 asks for. */
+const QUOTA_BYTES_DEFAULT = 2 * 2 ** 30;
+
+/** As etcd reads a quota: 0 is its default, a negative one none (null). */
+export const quotaKind: Kind<number | null> = {
+  name: "bytes",
+  parse(text) {
+    if (/^-\d{1,19}$/.test(text)) return null;
+    const bytes = bytesKind({ min: 0, max: Number.MAX_SAFE_INTEGER }).parse(text);
+    return bytes === 0 ? QUOTA_BYTES_DEFAULT : bytes;
+  },
+};
+
 /** Go's durations: "5s", "1h30m", "100ms", "1.5s", "0". In milliseconds. */
 export function durationKind(bounds: { min: number; max: number }): Kind<number> {
   return {
@@ -136,6 +150,26 @@ export const textsKind: Kind<string[]> = {
       .map((part) => part.trim())
       .filter((part) => part !== ""),
 };
+
+export const branchNameKind: Kind<string> = {
+  name: "name",
+  parse(text) {
+    if (isBranchName(text)) return text;
+    throw new Error(`expected 1 to 63 lower-case letters, digits and inner hyphens, not "${text}"`);
+  },
+};
+
+/** Comma-separated ends of host names, in lower case. */
+export const domainsKind: Kind<string[]> = {
+  name: "names",
+  parse: (text) => textsKind.parse(text.toLowerCase()).map(parseDomain),
+};
+
+function parseDomain(text: string): string {
+  const domain = text.replace(/^\*?\./, "").replace(/\.$/, "");
+  if (domain.split(".").every(isBranchName)) return domain;
+  throw new Error(`expected a host name's end such as localhost or db.example.org, not "${text}"`);
+}
 
 function parseListenUrl(text: string): ClientUrl {
   const [, socketScheme, path] = /^(unixs?):\/\/(.*)$/.exec(text) ?? [];

@@ -100,10 +100,19 @@ test("a flag of etcd's without meaning here is accepted with a warning", () => {
   ]);
 });
 
-test("what is not built is refused by whatever it is asked for, unless it is asked for not to be", () => {
-  refuses({ env: { ETCD_QUOTA_BACKEND_BYTES: "0" } }, "--quota-backend-bytes: a quota is not available yet");
-  const env = { ETCD_AUTO_TLS: "false", ETCD_QUOTA_BACKEND_BYTES: "-1" };
-  deepEqual(resolveSettings({ ...none, env }).warnings, []);
+test("M3 a quota: 0 is etcd's 2 GiB, a negative one is none, and so is none", () => {
+  const quotaOf = (flags: Record<string, string>) =>
+    resolveSettings({ ...none, flags }).settings["quota-backend-bytes"];
+  deepEqual(
+    [{}, { "quota-backend-bytes": "0" }, { "quota-backend-bytes": "-1" }, { "quota-backend-bytes": "8589934592" }].map(
+      (flags) => quotaOf(flags as Record<string, string>),
+    ),
+    [null, 2 ** 31, null, 2 ** 33],
+  );
+  refuses(
+    { flags: { "quota-backend-bytes": "-x" } },
+    '--quota-backend-bytes: expected bytes such as "64MiB", not "-x"',
+  );
 });
 
 test("a variable that looks like a setting and is none is told of", () => {

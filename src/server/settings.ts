@@ -1,16 +1,19 @@
 import { messageOf } from "../base/errors.ts";
 import { accessSettings, problemOfAccess, warningsOfAccess } from "./access-settings.ts";
 import { authSettings } from "./auth-settings.ts";
-import { flagsToCome, ignoredFlags, refusalOf, unknownVariables } from "./foreign-settings.ts";
+import { ignoredFlags, unknownVariables } from "./foreign-settings.ts";
 import { etcd, ours, type Setting } from "./setting.ts";
 import {
   advertiseUrlsKind,
   booleanKind,
+  branchNameKind,
   bytesKind,
+  domainsKind,
   durationKind,
   integerKind,
   listenUrlsKind,
   oneOf,
+  quotaKind,
   storeUrlKind,
   textKind,
 } from "./setting-kinds.ts";
@@ -29,6 +32,18 @@ export const runSettings = {
     undefined,
     "where the data lives: file:///DIR, s3://BUCKET/PREFIX?…, memory: (default: DATA-DIR/store)",
   ),
+  branch: ours(branchNameKind, "main", "the branch that is served where a call names none"),
+  "branch-domain": ours(
+    domainsKind,
+    "localhost",
+    "a host NAME.DOMAIN means the branch NAME: http://NAME.localhost:2379; comma-separated, empty for none",
+  ),
+  "branch-idle": ours(
+    durationKind({ min: 1000, max: YEAR_MS }),
+    "5m",
+    "a branch beside --branch that nobody uses for so long is closed",
+  ),
+  "branches-open": ours(integerKind({ min: 1, max: 10_000 }), "100", "branches open at once, at most"),
   durability: ours(
     oneOf("object", "local"),
     undefined,
@@ -57,6 +72,11 @@ export const runSettings = {
     "addresses that clients are told (default: the ones listened on)",
   ),
   "max-request-bytes": etcd(bytesKind({ min: 1024, max: GiB }), "1572864", "largest request"),
+  "quota-backend-bytes": etcd(
+    quotaKind,
+    "-1",
+    "bytes that live versions may take before the alarm NOSPACE; 0: 2GiB, negative: no bound",
+  ),
   "max-txn-ops": etcd(integerKind({ min: 1, max: 100_000 }), "128", "most operations in a transaction"),
   "max-concurrent-streams": etcd(
     integerKind({ min: 1, max: 0xffffffff }),
@@ -208,12 +228,8 @@ function warningsOf({ flags, env, file }: SettingSources): string[] {
   for (const [name, why] of Object.entries(ignoredFlags)) {
     if (given(name) !== undefined) warnings.push(`--${name} has no effect: ${why}`);
   }
-  for (const name of Object.keys(flagsToCome)) {
-    const refusal = given(name) === undefined ? null : refusalOf(name, given(name));
-    if (refusal !== null) throw new SettingsError(`--${name}: ${refusal}`);
-  }
   for (const name of Object.keys(file?.values ?? {})) {
-    if (name in runSettings || name in ignoredFlags || name in flagsToCome) continue;
+    if (name in runSettings || name in ignoredFlags) continue;
     throw new SettingsError(`${name} in ${file!.path}: there is no such setting`);
   }
   for (const name of unknownVariables(env, knownVariables())) {
@@ -225,7 +241,7 @@ function warningsOf({ flags, env, file }: SettingSources): string[] {
 const knownVariables = (): Set<string> =>
   new Set([
     ...Object.entries<Setting<unknown>>(runSettings).map(([name, setting]) => variableOf(name, setting.etcd)),
-    ...[...Object.keys(ignoredFlags), ...Object.keys(flagsToCome)].map((name) => variableOf(name, true)),
+    ...Object.keys(ignoredFlags).map((name) => variableOf(name, true)),
   ]);
 
 function checkRelations(settings: RunSettings): void {
