@@ -71,6 +71,8 @@ export interface StoragePort {
    * Why nothing more can be taken now (too much in memory that could not be written as tables); null when all is well.
    */
   refusal(): DbError | null;
+  /** What a write waits for before it is evaluated; null: for nothing. Throws when it cannot wait, either. */
+  room(): Promise<void> | null;
   stats(): CacheStatus &
     Pick<
       DatabaseStatus,
@@ -447,7 +449,10 @@ export class BranchDatabase implements Database {
     guard: Guard | null = null,
   ): MaybePromise<Result> {
     this.#checkServing();
-    return this.#sequencer.run(guard === null ? evaluate : guarded(guard, evaluate), request);
+    const guardedEvaluate = guard === null ? evaluate : guarded(guard, evaluate);
+    const room = this.#options.storage.room();
+    if (room !== null) return room.then(() => this.#sequencer.run(guardedEvaluate, request));
+    return this.#sequencer.run(guardedEvaluate, request);
   }
 
   /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */

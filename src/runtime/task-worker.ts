@@ -13,7 +13,7 @@ import { type FromTask, receiveError, sendError, type ToTask } from "./task-mess
  * Linux gives each thread a niceness of its own, and pid 0 means the calling one: whoever serves comes first, and the
  * task has what is left of the processor. Elsewhere it would slow the whole process down.
  */
-const NICENESS = 10;
+const NICENESS = 5;
 if (process.platform === "linux") setPriority(0, NICENESS);
 
 assert(parentPort !== null, "this file is run as a worker thread");

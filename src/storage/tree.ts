@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { isDbError } from "../base/errors.ts";
 import type { BranchId } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import { Turns } from "../base/turns.ts";
@@ -117,6 +118,7 @@ export class BranchTree implements Tree {
   #writer: CheckpointWriter | null = null;
   #head: number;
   #persisting = false;
+  #writing: Promise<void> | null = null;
   #flushedBytes = 0;
   #mergedBytes = 0;
   readonly #closing = new AbortController();
@@ -243,6 +245,25 @@ export class BranchTree implements Tree {
     this.#active = new Memtable(this.#hashSeed);
   }
 
+  /**
+   * Begins to write what is frozen as tables; `persist` waits for it. All of it must lie below the point of the next
+   * `persist`. Drops by `compactRevision`, which readers know already. A failure is met again by `persist`.
+   */
+  writeFrozen(compactRevision: number): void {
+    const writer = this.#writer;
+    assert(writer !== null, "only a leader writes");
+    const { runsHardMax } = this.#options.settings;
+    // Else `persist` does all of it, when there is room.
+    if (this.#persisting || this.#writing !== null || this.#levels.runs.length >= runsHardMax) return;
+    this.#writing = this.#flush(this.#writeContext(writer, compactRevision), this.#frozen)
+      .catch((error: unknown) => {
+        if (!isDbError(error)) this.onBug(error);
+      })
+      .finally(() => {
+        this.#writing = null;
+      });
+  }
+
   /** From now on this node writes the branch: `persist` may be called, and runs are merged in the background. */
   lead(writer: CheckpointWriter): void {
     assert(this.#writer === null || this.#writer.epoch < writer.epoch, "a leadership begins once");
@@ -266,6 +287,7 @@ export class BranchTree implements Tree {
     this.#persisting = true;
     try {
       // Bounded by what a merge takes; writers are held back by memtableBytes meanwhile.
+      await this.#writing;
       await this.#levels.room();
       await this.#flush(this.#writeContext(writer, point.compactRevision), coveredBy(point, this.#frozen));
       const runs = this.#levels.list();
@@ -282,6 +304,7 @@ export class BranchTree implements Tree {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
+    await this.#writing;
     await this.#levels.close();
   }
 

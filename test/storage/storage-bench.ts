@@ -58,8 +58,10 @@ export class StorageBench {
     this.#cut = { revision: this.revision, record: this.record };
   }
 
-  async persist(compactRevision: number): Promise<Checkpoint> {
+  /** `early`: tables are begun before it is known where the log was cut. */
+  async persist(compactRevision: number, how: { early: boolean } = { early: false }): Promise<Checkpoint> {
     this.freeze();
+    if (how.early) this.tree.writeFrozen(Math.min(compactRevision, this.#cut.revision));
     return this.tree.persist(this.point(compactRevision));
   }
 

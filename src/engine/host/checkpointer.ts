@@ -10,8 +10,15 @@ import type { Notices } from "./notices.ts";
 export interface CheckpointedTree {
   /** What was applied since the last `freeze`. */
   readonly activeBytes: number;
+  /** Merging has changed what the newest checkpoint lists, and has come to rest. */
+  readonly unlisted: boolean;
   /** What was applied before goes no further; what comes goes into a new memtable. */
   freeze(): void;
+  /**
+   * Begins to write as tables what is frozen, all of which the next `persist` covers. Versions hidden at this revision
+   * may go: not one above what readers have been told of.
+   */
+  writeFrozen(compactRevision: number): void;
   /** Writes all that is frozen, and a checkpoint. May be called again after it rejected. */
   persist(point: CheckpointPoint<LogPosition>): Promise<Checkpoint>;
 }
@@ -24,13 +31,15 @@ export interface CheckpointerSettings {
 }
 
 export const defaultCheckpointerSettings: CheckpointerSettings = {
-  memtableBytes: 64 << 20,
+  memtableBytes: 32 << 20,
   logBytes: 64 << 20,
   intervalMs: 15 * 60_000,
 };
 
 /** How often it is looked at whether one is due. */
-const LOOK_MS = 500;
+const LOOK_MS = 100;
+/** What was merged is listed by a checkpoint of its own when none came by itself for so long. */
+const UNLISTED_MS = 10_000;
 const RETRY_MS = 5000;
 
 export interface CheckpointerOptions {
@@ -41,6 +50,8 @@ export interface CheckpointerOptions {
   readonly notices: Notices;
   /** The newest sequenced compact revision: it is below any cut made in the same turn. */
   readonly compactRevision: () => number;
+  /** The newest one that readers have been told of: not above it. */
+  readonly compactRevisionSeen: () => number;
   /** The newest checkpoint that there is, and its position; what is newer is counted from it. */
   readonly start: { readonly checkpoint: Checkpoint | null; readonly position: LogPosition };
   readonly onFailed: (error: unknown) => void;
@@ -101,6 +112,7 @@ export class Checkpointer {
     const nowMs = runtime.clock.monotonicMs();
     if (nowMs < this.#retryAtMs) return false;
     if (this.#point !== null || tree.activeBytes >= settings.memtableBytes) return true;
+    if (tree.unlisted && nowMs - this.#newestAtMs >= UNLISTED_MS) return true;
     if (log.stats().bytesUploaded - this.#bytesAt >= settings.logBytes) return true;
     return log.durable > this.#recordsAt && nowMs - this.#newestAtMs >= settings.intervalMs;
   }
@@ -143,6 +155,8 @@ export class Checkpointer {
     // One turn: what is applied so far is what the slots below the cut hold.
     const cut = log.cut();
     tree.freeze();
+    // Beside the upload of the log below the cut, which it must not be listed before.
+    tree.writeFrozen(this.#options.compactRevisionSeen());
     const compacted = compactRevision() as Revision | -1;
     this.#bytesAt = log.stats().bytesUploaded;
     const position = await cut;

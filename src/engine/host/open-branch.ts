@@ -23,8 +23,8 @@ import type { BlockCache } from "../../storage/block-cache.ts";
 import { cacheStatus } from "../../storage/cache-status.ts";
 import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
 import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
-import { openScratch } from "../../storage/scratch.ts";
 import type { DiskCache } from "../../storage/disk-cache.ts";
+import { openScratch } from "../../storage/scratch.ts";
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
 import type { BranchDatabase } from "../database.ts";
 import { openDatabase } from "../open-database.ts";
@@ -348,7 +348,9 @@ function storageStats(
     memtableBytes: stats.memtableBytes,
     tables: stats.tables,
     checkpointAgeMs: checkpointer?.ageMs(runtime.clock.wallMs()) ?? null,
-    errors: [checkpointer?.trouble ?? null, stats.mergeError, diskCache?.trouble ?? null].filter((each) => each !== null),
+    errors: [checkpointer?.trouble ?? null, stats.mergeError, diskCache?.trouble ?? null].filter(
+      (each) => each !== null,
+    ),
     checkpointSlot: checkpointer?.newest?.point.position.nextSlot ?? null,
   };
 }
