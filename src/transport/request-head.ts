@@ -1,3 +1,4 @@
+import { readGrpcTimeout } from "../base/grpc-timeout.ts";
 import { FieldKind, type HeaderField } from "./header-field.ts";
 import type { Route } from "./router.ts";
 
@@ -116,17 +117,6 @@ export function readContentLength(text: string): number | undefined {
     value = value * 10 + digit;
   }
   return value;
-}
-
-const unitsMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
-
-/** At most eight digits and a unit (gRPC over HTTP/2, "Timeout"). */
-export function readGrpcTimeout(text: string): number | undefined {
-  const unit = unitsMs[text.charAt(text.length - 1)];
-  const digits = text.slice(0, -1);
-  if (unit === undefined || digits.length > 8) return undefined;
-  const value = readContentLength(digits);
-  return value === undefined ? undefined : value * unit;
 }
 
 /** Trailers of a request: no pseudo-header field, nothing malformed. */

@@ -1,0 +1,94 @@
+import { readGrpcTimeout } from "../../base/grpc-timeout.ts";
+import type { Call, HttpRequest } from "../../transport/transport.ts";
+import type { ServiceTimers } from "../settings.ts";
+
+export interface CallSurroundings {
+  readonly timers: ServiceTimers;
+  readonly monotonicMs: () => number;
+}
+
+const METADATA_PREFIX = "grpc-metadata-";
+
+/**
+ * A request to the gateway, as the method that it is for sees it. Its metadata are the header fields Grpc-Metadata-…,
+ * and Authorization, which is the token. A client certificate's name is not passed on: as in etcd it logs nobody in
+ * here.
+ */
+export class GatewayCall implements Call {
+  readonly path: string;
+  readonly authority: string;
+  readonly remoteAddress: string;
+  readonly peer = null;
+  /** Grpc-Timeout was sent, and is none. */
+  readonly timeoutMalformed: boolean;
+  protected readonly request: HttpRequest;
+  readonly #surroundings: CallSurroundings;
+  readonly #deadlineMs: number | undefined;
+  #timer: { cancel(): void } | null = null;
+  #cancelled = false;
+  #over = false;
+  #handlers: (() => void)[] = [];
+  /** Called once, when the deadline passes before the call is over. */
+  onExpired: () => void = () => {};
+
+  constructor(path: string, request: HttpRequest, surroundings: CallSurroundings) {
+    this.path = path;
+    this.request = request;
+    this.authority = request.headers.get("host") ?? "";
+    this.remoteAddress = request.remoteAddress;
+    this.#surroundings = surroundings;
+    const timeout = request.headers.get("grpc-timeout");
+    const timeoutMs = timeout === undefined ? undefined : readGrpcTimeout(timeout);
+    this.timeoutMalformed = timeout !== undefined && timeoutMs === undefined;
+    this.#deadlineMs = timeoutMs === undefined ? undefined : surroundings.monotonicMs() + timeoutMs;
+    if (timeoutMs !== undefined) this.#timer = surroundings.timers.set(timeoutMs, () => this.#expire());
+    request.onGone?.(() => this.cancel());
+  }
+
+  metadata(name: string): string | undefined {
+    const own = this.request.headers.get(METADATA_PREFIX + name);
+    if (own !== undefined) return own;
+    const authorization = this.request.headers.get("authorization");
+    if (name === "authorization") return authorization;
+    return name === "token" ? authorization?.replace(/^Bearer +/i, "") : undefined;
+  }
+
+  timeLeftMs(): number | undefined {
+    return this.#deadlineMs === undefined
+      ? undefined
+      : Math.max(0, this.#deadlineMs - this.#surroundings.monotonicMs());
+  }
+
+  onCancel(handler: () => void): void {
+    if (this.#cancelled) handler();
+    else this.#handlers.push(handler);
+  }
+
+  /** The answer is decided: nobody is told of anything any more. */
+  finish(): void {
+    this.#over = true;
+    this.#timer?.cancel();
+    this.#handlers = [];
+  }
+
+  cancel(): void {
+    if (!this.#over && !this.#cancelled) this.#tell();
+  }
+
+  #expire(): void {
+    if (this.#over || this.#cancelled) return;
+    const tell = this.#handlers;
+    this.#handlers = [];
+    this.#cancelled = true;
+    this.onExpired();
+    for (const handler of tell) handler();
+  }
+
+  #tell(): void {
+    this.#cancelled = true;
+    this.#timer?.cancel();
+    const handlers = this.#handlers;
+    this.#handlers = [];
+    for (const handler of handlers) handler();
+  }
+}
