@@ -21,7 +21,7 @@ export class Opening {
   }
 
   /** `ask` at once, or once this is over. */
-  before<T>(ask: () => T): MaybePromise<T> {
+  before<T>(ask: () => MaybePromise<T>): MaybePromise<T> {
     return this.#isOver ? ask() : this.#over.promise.then(ask);
   }
 }
