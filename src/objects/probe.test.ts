@@ -226,3 +226,32 @@ test("what an interrupted probe left an hour ago is removed by the next one", as
   await probeStore(store, runtime, soon);
   equal(await store.get(left, soon), null);
 });
+
+test("one lost answer is no reason to fail: the store is tested again", async () => {
+  for (const kind of ["errorBefore", "errorAfter", "hang"] as const) {
+    for (let lost = 0; lost < 90; lost++) {
+      const runtime = new VirtualRuntime(lost + 1);
+      const inner = new MemoryStore(runtime);
+      const store = new FaultyStore(inner, runtime, ({ number, key }) =>
+        number === lost && key !== "probe/passed" ? { kind } : null,
+      );
+      equal(await ensureStoreHolds(store, runtime, soon), "tested", `${kind} of request ${lost}`);
+    }
+  }
+});
+
+test("a damaged record of a pass is made anew, and the store tested for it", async () => {
+  const runtime = new VirtualRuntime(1);
+  const bucket = new MemoryBucket();
+  const store = new MemoryStore(runtime, bucket);
+  equal(await ensureStoreHolds(store, runtime, soon), "tested");
+  const { body, etag, modifiedMs } = bucket.entries.get("probe/passed")!;
+  for (let at = 0; at < body.length; at++) {
+    const damaged = Buffer.from(body);
+    damaged[at]! ^= 0x20;
+    bucket.set("probe/passed", { body: damaged, etag: `${etag}${at}`, modifiedMs });
+    if (at === 4) continue;
+    equal(await ensureStoreHolds(store, runtime, soon), "repaired", `byte ${at}`);
+    equal(await ensureStoreHolds(store, runtime, soon), "known");
+  }
+});

@@ -11,6 +11,8 @@ export type ProbeRuntime = Pick<Runtime, "clock" | "timers" | "random">;
 /** Rounds run beside each other, each on a key of its own. */
 const ROUNDS = 3;
 const RACERS = 4;
+/** Whole tests, where answers are lost: what a lost one would have shown is asked anew. */
+const ATTEMPTS_MAX = 5;
 /** Grows when the test asks for more than before: stores are then tested again. */
 const PROBE_VERSION = 1;
 /** The server behind a name may be replaced or set up anew. */
@@ -31,27 +33,52 @@ interface Passed {
  * wrong, `storeUnavailable` when it could not be told.
  *
  * A pass is recorded in the repository (`probe/passed`) and holds for 7 days for the store of that name, so a start
- * costs one GET; the test itself is about 40 requests, in seven steps one after another.
+ * costs one GET; the test itself is about 40 requests, in seven steps one after another. A record that is damaged is
+ * worth nothing and costs nothing: the store is tested again and the record made anew ("repaired").
  */
 export async function ensureStoreHolds(
   store: ObjectStore,
   runtime: ProbeRuntime,
   options: RequestOptions,
-): Promise<"tested" | "known"> {
+): Promise<"tested" | "known" | "repaired"> {
   const budget = new RetryBudget(runtime, options);
   const register = new Register<Passed>(store, probePassedKey, { runtime, decode: decodePassed });
-  const passed = await register.read(budget.request());
+  const passed = await readPassed(register, budget);
   const nowMs = runtime.clock.wallMs();
-  if (passed) {
+  if (passed !== null && passed !== "damaged") {
     const { version, store: name, wallMs } = passed.body;
     // Clocks differ: one that is behind the clock of who has tested takes its word too.
     const ageMs = Math.abs(nowMs - wallMs);
     if (version >= PROBE_VERSION && name === store.name && ageMs < PASSED_FOR_MS) return "known";
   }
-  await probeStore(store, runtime, budget.request());
+  await probeUntilDecided(store, runtime, budget);
+  // Dying behind this leaves no record: the next start tests again.
+  if (passed === "damaged") await store.delete(probePassedKey, budget.request());
+  const before = passed === "damaged" ? null : passed;
   // Whoever else has recorded a pass meanwhile did so for the same reason.
-  await register.swap(passed, { version: PROBE_VERSION, store: store.name, wallMs: nowMs }, budget.request());
-  return "tested";
+  await register.swap(before, { version: PROBE_VERSION, store: store.name, wallMs: nowMs }, budget.request());
+  return passed === "damaged" ? "repaired" : "tested";
+}
+
+async function readPassed(register: Register<Passed>, budget: RetryBudget) {
+  try {
+    return await register.read(budget.request());
+  } catch (error) {
+    if (isDbError(error, "corrupt")) return "damaged";
+    throw error;
+  }
+}
+
+/** Each test has a half of the time left, so that a request that hangs leaves some to the next. */
+async function probeUntilDecided(store: ObjectStore, runtime: ProbeRuntime, budget: RetryBudget): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await probeStore(store, runtime, budget.request(budget.leftMs() / 2));
+      return;
+    } catch (error) {
+      if (!isDbError(error, "storeUnavailable") || attempt === ATTEMPTS_MAX || !(await budget.wait())) throw error;
+    }
+  }
 }
 
 /** The test alone, recorded nowhere. */
@@ -59,6 +86,8 @@ export async function probeStore(store: ObjectStore, runtime: ProbeRuntime, opti
   const budget = new RetryBudget(runtime, options);
   const run = runtime.random.bytes(8).toString("hex");
   const keys = Array.from({ length: ROUNDS }, (_, n) => probeKey(run, n));
+  // What is left is removed by a later probe.
+  const clear = () => Promise.allSettled(keys.map((key) => store.delete(key, budget.request())));
   try {
     // All of them to their end, so that nothing is written behind the deletes; a refusal says more than a lost answer.
     const rounds = await Promise.allSettled(keys.map((key) => new Round(store, key, budget).run()));
@@ -66,10 +95,12 @@ export async function probeStore(store: ObjectStore, runtime: ProbeRuntime, opti
     const worst = failures.find((failure) => isDbError(failure, "storeRefused")) ?? failures[0];
     if (worst !== undefined) throw worst;
     await checkList(store, keys, budget);
-  } finally {
-    // What is left is removed by a later probe.
-    await Promise.allSettled(keys.map((key) => store.delete(key, budget.request())));
+  } catch (error) {
+    await clear();
+    throw error;
   }
+  // What was not deleted, as far as is known, may be read.
+  for (const deleted of await clear()) if (deleted.status === "rejected") throw deleted.reason;
   for (const key of keys) {
     if (await store.get(key, budget.request()))
       throw refused(store, `an object can be read after it was deleted (${key})`);

@@ -62,7 +62,9 @@ export class Host {
       const { signal } = options;
       const request = { timeoutMs: settings.requestTimeoutMs, ...(signal && { signal }) };
       await lookForRepository(store, request);
-      await ensureStoreHolds(store, runtime, request);
+      if ((await ensureStoreHolds(store, runtime, request)) === "repaired") {
+        notices.warn("object probe/passed was damaged: the store was tested again, and passed", { store: store.name });
+      }
       const { window } = options;
       const repository = await openRepository({ store, runtime, requestTimeoutMs: request.timeoutMs, window, signal });
       const session = new NodeSession({
