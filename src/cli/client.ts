@@ -12,6 +12,7 @@ import {
   Client,
   type ClientDuplexStream,
   logVerbosity,
+  Metadata,
   type ServiceError,
   setLogVerbosity,
   status,
@@ -24,6 +25,8 @@ export interface ClientOptions {
   credentials?: (endpoint: string) => ChannelCredentials;
   dialTimeoutMs: number;
   commandTimeoutMs: number;
+  /** The branch that calls are for; left out: the server's choice, by the endpoint's host. */
+  branch?: string;
 }
 
 type Method<I extends DescMessage, O extends DescMessage> = DescMethod & { input: I; output: O };
@@ -39,10 +42,12 @@ const MESSAGE_BYTES_MAX = 0x7fffffff;
  */
 export class EtcdClient {
   readonly #options: ClientOptions;
+  readonly #metadata = new Metadata();
   #connected: Promise<{ client: Client; endpoint: string }> | null = null;
 
   constructor(options: ClientOptions) {
     this.#options = options;
+    if (options.branch !== undefined) this.#metadata.set("t4-branch", options.branch);
   }
 
   async unary<I extends DescMessage, O extends DescMessage>(
@@ -50,7 +55,7 @@ export class EtcdClient {
     init: MessageInitShape<I>,
   ): Promise<MessageShape<O>> {
     const { client } = await this.#connect();
-    return unaryCall(client, method, init, this.#options.commandTimeoutMs);
+    return this.#unary(client, method, init);
   }
 
   /** The same call on each endpoint by itself. */
@@ -63,7 +68,7 @@ export class EtcdClient {
         const client = this.#dial(endpoint);
         try {
           await ready(client, this.#options.dialTimeoutMs);
-          return { endpoint, answer: await unaryCall(client, method, init, this.#options.commandTimeoutMs) };
+          return { endpoint, answer: await this.#unary(client, method, init) };
         } catch (error) {
           return { endpoint, answer: error instanceof CommandError ? error : cannotReach([endpoint]) };
         } finally {
@@ -80,8 +85,17 @@ export class EtcdClient {
       pathOf(method),
       (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
       (bytes: Buffer) => fromBinary(method.output, bytes),
+      this.#metadata,
     );
     return new EtcdStream(method, call);
+  }
+
+  #unary<I extends DescMessage, O extends DescMessage>(
+    client: Client,
+    method: Method<I, O>,
+    init: MessageInitShape<I>,
+  ): Promise<MessageShape<O>> {
+    return unaryCall(client, method, init, { timeoutMs: this.#options.commandTimeoutMs, metadata: this.#metadata });
   }
 
   #dial(endpoint: string): Client {
@@ -146,12 +160,16 @@ export class EtcdStream<I extends DescMessage, O extends DescMessage> {
 
 function dial(endpoint: string, credentials: ChannelCredentials): Client {
   const isSocket = /^unixs?:\/\//.test(endpoint);
-  const target = isSocket ? endpoint.replace(/^unixs?:\/\//, "unix:") : endpoint.replace(/^https?:\/\//, "");
+  const host = endpoint.replace(/^https?:\/\//, "");
+  // RFC 6761: names below localhost mean this machine; not every resolver knows.
+  const loopback = host.replace(/^[^/:]*\.localhost\.?(?=:|$)/i, "127.0.0.1");
+  const target = isSocket ? endpoint.replace(/^unixs?:\/\//, "unix:") : loopback;
   return new Client(target, credentials, {
     "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
     "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
     // As Go's clients: a proxy of the environment is for other machines.
     "grpc.enable_http_proxy": /^(unix:|localhost:|127\.|\[::1\])/.test(target) ? 0 : 1,
+    ...(target === loopback && loopback !== host ? { "grpc.default_authority": host } : {}),
     ...(isSocket ? { "grpc.default_authority": "localhost", "grpc.ssl_target_name_override": "localhost" } : {}),
   });
 }
@@ -170,7 +188,7 @@ function unaryCall<I extends DescMessage, O extends DescMessage>(
   client: Client,
   method: Method<I, O>,
   init: MessageInitShape<I>,
-  timeoutMs: number,
+  { timeoutMs, metadata }: { timeoutMs: number; metadata: Metadata },
 ): Promise<MessageShape<O>> {
   return new Promise((resolve, reject) => {
     client.makeUnaryRequest(
@@ -178,6 +196,7 @@ function unaryCall<I extends DescMessage, O extends DescMessage>(
       (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
       (bytes: Buffer) => fromBinary(method.output, bytes),
       create(method.input, init),
+      metadata,
       { deadline: Date.now() + timeoutMs },
       (error, answer) => (error ? reject(commandError(error)) : resolve(answer!)),
     );

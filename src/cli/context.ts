@@ -22,6 +22,9 @@ export const connectionOptions = (): Option[] => [
     .default("127.0.0.1:2379"),
   new Option("--command-timeout <duration>", "longest time for one command").env("T4_COMMAND_TIMEOUT").default("5s"),
   new Option("--dial-timeout <duration>", "longest time to connect to one server").env("T4_DIAL_TIMEOUT").default("2s"),
+  new Option("--branch <name>", "the branch to work on (default: by the endpoint's host, else the server's)").env(
+    "T4_BRANCH",
+  ),
   ...tlsOptions(),
   new Option("-w, --write-out <format>", "how to print: simple, json, fields or table")
     .env("T4_WRITE_OUT")
@@ -33,6 +36,7 @@ export const connectionOptions = (): Option[] => [
 
 interface ConnectionOptions extends TlsOptions {
   endpoints: string;
+  branch?: string;
   commandTimeout: string;
   dialTimeout: string;
   writeOut: OutputOptions["format"] | "table";
@@ -52,6 +56,7 @@ export async function online(
     throw new UsageError(`${command.name()} has no table: use simple, json or fields`);
   const client = new EtcdClient({
     endpoints: endpointsOf(options.endpoints),
+    ...(options.branch === undefined ? {} : { branch: options.branch }),
     credentials: credentialsFor(options),
     commandTimeoutMs: duration("--command-timeout", options.commandTimeout),
     dialTimeoutMs: duration("--dial-timeout", options.dialTimeout),
