@@ -18,7 +18,9 @@ const refusal = (service: string, method: string): DbError =>
 export const unimplementedMethods: Record<string, Method> = Object.fromEntries(
   pathsOf(unary).map(({ path, service, method }) => [
     path,
-    () => {
+    (database) => {
+      // Not even that it is missing is for everyone.
+      database.require("root");
       throw refusal(service, method);
     },
   ]),

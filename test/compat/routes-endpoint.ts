@@ -15,6 +15,10 @@ export class RoutesEndpoint implements Endpoint {
     this.#close = close;
   }
 
+  get paths(): { unary: string[]; streams: string[] } {
+    return { unary: [...this.#routes.unary.keys()], streams: [...this.#routes.streams.keys()] };
+  }
+
   async unary(path: string, message: Uint8Array, metadata?: Record<string, string>): Promise<Uint8Array> {
     const handler = this.#routes.unary.get(path);
     if (handler === undefined) throw unknownMethod(path);
