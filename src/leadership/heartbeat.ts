@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { DbError, messageOf } from "../base/errors.ts";
+import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { Register, RegisterState } from "../objects/register.ts";
 import type { RetryRuntime } from "../objects/retry.ts";
 import type { Timer } from "../runtime/runtime.ts";
@@ -126,8 +126,10 @@ export class Heartbeat {
       () => this.#schedule(sentMs),
       (error: unknown) => {
         this.#known = null;
-        // The store's troubles pass, or an operator mends them: the term runs out meanwhile. Anything else is a bug.
-        if (error instanceof DbError) this.#schedule(sentMs);
+        // What cannot be read cannot be renewed, ever. The store's troubles pass, or an operator mends them: the term
+        // runs out meanwhile. Anything else is a bug.
+        if (isDbError(error, "corrupt")) this.#lose(`cannot be read any more: ${error.message}`, error);
+        else if (error instanceof DbError) this.#schedule(sentMs);
         else this.#lose(`was given up after a bug: ${messageOf(error)}`, error);
       },
     );

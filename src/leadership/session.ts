@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { DbError } from "../base/errors.ts";
+import { DbError, isDbError } from "../base/errors.ts";
 import type { BranchId, ObjectKey } from "../base/ids.ts";
 import { prefixes, sessionKey } from "../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore } from "../objects/objects.ts";
@@ -61,6 +61,8 @@ export class NodeSession {
   #heartbeat: Heartbeat | null = null;
   /** Of old sessions: nobody's start waits for it; the end of this session does. */
   #removal: Promise<void> = Promise.resolve();
+  /** Ids of this run's sessions: the present one, and the last ones before it. */
+  readonly #made = new Set<string>();
   /** Making and ending go one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   /** Where to begin listing this node's sessions. */
@@ -94,12 +96,25 @@ export class NodeSession {
     });
   }
 
-  /** Waits until another session is dead, and kills it where that is due. */
-  outlive(session: string, options: HoldOptions & { wanted: () => Promise<boolean> }): Promise<"dead" | "unwanted"> {
+  /**
+   * Waits until another session is dead, and kills it where that is due. One that cannot be read tells nothing of how
+   * long its node may serve, so it is left to who can tell; but for one of this very run, which serves nothing by it.
+   */
+  async outlive(
+    session: string,
+    options: HoldOptions & { wanted: () => Promise<boolean> },
+  ): Promise<"dead" | "unwanted"> {
     assert(session !== this.id, "a node does not outlive its own live session");
     const { runtime, settings, node, directory } = this.#options;
     const register = this.#register(sessionKey(session));
-    return outlive({ session, register, runtime, settings, node, nonce: this.#nonce, directory, ...options });
+    try {
+      return await outlive({ session, register, runtime, settings, node, nonce: this.#nonce, directory, ...options });
+    } catch (error) {
+      if (!isDbError(error, "corrupt")) throw error;
+      if (this.#made.has(session)) return "dead";
+      const advice = "once the node that made it is stopped for certain, delete it: a missing session counts as over";
+      throw new DbError("corrupt", `${error.message}; ${advice}`, { cause: error });
+    }
   }
 
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
@@ -139,6 +154,8 @@ export class NodeSession {
         throw new DbError("storeUnavailable", `creating session ${id}: ${outcome.cause.message}`);
       if (outcome.kind === "swapped") {
         this.#lastNumber = last + 1;
+        this.#made.add(id);
+        if (this.#made.size > MADE_KEPT) this.#made.delete(this.#made.values().next().value!);
         this.#removal = this.#removeOld(numbers);
         const term = termAfter(noTerm, { kind: "written", sentAt, termMs });
         return this.#beat({ id, register, runtime, settings, state: outcome.state, term });
@@ -229,6 +246,9 @@ export class NodeSession {
  * Old sessions deleted at a start: one is left by each start, so more than a few come from crashes in between alone.
  */
 const REMOVED_MAX = 8;
+
+/** A branch is won anew, and names a new session, soon after its last one was lost. */
+const MADE_KEPT = 100;
 
 class Hold implements SessionHold {
   onLost: (error: DbError) => void = () => {};
