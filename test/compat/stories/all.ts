@@ -1,8 +1,11 @@
 import type { Story } from "../story.ts";
 import { authStories } from "./auth.ts";
 import { authAccessStories } from "./auth-access.ts";
+import { clusterStories } from "./cluster.ts";
 import { compactStories } from "./compact.ts";
+import { concurrencyStories } from "./concurrency.ts";
 import { leaseStories } from "./lease.ts";
+import { maintenanceStories } from "./maintenance.ts";
 import { otherStories } from "./other.ts";
 import { putDeleteStories } from "./put-delete.ts";
 import { rangeStories } from "./range.ts";
@@ -19,5 +22,8 @@ export const allStories: Readonly<Record<string, readonly Story[]>> = {
   lease: leaseStories,
   auth: authStories,
   "auth-access": authAccessStories,
+  maintenance: maintenanceStories,
+  cluster: clusterStories,
+  concurrency: concurrencyStories,
   other: otherStories,
 };
