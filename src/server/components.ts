@@ -79,6 +79,8 @@ function sessionSettings(termMs: number, defaults: SessionSettings): SessionSett
 
 export const transportSettings = (settings: RunSettings): TransportSettings => ({
   messageBytesMax: settings["max-request-bytes"] + GRPC_OVERHEAD_BYTES,
+  // A message as JSON: its bytes are a third longer as base64.
+  httpBodyBytesMax: 2 * (settings["max-request-bytes"] + GRPC_OVERHEAD_BYTES),
   concurrentStreamsMax: settings["max-concurrent-streams"],
   connectionsMax: 100_000,
   keepaliveMinMs: settings["grpc-keepalive-min-time"],

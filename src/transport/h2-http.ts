@@ -1,7 +1,14 @@
 import { isPromise } from "../base/maybe-promise.ts";
 import { ErrorCode, Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from "./frames.ts";
 import { H2Stream } from "./h2-stream.ts";
-import { answerHttp, Departure, type PreparedResponse, plainResponse, startBody } from "./http-exchange.ts";
+import {
+  answerHttp,
+  Departure,
+  httpBodyBytesMax,
+  type PreparedResponse,
+  plainResponse,
+  startBody,
+} from "./http-exchange.ts";
 import { fieldMap } from "./request-head.ts";
 import type { HttpSink } from "./transport.ts";
 
@@ -106,12 +113,12 @@ export class HttpExchange extends H2Stream implements HttpSink {
   protected override receive(bytes: Buffer, start: number, end: number): void {
     if (this.answered) return;
     const needed = this.filled + (end - start);
-    const { settings } = this.connection.context;
-    if (needed > settings.messageBytesMax) {
-      this.respond(plainResponse(413, `the body is over ${settings.messageBytesMax} bytes`));
+    const bytesMax = httpBodyBytesMax(this.connection.context);
+    if (needed > bytesMax) {
+      this.respond(plainResponse(413, `the body is over ${bytesMax} bytes`));
       return;
     }
-    if (needed > this.body.length && !this.growBody(needed, settings.messageBytesMax)) {
+    if (needed > this.body.length && !this.growBody(needed, bytesMax)) {
       this.respond(plainResponse(503, "too many bytes in unfinished requests of one connection"));
       return;
     }

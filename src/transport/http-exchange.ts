@@ -64,6 +64,9 @@ export function answerHttp(context: TransportContext, request: HttpRequest): May
   }
 }
 
+export const httpBodyBytesMax = ({ settings }: TransportContext): number =>
+  settings.httpBodyBytesMax ?? settings.messageBytesMax;
+
 export const plainResponse = (status: number, text: string): PreparedResponse =>
   prepare({ status, headers: { "content-type": "text/plain; charset=utf-8" }, body: `${text}\n` });
 

@@ -2,7 +2,14 @@ import { assert } from "../base/assert.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { ByteStream } from "../runtime/runtime.ts";
 import type { Connection, TransportContext } from "./context.ts";
-import { answerHttp, Departure, type PreparedResponse, plainResponse, startBody } from "./http-exchange.ts";
+import {
+  answerHttp,
+  Departure,
+  httpBodyBytesMax,
+  type PreparedResponse,
+  plainResponse,
+  startBody,
+} from "./http-exchange.ts";
 import { Http1Body } from "./http1-body.ts";
 import { Http1Error, type Http1Head } from "./http1-head.ts";
 import { Http1Reader } from "./http1-reader.ts";
@@ -79,7 +86,7 @@ export class Http1Connection implements Connection {
     this.context = context;
     this.bytes = bytes;
     this.onGone = onGone;
-    this.reader = new Http1Reader(context.settings.messageBytesMax);
+    this.reader = new Http1Reader(httpBodyBytesMax(context));
     this.progressMs = context.clock.monotonicMs();
     bytes.onData = (chunk) => this.receive(chunk);
     bytes.onEnd = () => {

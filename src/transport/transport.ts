@@ -127,6 +127,8 @@ export interface Routes {
 export interface TransportSettings {
   /** A larger gRPC message gets ResourceExhausted "grpc: received message larger than max (N vs. M)". */
   messageBytesMax: number;
+  /** The same for the body of a plain HTTP request; left out: as large as a message. */
+  httpBodyBytesMax?: number;
   concurrentStreamsMax: number;
   connectionsMax: number;
   /**

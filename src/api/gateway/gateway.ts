@@ -76,6 +76,7 @@ function callUnary(
   try {
     checkTimeout(call, request);
     const message = firstRequest(settings, method, request);
+    if (call.timeLeftMs() === 0) throw new GrpcError(codes.deadlineExceeded, "context deadline exceeded");
     const answer = handler(message, call);
     const respond = (response: Encodable): HttpResponse => {
       call.finish();

@@ -1,10 +1,12 @@
 import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from "@bufbuild/protobuf";
 import type { Encodable } from "../../transport/transport.ts";
+import { checkNumbers } from "./check-numbers.ts";
 import { JsonTextError } from "./json-text.ts";
 import type { GatewayMethod } from "./methods.ts";
 
 /** A request as JSON to the bytes that gRPC would have carried. Throws JsonTextError for what makes no request. */
 export function requestBytes({ input }: GatewayMethod, json: unknown): Buffer {
+  checkNumbers(input, json);
   try {
     const message = fromJson(input, json as JsonValue, { ignoreUnknownFields: true });
     const bytes = toBinary(input, message);

@@ -71,9 +71,9 @@ export class Members {
 
   #change(draft: Draft, members: readonly Member[], change: Exclude<MemberChange, { kind: "add" }>): bigint {
     const { id } = change;
-    const peerUrls = change.kind === "update" ? memberUrls(change.peerUrls) : [];
     const member = members.find((each) => each.id === id);
     if (member === undefined) throw new DbError("memberNotFound");
+    const peerUrls = change.kind === "update" ? memberUrls(change.peerUrls) : [];
     if (change.kind === "promote") throw new DbError(member.isLearner ? "learnerNotReady" : "memberNotLearner");
     if (change.kind === "remove") {
       if (member.name !== "") throw new DbError("membersNotStarted");
