@@ -1,8 +1,9 @@
 import { assert } from "../../base/assert.ts";
-import { DbError } from "../../base/errors.ts";
+import { DbError, isDbError } from "../../base/errors.ts";
 import type { Leadership } from "../../leadership/leadership.ts";
 import type { LocalLog } from "../../log/local-log.ts";
 import type { LogWriter } from "../../log/log.ts";
+import { orAborted } from "../../log/writer-options.ts";
 import type { BranchTree } from "../../storage/tree.ts";
 import type { BranchDatabase } from "../database.ts";
 import type { Checkpointer } from "./checkpointer.ts";
@@ -43,9 +44,9 @@ export class OpenBranch {
    * nothing acknowledged is lost.
    */
   async release(signal: AbortSignal): Promise<void> {
-    const { database, log, leadership } = this.#parts;
+    const { log, leadership } = this.#parts;
     try {
-      await database.release();
+      await this.#logRelease(signal);
       const { lastRecord } = await log.drain(signal);
       assert(lastRecord === log.head, "nothing is sequenced behind the last record of a leadership that gives up");
       await this.#stop(new DbError("stopped"));
@@ -54,6 +55,23 @@ export class OpenBranch {
       const left = this.#left();
       await this.abandon(new DbError("stopped"));
       throw left === null ? error : new DbError("storeUnavailable", left, { cause: error });
+    }
+  }
+
+  /**
+   * Logs how long leases have left. At a bound (of calls, of the log) there is room for that once all that goes before
+   * is uploaded; where there still is none, leases have their full TTL again, which is all that is missed.
+   */
+  async #logRelease(signal: AbortSignal): Promise<void> {
+    const { database, log } = this.#parts;
+    try {
+      await orAborted(database.release(), signal);
+    } catch (error) {
+      if (!isDbError(error) || signal.aborted) throw error;
+      await log.drain(signal);
+      await orAborted(database.release(), signal).catch((again: unknown) => {
+        if (!isDbError(again) || signal.aborted) throw again;
+      });
     }
   }
 

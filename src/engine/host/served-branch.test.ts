@@ -5,9 +5,12 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { put } from "../../../test/engine/requests.ts";
 import { DbError } from "../../base/errors.ts";
+import { leaseId, type ObjectKey } from "../../base/ids.ts";
+import { decodeSegment } from "../../log/segment-codec.ts";
 import { type FaultPlan, FaultyStore } from "../../objects/faulty.ts";
 import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
 import { createNodeRuntime } from "../../runtime/node.ts";
+import { decodeRecord, recordKinds } from "../record.ts";
 import { defaultHostSettings } from "./default-settings.ts";
 import { Host } from "./host.ts";
 import { noNotices } from "./notices.ts";
@@ -20,7 +23,12 @@ const soon = () => AbortSignal.timeout(2000);
 /** A node on a bucket; with a directory of its own where it is told a durability of `local`. */
 async function openNode(
   bucket: MemoryBucket,
-  options: { name: string; leadership?: Partial<BranchSettings["leadership"]>; directory?: string },
+  options: {
+    name: string;
+    leadership?: Partial<BranchSettings["leadership"]>;
+    directory?: string;
+    bounds?: { uploadBytesMax?: number; callsMax?: number };
+  },
 ) {
   const faults = { plan: noFaults };
   const store = new FaultyStore(new MemoryStore(runtime, bucket), runtime, (call) => faults.plan(call));
@@ -34,7 +42,12 @@ async function openNode(
     name: options.name,
     dataDirectory: options.directory ?? null,
     session: { ...session, alone: term, challenged: term, marginMs: 100 },
-    branch: { ...branch, leadership: { ...branch.leadership, durability: "object", ...options.leadership } },
+    branch: {
+      ...branch,
+      leadership: { ...branch.leadership, durability: "object", ...options.leadership },
+      log: { ...branch.log, ...options.bounds },
+      engine: { ...branch.engine, ...options.bounds },
+    },
     notices: noNotices,
   });
   return { host, faults, branch: await host.serve("main") };
@@ -87,6 +100,43 @@ test("a store that refuses a checkpoint ends no branch", async () => {
   await host.close(soon());
 });
 
+test("a stop with a full log, and one at the bound of calls, log the release once there is room", async () => {
+  for (const bounds of [{ uploadBytesMax: 4000 }, { callsMax: 5 }]) {
+    const bucket = new MemoryBucket();
+    const { host, faults, branch } = await openNode(bucket, { name: "one", bounds });
+    await branch.opened();
+    await branch.database.leaseGrant({ id: leaseId(7n), ttlSeconds: 1000n });
+    faults.plan = ({ operation, key }) =>
+      operation === "put" && key.includes("/log/") ? { kind: "errorBefore" } : null;
+    const answers: Promise<unknown>[] = [];
+    for (let n = 0; n < 20; n++) {
+      const refused = (error: unknown) => ok(error instanceof DbError);
+      answers.push(Promise.resolve(attempt(() => branch.database.put(put(`k${n}`, "x".repeat(1000))))).catch(refused));
+    }
+    const closed = host.close(soon());
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    faults.plan = noFaults;
+    await closed;
+    await Promise.all(answers);
+    const entries = [...bucket.entries].sort(([a], [b]) => (a < b ? -1 : 1));
+    const [, leader] = entries.find(([key]) => key.endsWith("/leader"))!;
+    match(leader.body.toString("latin1"), /"released":true/);
+    const [key, last] = entries.findLast(([name]) => name.includes("/log/"))!;
+    const record = decodeSegment(key as ObjectKey, last.body).records.at(-1)!;
+    equal(decodeRecord(record).kind, recordKinds.leaseRelease);
+  }
+});
+
+test("a stop is bounded by its signal, also while the release cannot be logged", async () => {
+  const { host, faults, branch } = await openNode(new MemoryBucket(), { name: "one" });
+  await branch.opened();
+  faults.plan = ({ operation }) => (operation === "put" ? { kind: "errorBefore" } : null);
+  const begunMs = performance.now();
+  await rejects(host.close(AbortSignal.timeout(300)), { kind: "storeUnavailable" });
+  const tookMs = performance.now() - begunMs;
+  ok(tookMs < 3000, `${tookMs} ms`);
+});
+
 test("a takeover by force is ordered once: what is lost later is not taken back by itself", async (t) => {
   const bucket = new MemoryBucket();
   const local = { durability: "local" } as const;
@@ -106,6 +156,11 @@ test("a takeover by force is ordered once: what is lost later is not taken back 
   for (const { host } of [third, second, first])
     await host.close(soon()).catch((error) => ok(error instanceof DbError));
 });
+
+/** What is thrown as a rejection. */
+async function attempt<T>(run: () => T): Promise<Awaited<T>> {
+  return await run();
+}
 
 function directory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), "t4-served-"));
