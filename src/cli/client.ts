@@ -17,6 +17,7 @@ import {
   setLogVerbosity,
   status,
 } from "@grpc/grpc-js";
+import { Auth } from "../gen/etcdserverpb/rpc_pb.ts";
 import { CommandError } from "./errors.ts";
 
 export interface ClientOptions {
@@ -27,6 +28,8 @@ export interface ClientOptions {
   commandTimeoutMs: number;
   /** The branch that calls are for; left out: the server's choice, by the endpoint's host. */
   branch?: string;
+  /** Whom to log in as. */
+  login?: { name: string; password: string };
 }
 
 type Method<I extends DescMessage, O extends DescMessage> = DescMethod & { input: I; output: O };
@@ -43,19 +46,20 @@ const MESSAGE_BYTES_MAX = 0x7fffffff;
 export class EtcdClient {
   readonly #options: ClientOptions;
   readonly #metadata = new Metadata();
-  #connected: Promise<{ client: Client; endpoint: string }> | null = null;
+  #connected: Promise<Connection> | null = null;
 
   constructor(options: ClientOptions) {
     this.#options = options;
     if (options.branch !== undefined) this.#metadata.set("t4-branch", options.branch);
   }
 
+  /** `timeoutMs`: for a call that takes longer than others. */
   async unary<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
     init: MessageInitShape<I>,
+    timeoutMs?: number,
   ): Promise<MessageShape<O>> {
-    const { client } = await this.#connect();
-    return this.#unary(client, method, init);
+    return this.#unary(await this.#connect(), method, init, timeoutMs);
   }
 
   /** The same call on each endpoint by itself. */
@@ -68,7 +72,7 @@ export class EtcdClient {
         const client = this.#dial(endpoint);
         try {
           await ready(client, this.#options.dialTimeoutMs);
-          return { endpoint, answer: await this.#unary(client, method, init) };
+          return { endpoint, answer: await this.#unary(await this.#login(client), method, init) };
         } catch (error) {
           return { endpoint, answer: error instanceof CommandError ? error : cannotReach([endpoint]) };
         } finally {
@@ -80,22 +84,39 @@ export class EtcdClient {
 
   /** Opens a stream in both directions, without a deadline. */
   async stream<I extends DescMessage, O extends DescMessage>(method: Method<I, O>): Promise<EtcdStream<I, O>> {
-    const { client } = await this.#connect();
+    const { client, metadata } = await this.#connect();
     const call = client.makeBidiStreamRequest(
       pathOf(method),
       (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
       (bytes: Buffer) => fromBinary(method.output, bytes),
-      this.#metadata,
+      metadata,
     );
     return new EtcdStream(method, call);
   }
 
   #unary<I extends DescMessage, O extends DescMessage>(
-    client: Client,
+    { client, metadata }: Connection,
     method: Method<I, O>,
     init: MessageInitShape<I>,
+    timeoutMs = this.#options.commandTimeoutMs,
   ): Promise<MessageShape<O>> {
-    return unaryCall(client, method, init, { timeoutMs: this.#options.commandTimeoutMs, metadata: this.#metadata });
+    return unaryCall(client, method, init, { timeoutMs, metadata });
+  }
+
+  /** A server whose authentication is off is used without, as etcd's clients do. */
+  async #login(client: Client): Promise<Connection> {
+    const { login } = this.#options;
+    const metadata = this.#metadata;
+    if (login === undefined) return { client, metadata };
+    try {
+      const { token } = await this.#unary({ client, metadata }, Auth.method.authenticate, login);
+      const shown = metadata.clone();
+      shown.set("token", token);
+      return { client, metadata: shown };
+    } catch (error) {
+      if (error instanceof CommandError && error.message === AUTH_IS_OFF) return { client, metadata };
+      throw error;
+    }
   }
 
   #dial(endpoint: string): Client {
@@ -103,20 +124,24 @@ export class EtcdClient {
     return dial(endpoint, credentials === undefined ? ChannelCredentials.createInsecure() : credentials(endpoint));
   }
 
-  #connect(): Promise<{ client: Client; endpoint: string }> {
+  #connect(): Promise<Connection> {
     this.#connected ??= this.#dialFirst();
     return this.#connected;
   }
 
-  async #dialFirst(): Promise<{ client: Client; endpoint: string }> {
+  async #dialFirst(): Promise<Connection> {
     for (const endpoint of this.#options.endpoints) {
       const client = this.#dial(endpoint);
       try {
         await ready(client, this.#options.dialTimeoutMs);
-        return { client, endpoint };
       } catch {
         client.close();
+        continue;
       }
+      return this.#login(client).catch((error: unknown) => {
+        client.close();
+        throw error;
+      });
     }
     throw cannotReach(this.#options.endpoints);
   }
@@ -129,6 +154,14 @@ export class EtcdClient {
     );
   }
 }
+
+interface Connection {
+  readonly client: Client;
+  /** Of each of its calls. */
+  readonly metadata: Metadata;
+}
+
+const AUTH_IS_OFF = "etcdserver: authentication is not enabled";
 
 export class EtcdStream<I extends DescMessage, O extends DescMessage> {
   readonly #method: Method<I, O>;

@@ -3,6 +3,7 @@ import { durationKind } from "../server/setting-kinds.ts";
 import { EtcdClient } from "./client.ts";
 import { credentialsFor, type TlsOptions, tlsOptions } from "./client-tls.ts";
 import { UsageError } from "./errors.ts";
+import { type LoginOptions, loginOf, loginOptions } from "./login.ts";
 import type { OutputOptions } from "./output.ts";
 
 /** What every online command has: a client and how to print. */
@@ -25,6 +26,7 @@ export const connectionOptions = (): Option[] => [
   new Option("--branch <name>", "the branch to work on (default: by the endpoint's host, else the server's)").env(
     "T4_BRANCH",
   ),
+  ...loginOptions(),
   ...tlsOptions(),
   new Option("-w, --write-out <format>", "how to print: simple, json, fields or table")
     .env("T4_WRITE_OUT")
@@ -34,7 +36,7 @@ export const connectionOptions = (): Option[] => [
   new Option("--hex", "print bytes as hexadecimal escapes"),
 ];
 
-interface ConnectionOptions extends TlsOptions {
+interface ConnectionOptions extends TlsOptions, LoginOptions {
   endpoints: string;
   branch?: string;
   commandTimeout: string;
@@ -57,6 +59,7 @@ export async function online(
   const client = new EtcdClient({
     endpoints: endpointsOf(options.endpoints),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
+    ...(await loginOf(options)),
     credentials: credentialsFor(options),
     commandTimeoutMs: duration("--command-timeout", options.commandTimeout),
     dialTimeoutMs: duration("--dial-timeout", options.dialTimeout),

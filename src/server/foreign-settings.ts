@@ -28,6 +28,7 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
 const otherVariables = new Set([
   ...["T4_NODE", "T4_CONFIG_FILE", "ETCD_CONFIG_FILE"],
   ...["T4_ENDPOINTS", "T4_COMMAND_TIMEOUT", "T4_DIAL_TIMEOUT", "T4_WRITE_OUT"],
+  ...["T4_USER", "T4_PASSWORD"],
   ...["T4_CACERT", "T4_CERT", "T4_KEY", "T4_INSECURE_SKIP_TLS_VERIFY"],
 ]);
 
