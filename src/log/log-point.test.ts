@@ -18,7 +18,7 @@ const runtime = createNodeRuntime();
 const WINDOW = 4;
 const request = { timeoutMs: 1000 };
 
-/** What happens next to a log: records by the leader, or a takeover, some of whose slots a stalled leader gets first. */
+/** What happens next: records of the leader, or a takeover, some of whose slots a stalled leader gets first. */
 type Step = { records: { writes: boolean; laterMs: number }[] } | { lost: boolean[] };
 
 const record = fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 3 })).map(([writes, laterMs]) => ({ writes, laterMs }));

@@ -190,7 +190,7 @@ export class BranchSet {
     if (this.#closed) throw new DbError("stopped");
   }
 
-  /** Gives up all of them, cleanly as far as the store allows until `signal` fires. Rejects with what went wrong first. */
+  /** Gives up all of them, cleanly as far as the store allows until `signal` fires. Rejects with the first failure. */
   async close(signal: AbortSignal): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
