@@ -55,6 +55,11 @@ export class LocalLog {
   readonly notes: readonly string[];
   /** Why the next file could not be made; writes go on in the present one. */
   trouble: DbError | null = null;
+  /**
+   * The file that is written has no name any more: what is written to it would not be found again. Nothing more should
+   * be; what was acknowledged is still uploaded.
+   */
+  lost: DbError | null = null;
   syncs = 0;
   bytesWritten = 0;
   private readonly options: LocalLogOptions;
@@ -70,6 +75,7 @@ export class LocalLog {
   private work: Promise<void> = Promise.resolve();
   private preparing = false;
   private trimming = false;
+  private looking = false;
   private prepareAt: number;
   /** The size that the newest file was made with. */
   private fileBytes: number;
@@ -160,6 +166,7 @@ export class LocalLog {
   uploaded(record: RecordNumber): void {
     this.uploadedRecord = record;
     if (this.older.length > 0) this.trimSoon();
+    this.lookSoon();
   }
 
   /** Waits for what is under way, and closes the files. */
@@ -206,6 +213,21 @@ export class LocalLog {
         this.fileBytes = bytes;
       } finally {
         this.preparing = false;
+      }
+    });
+  }
+
+  /** At each upload, which is once a second while there is something to lose. */
+  private lookSoon(): void {
+    if (this.looking || this.closed || this.lost !== null) return;
+    this.looking = true;
+    this.background(async () => {
+      try {
+        const { path } = this.current;
+        if (this.closed || (await this.disk.stat(path)) !== null || path !== this.current.path) return;
+        this.lost = new DbError("diskFailed", `the local log ${path} has been removed: nothing is kept there any more`);
+      } finally {
+        this.looking = false;
       }
     });
   }

@@ -92,7 +92,8 @@ export class LocalLogWriter implements LogWriter {
   }
 
   refusal(): DbError | null {
-    if (this.failure) return this.failure;
+    const lost = this.failure ?? this.log.lost;
+    if (lost !== null) return lost;
     const { uploadBytesMax } = this.options.settings;
     const { pendingBytes } = this;
     return pendingBytes < uploadBytesMax ? null : fullError(pendingBytes, uploadBytesMax, this.queue.trouble);
@@ -109,7 +110,7 @@ export class LocalLogWriter implements LogWriter {
 
   /** What the store says against an upload, or the disk against its next file. */
   get trouble(): DbError | null {
-    return this.queue.trouble ?? this.log.trouble;
+    return this.log.lost ?? this.queue.trouble ?? this.log.trouble;
   }
 
   stats(): LogWriterStats {

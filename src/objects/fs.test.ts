@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
@@ -247,4 +247,35 @@ test("a file where a directory should be is refused, naming it", async () => {
   ok(outcome.kind === "refused" && !outcome.retryable && outcome.cause.message.includes(root), JSON.stringify(outcome));
   await rejects(store.get(repositoryKey, soon), { kind: "storeRefused" });
   await rejects(store.list(prefixes.names, { ...soon, limit: 1 }), { kind: "storeRefused" });
+});
+
+test("a directory that goes is told of, nothing is written in its place, and it serves again when it is back", async () => {
+  const root = await makeRoot();
+  const store = new FileStore(runtime, root);
+  const key = segmentKey(branch, slot(1));
+  equal((await store.put(key, Buffer.from("a"), absent)).kind, "written");
+  for (const empty of [false, true]) {
+    await rename(root, `${root}.away`);
+    // As the place of a file system that was mounted there is: empty, or missing.
+    if (empty) await mkdir(root);
+    const gone = {
+      kind: "storeUnavailable",
+      message: /its folder .t4 has gone: the directory was removed, or its file/,
+    };
+    const brief = { timeoutMs: 50 };
+    await rejects(store.get(key, brief), gone);
+    await rejects(store.get(key, { ...brief, range: { start: 0, end: 1 } }), gone);
+    await rejects(store.list(prefixes.branches, { ...brief, limit: 10 }), gone);
+    await rejects(store.delete(key, brief), gone);
+    for (let n = 0; n < 2; n++) {
+      const refused = await store.put(segmentKey(branch, slot(2)), Buffer.from("b"), absent);
+      ok(refused.kind === "refused" && refused.retryable && gone.message.test(refused.cause.message));
+    }
+    deepEqual(await readdir(join(root, "..")), empty ? ["store", "store.away"] : ["store.away"]);
+    if (empty) deepEqual(await readdir(root), []);
+    if (empty) await rm(root, { recursive: true });
+    await rename(`${root}.away`, root);
+    equal((await store.get(key, soon))?.body.toString(), "a");
+  }
+  equal((await store.put(segmentKey(branch, slot(2)), Buffer.from("b"), absent)).kind, "written");
 });

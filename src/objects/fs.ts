@@ -52,6 +52,9 @@ type FileRuntime = Pick<Runtime, "clock" | "timers" | "random" | "disk">;
  * The etag is a hash of the content, not a counter kept beside it: a second file could not be changed in one step with
  * the first, and control objects carry a counter of their own, so their etags never repeat.
  *
+ * 5. A root that was seen with the store's own directory in it and is without it now is not this store: it was removed,
+ *    or its file system is not mounted any more. Nothing is written there, and nothing missing is called missing.
+ *
  * It deliberately does not sync before reads: after a power cut a reader in another process may have seen an object
  * whose directory was not synced yet. All processes end with the machine, and what they wrote later went through the
  * same file system's journal, in order.
@@ -65,6 +68,8 @@ export class FileStore implements ObjectStore {
   /** Directories that are known to exist, their names synced. */
   readonly #directories = new Set<string>();
   #leftOversRemoved = false;
+  /** The store's own directory was there (rule 5). */
+  #seen = false;
   #closed = false;
 
   /** `root` is an absolute path; it is made at the first write. */
@@ -79,10 +84,15 @@ export class FileStore implements ObjectStore {
   get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
     const path = this.#path(key);
     return this.#read(`get ${key}`, options, async () => {
-      if (options.range) return this.#readRange(path, options.range);
-      const body = await this.#runtime.disk.readFile(path, this.#objectBytesMax);
-      return body && { body, etag: etagOf(body), bytes: body.length };
+      const found = options.range ? await this.#readRange(path, options.range) : await this.#readWhole(path);
+      if (found === null) await this.#checkThere();
+      return found;
     });
+  }
+
+  async #readWhole(path: string): Promise<StoredObject | null> {
+    const body = await this.#runtime.disk.readFile(path, this.#objectBytesMax);
+    return body && { body, etag: etagOf(body), bytes: body.length };
   }
 
   async #readRange(path: string, range: NonNullable<GetOptions["range"]>): Promise<StoredObject | null> {
@@ -107,6 +117,7 @@ export class FileStore implements ObjectStore {
         if (objects.length === limit) return { objects, more: true };
         objects.push(object);
       }
+      if (objects.length === 0) await this.#checkThere();
       return { objects, more: false };
     });
   }
@@ -116,7 +127,7 @@ export class FileStore implements ObjectStore {
     const budget = new RetryBudget(this.#runtime, options, LOCK_WAITS);
     return this.#read(`delete ${key}`, options, async () => {
       // A missing directory has no objects and, at the very start, no locks either.
-      if (!(await this.#runtime.disk.stat(path))) return;
+      if (!(await this.#runtime.disk.stat(path))) return this.#checkThere();
       await using lock = await this.#lock(key, budget);
       if (!lock) throw new DbError("storeUnavailable", `${this.name}: delete ${key}: the lock is held by another`);
       if (await this.#runtime.disk.remove(path)) await this.#runtime.disk.syncDirectory(parentOf(path));
@@ -158,7 +169,12 @@ export class FileStore implements ObjectStore {
       // Nothing above has taken effect: what may have is caught where it is done. A directory may have been removed.
       this.#directories.clear();
       await disk.remove(temporary).catch(() => false);
-      return refusedBy(error);
+      return refusedBy(
+        await this.#checkThere().then(
+          () => error,
+          (gone: unknown) => gone,
+        ),
+      );
     }
   }
 
@@ -237,13 +253,27 @@ export class FileStore implements ObjectStore {
     const { disk } = this.#runtime;
     const inside = path.length > this.#root.length;
     if (inside) await this.#makeDirectory(parentOf(path));
+    const own = path === `${this.#root}/${OWN}`;
     if (!(await disk.stat(path))?.directory) {
+      if (this.#seen && (own || !inside)) throw this.#gone();
       await disk.makeDirectory(path);
     }
+    if (own) this.#seen = true;
     // Also where it was there already: another process may have made it and not synced its name yet.
     await disk.syncDirectory(parentOf(path) || "/");
     if (this.#directories.size >= DIRECTORIES_KNOWN_MAX) this.#directories.clear();
     this.#directories.add(path);
+  }
+
+  async #checkThere(): Promise<void> {
+    if (!this.#seen || (await this.#runtime.disk.stat(`${this.#root}/${OWN}`))?.directory) return;
+    this.#directories.clear();
+    throw this.#gone();
+  }
+
+  #gone(): DbError {
+    const why = `its folder ${OWN} has gone: the directory was removed, or its file system is not mounted any more`;
+    return new DbError("storeUnavailable", `${this.name}: ${why}`);
   }
 
   /** Once for each opening of the store. */
