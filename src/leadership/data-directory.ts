@@ -59,6 +59,20 @@ export async function openDataDirectory(
   }
 }
 
+/**
+ * An empty store beside a data directory that has led branches is rather one that is not there (a file system that is
+ * not mounted, a wrong prefix) than one to be founded anew: that would bury what only this disk has.
+ */
+export async function refuseFounding(disk: Disk, directory: DataDirectory, store: string): Promise<void> {
+  const branch = (await disk.list(directory.path)).find((name) => /^branch-[0-9a-f]{32}$/.test(name));
+  if (branch === undefined) return;
+  throw new DbError(
+    "storeRefused",
+    `${store} is empty, and the data directory ${directory.path} belongs to a repository (it holds ${branch}): is the ` +
+      "store the right one, and mounted? To found a new repository there, use another data directory",
+  );
+}
+
 const localRefusal = (path: string, kind: string): string =>
   `the data directory ${path} is on a ${kind} file system, which other machines may share: durability local needs a ` +
   "disk of this machine alone (choose another --data-dir, or --durability=object)";

@@ -3,6 +3,8 @@ import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+const REMOUNTS_MAX = 50;
+
 /** A file system of its own with little room, in memory. Needs root. */
 export class SmallDisk {
   readonly #path: string;
@@ -15,6 +17,18 @@ export class SmallDisk {
 
   remount(how: "ro" | "rw"): void {
     execFileSync("mount", ["-o", `remount,${how}`, this.#path]);
+  }
+
+  /** Also while files are open for writing on it for a moment, as locks are. */
+  remountLazily(how: "ro" | "rw"): void {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        this.remount(how);
+        return;
+      } catch (error) {
+        if (attempt === REMOUNTS_MAX) throw error;
+      }
+    }
   }
 
   /** Takes all the room there is by a file of this name. */

@@ -1,5 +1,5 @@
 import type { MaybePromise } from "../../base/maybe-promise.ts";
-import { type DataDirectory, openDataDirectory } from "../../leadership/data-directory.ts";
+import { type DataDirectory, openDataDirectory, refuseFounding } from "../../leadership/data-directory.ts";
 import { randomNodeName } from "../../leadership/identity.ts";
 import { lookForRepository, openRepository, type Repository } from "../../leadership/repository.ts";
 import { NodeSession } from "../../leadership/session.ts";
@@ -61,7 +61,9 @@ export class Host {
     try {
       const { signal } = options;
       const request = { timeoutMs: settings.requestTimeoutMs, ...(signal && { signal }) };
-      await lookForRepository(store, request);
+      if ((await lookForRepository(store, request)) === null && directory !== null) {
+        await refuseFounding(runtime.disk, directory, store.name);
+      }
       if ((await ensureStoreHolds(store, runtime, request)) === "repaired") {
         notices.warn("object probe/passed was damaged: the store was tested again, and passed", { store: store.name });
       }
@@ -89,6 +91,11 @@ export class Host {
   /** Serves a branch from now on: it is opened, and opened anew whenever its leadership is lost. Throws `notFound`. */
   serve(name: string): Promise<ServedBranch> {
     return this.#branches.pin(name);
+  }
+
+  /** The branches that are open now, or being opened. */
+  get open(): readonly ServedBranch[] {
+    return this.#branches.open;
   }
 
   /** The database of any branch of the repository, opened on first use and closed when idle (BranchSet). */
