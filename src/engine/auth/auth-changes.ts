@@ -95,6 +95,7 @@ export function grantPermission(
   { role: name, permission }: { role: string; permission: Permission | null },
 ): AuthChange {
   if (permission === null) throw new DbError("permissionNotGiven");
+  if (permission.type < 0) throw new DbError("invalidArgument", `t4: permission type ${permission.type} is unknown`);
   if (!isRange(permission)) throw new DbError("invalidAuthManagement");
   const role = roleOf(state, name);
   const others = role.permissions.filter((held) => !isSameRange(held, permission));

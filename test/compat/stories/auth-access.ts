@@ -2,6 +2,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   AlarmRequest_AlarmAction,
+  Auth,
   Cluster,
   Compare_CompareTarget,
   DowngradeRequest_DowngradeAction,
@@ -250,6 +251,21 @@ export const authAccessStories: Story[] = [
       equal((await refusing.created("a")).cancelReason, reason);
       refusing.raw.cancel();
     }
+  }),
+
+  story("W22 a watcher goes on when what permitted it is taken away", async (client) => {
+    const { root, alice } = await withUsers(client, { alice: [[READ, "a"]] });
+    const watch = alice.watch();
+    await watch.created("a");
+    await auth.take(root, "alice", "alice");
+    await root.put("a", "1");
+    await watch.events(1);
+    const again = await watch.created("a");
+    equal(again.cancelReason, "rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+    await root.call(Auth.method.userDelete, { name: "alice" });
+    await root.put("a", "2");
+    await watch.events(1);
+    watch.raw.cancel();
   }),
 
   story("A11 what takes the role root, and what any user may (CVE-2026-33413)", async (client) => {
