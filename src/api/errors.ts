@@ -58,6 +58,7 @@ export const answers: { readonly [kind in ErrorKind]: Answer } = {
   leaseTtlTooLarge: { code: outOfRange, text: "etcdserver: too large lease TTL" }, // [E14]
   requestTooLarge: { code: invalidArgument, text: "etcdserver: request is too large" }, // [E25]
   invalidArgument: { code: invalidArgument, text: "" },
+  notRetained: { code: outOfRange, text: "" },
   rootUserNotExist: { code: failedPrecondition, text: "etcdserver: root user does not exist" }, // [E27]
   rootRoleNotExist: { code: failedPrecondition, text: "etcdserver: root user does not have root role" }, // [E28]
   userExists: { code: failedPrecondition, text: "etcdserver: user name already exists" }, // [E29]

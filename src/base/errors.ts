@@ -40,6 +40,7 @@ export type ErrorKind =
   | "noPasswordUser"
   | "passwordTooLong"
   | "tokenNotSigned" // there are only keys to verify tokens with
+  | "notRetained" // a moment of a branch that cannot be had any more, or is not there yet; detail names the nearest
   | "notFound" // a branch or another named thing; detail says which
   | "unimplemented" // detail names the method or field
   | "memberBadUrls" // [E19]

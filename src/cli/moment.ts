@@ -1,4 +1,4 @@
-import type { Moment } from "../readers/moment.ts";
+import type { Moment } from "../engine/branches/moment.ts";
 import { durationKind } from "../server/setting-kinds.ts";
 import { UsageError } from "./errors.ts";
 

@@ -1,5 +1,6 @@
 import { DbError } from "../base/errors.ts";
 import type { ObjectKey, Slot } from "../base/ids.ts";
+import { timeText } from "../engine/branches/moment.ts";
 import { LEASE_KEY_BYTES, leaseIdOfKey } from "../engine/lease-key.ts";
 import { KeyValueReader } from "../engine/mvcc/key-value.ts";
 import { decodeRecord, recordKinds } from "../engine/record.ts";
@@ -11,7 +12,6 @@ import { isBetweenKeys, type Position } from "../storage/position.ts";
 import { type Entry, KEYS, spaces, type Version } from "../storage/storage.ts";
 import type { TableRef } from "../storage/table.ts";
 import { listObjects } from "./list-objects.ts";
-import { timeText } from "./moment.ts";
 import type { OfflineBranch, OfflineRepository } from "./open-offline.ts";
 import { openTableFile } from "./table-file.ts";
 

@@ -1,12 +1,12 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
 import { runtime, SampleNode } from "../../test/readers/sample-bucket.ts";
+import type { Moment } from "../engine/branches/moment.ts";
 import { KeyValueReader } from "../engine/mvcc/key-value.ts";
 import { MemoryBucket, MemoryStore } from "../objects/memory.ts";
 import { ReadOnlyStore } from "../objects/read-only.ts";
 import { newestCheckpoint } from "../storage/checkpoint-store.ts";
 import { AT_HEAD, KEYS } from "../storage/storage.ts";
-import type { Moment } from "./moment.ts";
 import { findBranch, openOffline } from "./open-offline.ts";
 import { stateAt } from "./state-at.ts";
 import { liveIn, versionsIn } from "./versions-in.ts";

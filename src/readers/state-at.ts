@@ -1,5 +1,6 @@
 import { DbError } from "../base/errors.ts";
 import type { Slot } from "../base/ids.ts";
+import { checkReached, type Moment, type Route, routeTo } from "../engine/branches/moment.ts";
 import { readCompactRevision } from "../engine/meta.ts";
 import { applyRecord } from "../engine/record.ts";
 import { readOrigin } from "../leadership/origin.ts";
@@ -11,7 +12,6 @@ import type { Checkpoint } from "../storage/checkpoint.ts";
 import { newestCheckpoint, readCheckpoint } from "../storage/checkpoint-store.ts";
 import type { Tree } from "../storage/storage.ts";
 import { defaultTreeSettings, openTree } from "../storage/tree.ts";
-import { type Moment, type Route, routeTo, timeText } from "./moment.ts";
 import type { OfflineBranch, OfflineRepository } from "./open-offline.ts";
 
 /** A branch as it was at a moment, built from its bucket. Memory: the log from the checkpoint before it on. */
@@ -31,7 +31,7 @@ const CACHE_BYTES = 32 << 20;
 /** A collector may take away what was just named; then a newer checkpoint is there. */
 const ATTEMPTS_MAX = 5;
 
-/** Throws `invalidArgument` for a moment that is not retained, naming the nearest ones. */
+/** Throws `notRetained` for a moment that is not retained, naming the nearest ones. */
 export async function stateAt(
   repository: OfflineRepository,
   branch: OfflineBranch,
@@ -48,7 +48,7 @@ export async function stateAt(
     if (state === "gone" && attempt < ATTEMPTS_MAX) continue;
     if (state === "gone")
       throw new DbError("corrupt", `branch ${branch.id}: what its newest checkpoint names is missing`);
-    check(moment, state);
+    checkReached(moment, state);
     return state;
   }
 }
@@ -137,9 +137,3 @@ async function build(
 
 /** Ends the reading of a log at a record that lies beyond the moment. */
 const BEYOND = new DbError("canceled", "beyond the moment asked for");
-
-function check(moment: Moment, state: BranchState): void {
-  if (moment.kind !== "revision" || state.revision >= moment.revision) return;
-  const newest = `the newest in the store is ${state.revision} (${timeText(state.wallMs)})`;
-  throw new DbError("invalidArgument", `revision ${moment.revision} is not there yet: ${newest}`);
-}

@@ -1,7 +1,7 @@
-import { DbError } from "../base/errors.ts";
-import type { RecordNumber, Slot } from "../base/ids.ts";
-import type { LogPosition } from "../log/log.ts";
-import type { Checkpoint } from "../storage/checkpoint.ts";
+import { DbError } from "../../base/errors.ts";
+import type { RecordNumber, Slot } from "../../base/ids.ts";
+import type { LogPosition } from "../../log/log.ts";
+import type { Checkpoint } from "../../storage/checkpoint.ts";
 
 /** A moment of a branch, as a person names it. */
 export type Moment =
@@ -96,7 +96,14 @@ function notRetained(what: string, bases: readonly Base[], distance: (base: Base
   const before = bases.findLast((base) => distance(base) < 0);
   const after = bases.find((base) => distance(base) > 0);
   const near = [before, after].flatMap((base) => (base === undefined ? [] : [baseText(base)]));
-  return new DbError("invalidArgument", `${what} is not retained; the nearest: ${near.join(", ") || "none"}`);
+  return new DbError("notRetained", `${what} is not retained; the nearest: ${near.join(", ") || "none"}`);
+}
+
+/** Throws for a revision beyond the newest one that the store has. */
+export function checkReached(moment: Moment, newest: { revision: number; wallMs: number }): void {
+  if (moment.kind !== "revision" || newest.revision >= moment.revision) return;
+  const has = `the newest in the store is ${newest.revision} (${timeText(newest.wallMs)})`;
+  throw new DbError("notRetained", `revision ${moment.revision} is not there yet: ${has}`);
 }
 
 const baseText = ({ revision, wallMs, checkpoint }: Base): string =>
