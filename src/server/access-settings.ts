@@ -1,3 +1,4 @@
+import { readRetention } from "./auto-compaction.ts";
 import { etcd, ours } from "./setting.ts";
 import {
   booleanKind,
@@ -11,8 +12,15 @@ import {
 } from "./setting-kinds.ts";
 import { problemOfTlsFlags, type TlsFlags } from "./tls/tls-settings.ts";
 
-/** Settings of how clients reach the server over HTTP and TLS. */
+/** Settings of how clients reach the server over HTTP and TLS, and of what it does by itself. */
 export const accessSettings = {
+  "auto-compaction-mode": etcd(oneOf("periodic", "revision"), "periodic", "what --auto-compaction-retention counts"),
+  "auto-compaction-retention": etcd(
+    textKind,
+    "0",
+    "history that is kept: a duration (a bare number is hours) or a number of revisions; 0: all",
+  ),
+  "log-outputs": etcd(textsKind, "default", "where the log goes: stderr (default), stdout, files; comma-separated"),
   "listen-client-http-urls": etcd(optionalUrlsKind, "", "addresses for HTTP alone; the others then serve gRPC alone"),
   "listen-metrics-urls": etcd(optionalUrlsKind, "", "further addresses for /metrics, /health, /livez and /readyz"),
   "cert-file": etcd(textKind, "", "the server's certificate, PEM"),
@@ -39,6 +47,8 @@ export const accessSettings = {
 } as const;
 
 interface AccessFlags extends TlsFlags {
+  readonly "auto-compaction-mode": "periodic" | "revision";
+  readonly "auto-compaction-retention": string;
   readonly "listen-client-urls": readonly ClientUrl[];
   readonly "listen-client-http-urls": readonly ClientUrl[];
   readonly "listen-metrics-urls": readonly ClientUrl[];
@@ -46,7 +56,7 @@ interface AccessFlags extends TlsFlags {
 
 /** What does not fit together: a text that names the flag. */
 export function problemOfAccess(flags: AccessFlags): string | null {
-  const problem = problemOfTlsFlags(flags);
+  const problem = problemOfTlsFlags(flags) ?? problemOfRetention(flags);
   if (problem !== null) return problem;
   if (flags["cert-file"] !== "" || flags["auto-tls"]) return null;
   for (const name of ["listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"] as const) {
@@ -56,6 +66,15 @@ export function problemOfAccess(flags: AccessFlags): string | null {
     }
   }
   return null;
+}
+
+function problemOfRetention(flags: AccessFlags): string | null {
+  try {
+    readRetention(flags["auto-compaction-mode"], flags["auto-compaction-retention"]);
+    return null;
+  } catch (error) {
+    return `--auto-compaction-retention: ${(error as Error).message}`;
+  }
 }
 
 /** What was asked for and has no effect. */

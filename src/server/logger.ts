@@ -6,7 +6,8 @@ export type Level = "debug" | "info" | "warn" | "error";
 export type Log = Record<Level, (sentence: string, facts?: Readonly<Record<string, unknown>>) => void>;
 
 export interface LogOptions {
-  level: Level;
+  /** The two most quiet ones are etcd's: nothing here is said at them. */
+  level: Level | "panic" | "fatal";
   format: "json" | "console";
   write: (text: string) => void;
 }
@@ -15,7 +16,7 @@ export function createLog({ level, format, write }: LogOptions): Log {
   const destination = { write: (line: string) => write(format === "json" ? line : consoleLine(line)) };
   const logger = pino(
     {
-      level,
+      level: level === "panic" ? "fatal" : level,
       base: null,
       messageKey: "msg",
       timestamp: () => `,"ts":"${new Date().toISOString()}"`,

@@ -15,10 +15,12 @@ import { createNodeRuntime } from "../runtime/node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TransportStats } from "../transport/transport.ts";
 import { engineAuthSettings } from "./auth-settings.ts";
+import { AutoCompaction, readRetention } from "./auto-compaction.ts";
 import { type BranchCall, branchOfCall } from "./branch-choice.ts";
 import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
 import { routesByDoor } from "./http-routes.ts";
+import { openLogOutputs } from "./log-outputs.ts";
 import { createLog, type Log } from "./logger.ts";
 import { Opening } from "./opening.ts";
 import type { RunSettings } from "./settings.ts";
@@ -38,13 +40,14 @@ const RETRY_MS_MAX = 5_000;
 
 /** Runs a server until it is told to stop. Resolves with the process's exit code; what went wrong has been logged. */
 export async function serve(settings: RunSettings, warnings: readonly string[]): Promise<number> {
-  // A log that nobody reads any more (a pipe whose other end is gone, a full disk) is no reason to end.
-  process.stderr.on("error", () => {});
-  const log = createLog({
-    level: settings["log-level"],
-    format: settings["log-format"],
-    write: (text) => process.stderr.write(text),
-  });
+  let write: (text: string) => void;
+  try {
+    write = openLogOutputs(settings["log-outputs"]);
+  } catch (error) {
+    process.stderr.write(`Error: ${messageOf(error)}\n`);
+    return 1;
+  }
+  const log = createLog({ level: settings["log-level"], format: settings["log-format"], write });
   for (const warning of warnings) log.warn(warning);
   const stop = new StopSignals(log);
   const server = new Server(settings, log);
@@ -76,6 +79,7 @@ class Server {
   readonly #opening: Opening;
   readonly #access: ClientAccess;
   #host: Host | null = null;
+  #compaction: AutoCompaction | null = null;
   /** Null while the store that says where it is has not answered. */
   #branch: ServedBranch | null = null;
   /** What stands in the way until then. */
@@ -108,6 +112,16 @@ class Server {
     branch.answers.then(() => this.#opening.end());
     await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
     this.#greet(store.name);
+    this.#compaction = this.#autoCompaction(host);
+  }
+
+  #autoCompaction(host: Host): AutoCompaction | null {
+    const mode = this.#settings["auto-compaction-mode"];
+    const retention = readRetention(mode, this.#settings["auto-compaction-retention"]);
+    if (retention.kind === "off") return null;
+    const { clock, timers } = this.#runtime;
+    const databases = () => host.open.filter(({ failure }) => failure === null).map(({ database }) => database);
+    return new AutoCompaction(retention, { clock, timers, databases, log: this.#log });
   }
 
   /** What --auth-token names must be there before anything is written. */
@@ -222,6 +236,7 @@ class Server {
   async stop(): Promise<void> {
     const stopMs = this.#settings["stop-timeout"];
     this.#opening.end();
+    this.#compaction?.stop();
     await this.#access.stopListening();
     const ended = new AbortController();
     const limit = this.#runtime.timers.set(stopMs, () => ended.abort(), { background: true });

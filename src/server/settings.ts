@@ -1,7 +1,7 @@
 import { messageOf } from "../base/errors.ts";
 import { accessSettings, problemOfAccess, warningsOfAccess } from "./access-settings.ts";
 import { authSettings } from "./auth-settings.ts";
-import { ignoredFlags, unknownVariables } from "./foreign-settings.ts";
+import { formerNames, ignoredFlags, unknownVariables } from "./foreign-settings.ts";
 import { etcd, ours, type Setting } from "./setting.ts";
 import {
   advertiseUrlsKind,
@@ -97,7 +97,7 @@ export const runSettings = {
   "grpc-keepalive-timeout": etcd(durationKind({ min: 1, max: YEAR_MS }), "20s", "how long a ping may stay unanswered"),
   ...authSettings,
   ...accessSettings,
-  "log-level": etcd(oneOf("debug", "info", "warn", "error"), "info", "least level of what is logged"),
+  "log-level": etcd(oneOf("debug", "info", "warn", "error", "panic", "fatal"), "info", "least level of what is logged"),
   "log-format": etcd(oneOf("json", "console"), "console", "how a log line is written"),
   "request-timeout": ours(
     durationKind({ min: 100, max: YEAR_MS }),
@@ -195,7 +195,17 @@ interface Found {
   where: string;
 }
 
-function find(name: string, setting: Setting<unknown>, { flags, env, file }: SettingSources): Found | undefined {
+/** By its name, else by a former one, else its default. */
+function find(name: string, setting: Setting<unknown>, sources: SettingSources): Found | undefined {
+  const former = Object.keys(formerNames).filter((one) => formerNames[one] === name);
+  for (const one of [name, ...former]) {
+    const found = findGiven(one, setting, sources);
+    if (found !== undefined) return found;
+  }
+  return setting.byDefault === undefined ? undefined : { text: setting.byDefault, where: `the default of --${name}` };
+}
+
+function findGiven(name: string, setting: Setting<unknown>, { flags, env, file }: SettingSources): Found | undefined {
   const flag = flags[name];
   if (flag !== undefined) return { text: flag, where: `--${name}` };
   const variable = variableOf(name, setting.etcd);
@@ -205,7 +215,7 @@ function find(name: string, setting: Setting<unknown>, { flags, env, file }: Set
   if (file !== null && inFile !== undefined && inFile !== null) {
     return { text: textOfFileValue(inFile, `${name} in ${file.path}`), where: `${name} in ${file.path}` };
   }
-  return setting.byDefault === undefined ? undefined : { text: setting.byDefault, where: `the default of --${name}` };
+  return undefined;
 }
 
 function textOfFileValue(value: unknown, where: string): string {
@@ -229,7 +239,7 @@ function warningsOf({ flags, env, file }: SettingSources): string[] {
     if (given(name) !== undefined) warnings.push(`--${name} has no effect: ${why}`);
   }
   for (const name of Object.keys(file?.values ?? {})) {
-    if (name in runSettings || name in ignoredFlags) continue;
+    if (name in runSettings || name in ignoredFlags || name in formerNames) continue;
     throw new SettingsError(`${name} in ${file!.path}: there is no such setting`);
   }
   for (const name of unknownVariables(env, knownVariables())) {
@@ -241,7 +251,7 @@ function warningsOf({ flags, env, file }: SettingSources): string[] {
 const knownVariables = (): Set<string> =>
   new Set([
     ...Object.entries<Setting<unknown>>(runSettings).map(([name, setting]) => variableOf(name, setting.etcd)),
-    ...Object.keys(ignoredFlags).map((name) => variableOf(name, true)),
+    ...[...Object.keys(ignoredFlags), ...Object.keys(formerNames)].map((name) => variableOf(name, true)),
   ]);
 
 function checkRelations(settings: RunSettings): void {

@@ -1,10 +1,10 @@
 import { Command, Option } from "commander";
-import { ignoredFlags } from "../../server/foreign-settings.ts";
+import { formerNames, ignoredFlags } from "../../server/foreign-settings.ts";
 import { resolveSettings, runSettings, SettingsError, variableOf } from "../../server/settings.ts";
 import { UsageError } from "../errors.ts";
 
-/** Flags of etcd's that are understood, and not followed. */
-const foreignFlags = Object.keys(ignoredFlags);
+/** Flags of etcd's that are understood and not followed, and former names of ones that are. */
+const foreignFlags = [...Object.keys(ignoredFlags), ...Object.keys(formerNames)];
 
 export function runCommand(): Command {
   const command = new Command("run")
