@@ -67,6 +67,7 @@ export class TreeScan {
     const layers = this.#layers;
     const rows = this.#rows;
     while (layers.length > 0) {
+      if (layers.length === 1) return this.#stepAlone(layers[0]!.cursor);
       const version = layers[0]!.cursor.version!;
       while (layers.length > 1 && layers[1]!.cursor.version!.key === version.key) {
         const wait = this.#advance(1);
@@ -83,6 +84,29 @@ export class TreeScan {
       const wait = this.#advance(0);
       if (wait !== null) return wait;
     }
+    return null;
+  }
+
+  /** Where one layer is left there is nothing to compare. */
+  #stepAlone(cursor: LayerCursor): Promise<void> | null {
+    const rows = this.#rows;
+    for (let version = cursor.version; version !== null; version = cursor.version) {
+      if (!version.tombstone) {
+        rows.push(version);
+        this.#bytesLeft -= version.end - version.start;
+        if (rows.length >= this.#rowsMax || this.#bytesLeft <= 0) {
+          this.#given = true;
+          return null;
+        }
+      }
+      const wait = cursor.advance();
+      if (isPromise(wait)) {
+        this.#moved = 0;
+        this.#waiting = true;
+        return wait;
+      }
+    }
+    this.#layers.length = 0;
     return null;
   }
 
