@@ -125,7 +125,7 @@ export const answers: { readonly [kind in ErrorKind]: Answer } = {
   corrupt: { code: codes.dataLoss, text: "etcdserver: corrupt cluster", detailed: true }, // [E54]
   storeUnavailable: { code: unavailable, text: "t4: the object store does not answer", detailed: true },
   storeRefused: { code: failedPrecondition, text: "t4: the object store refuses", detailed: true },
-  diskFailed: { code: codes.internal, text: "t4: the local disk fails", detailed: true },
+  diskFailed: { code: unavailable, text: "t4: the local disk fails", detailed: true },
 };
 
 /** etcd's text for an error, as health checks and cancel reasons show it. */

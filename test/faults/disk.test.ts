@@ -139,6 +139,7 @@ async function objectWaits(
     (answer) => answer.ok,
   );
   t.diagnostic(`writes are back ${writes.ms.toFixed(0)} ms after the store was`);
+  await server.untilHealthy(20_000);
   await ledger.verify(server.endpoint);
   await client.close();
   equal(await server.stop("SIGTERM"), 0, server.errors);
