@@ -44,14 +44,19 @@ export class OldSegments {
         const header = headers.get(key);
         // Deleted since it was listed.
         if (header === undefined) return false;
-        const isVoid = header.epoch < highest;
+        const goes = this.mayGo(header, highest);
         highest = Math.max(highest, header.epoch);
-        return !isVoid && !header.fence;
+        return goes;
       });
       if (valid.length > 0) yield valid;
       if (!page.more || old.length < page.objects.length || old.length === 0) return;
       last = old.at(-1)!.key;
     }
+  }
+
+  /** `highest`: of the epochs before it. */
+  mayGo(header: { epoch: Epoch; fence: boolean }, highest: number): boolean {
+    return !header.fence && header.epoch >= highest;
   }
 
   async #headersOf(

@@ -1,5 +1,5 @@
 import { DbError } from "../base/errors.ts";
-import type { BranchId, ObjectKey, Slot } from "../base/ids.ts";
+import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
 import { behindBranch, checkpointKey, type ObjectName, objectKey, parseKey, prefixes } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import { type BranchReferences, type ReferenceOptions, readBranchReferences, tablesIn } from "./branch-references.ts";
@@ -39,6 +39,16 @@ export class References {
       default:
         return true;
     }
+  }
+
+  /**
+   * Whether a table that was never referenced never will be: whoever could do that for the first time is deposed, and its
+   * checkpoints are forks.
+   */
+  isOrphan(table: { branch: BranchId; epoch: Epoch }): boolean {
+    const branch = this.branches.get(table.branch);
+    if (branch === undefined) return false;
+    return branch.tombstone || (branch.newest !== null && table.epoch < branch.newest.epoch);
   }
 
   #hasSlot(branch: BranchId, slot: Slot): boolean {

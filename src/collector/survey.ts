@@ -1,5 +1,5 @@
 import { DbError } from "../base/errors.ts";
-import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
+import type { ObjectKey, Slot } from "../base/ids.ts";
 import { parseKey, prefixes } from "../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ListPage, type ObjectStore, type RequestOptions } from "../objects/objects.ts";
 import { type BranchReferences, type ReferenceOptions, tablesIn } from "./branch-references.ts";
@@ -84,14 +84,7 @@ function tableCandidate(
   if (name?.kind !== "table") throw new DbError("corrupt", `object ${key}: is foreign, expected only tables there`);
   if (references.has(name)) return [];
   if (dropped.has(key)) return [{ key, bytes, why: "dropped table" }];
-  return isOrphan(name, references) ? [{ key, bytes, why: "orphan table" }] : [];
-}
-
-/** Whoever could still have referenced it for the first time is deposed, and its checkpoints are forks. */
-function isOrphan(table: { branch: BranchId; epoch: Epoch }, references: References): boolean {
-  const branch = references.branches.get(table.branch);
-  if (branch === undefined) return false;
-  return branch.tombstone || (branch.newest !== null && table.epoch < branch.newest.epoch);
+  return references.isOrphan(name) ? [{ key, bytes, why: "orphan table" }] : [];
 }
 
 /** Checkpoints that nobody needs: their tables have been referenced once. */

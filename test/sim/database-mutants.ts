@@ -11,6 +11,7 @@ import type { Runtime } from "../../src/runtime/runtime.ts";
 import { BranchTree } from "../../src/storage/tree.ts";
 import { changed } from "../log/changed.ts";
 import type { Changes } from "./database-node.ts";
+import { all, patch, patchGetter } from "./patch.ts";
 import { databaseScenario, type Story } from "./scenario-database.ts";
 
 /**
@@ -146,34 +147,6 @@ export async function noticed(mutant: Mutant, seed: number): Promise<string | nu
     mend();
   }
 }
-
-function patch<T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]): () => void {
-  const original = Object.getOwnPropertyDescriptor(target, name)!;
-  Object.defineProperty(target, name, { ...original, value: make(original.value as T[K]) });
-  return () => void Object.defineProperty(target, name, original);
-}
-
-function patchGetter<T extends object, K extends keyof T>(
-  target: T,
-  name: K,
-  change: (value: T[K]) => T[K],
-): () => void {
-  const original = Object.getOwnPropertyDescriptor(target, name)!;
-  const get = original.get!;
-  Object.defineProperty(target, name, {
-    ...original,
-    get(this: T) {
-      return change(get.call(this) as T[K]);
-    },
-  });
-  return () => void Object.defineProperty(target, name, original);
-}
-
-const all =
-  (...mends: (() => void)[]) =>
-  () => {
-    for (const mend of mends) mend();
-  };
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ options: { seeds: { type: "string" } }, allowPositionals: true });

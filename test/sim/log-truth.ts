@@ -1,7 +1,7 @@
 import { ok } from "node:assert/strict";
 import type { BranchId, Epoch, Slot } from "../../src/base/ids.ts";
 import { Chain, firstPosition } from "../../src/log/chain.ts";
-import type { LogRecord, Segment } from "../../src/log/log.ts";
+import type { LogPosition, LogRecord, Segment } from "../../src/log/log.ts";
 import { decodeSegment } from "../../src/log/segment-codec.ts";
 import { parseKey, segmentKey } from "../../src/objects/keys.ts";
 import type { SimBucket } from "./bucket.ts";
@@ -29,14 +29,15 @@ export class LogTruth {
   readonly fences: Slot[] = [];
   readonly voids: Slot[] = [];
 
-  constructor(bucket: SimBucket, branch: BranchId) {
+  constructor(bucket: SimBucket, branch: BranchId, start: LogPosition = firstPosition) {
     const first = new Map<Slot, Buffer>();
     for (const { key, kind, body } of bucket.history) {
       const name = parseKey(key);
-      if (kind !== "put" || name?.kind !== "segment" || body === null || first.has(name.slot)) continue;
+      if (kind !== "put" || name?.kind !== "segment" || name.branch !== branch) continue;
+      if (body === null || first.has(name.slot)) continue;
       first.set(name.slot, body);
     }
-    const chain = new Chain(branch, firstPosition);
+    const chain = new Chain(branch, start);
     for (;;) {
       const { nextSlot } = chain.position();
       const body = first.get(nextSlot);

@@ -1,3 +1,4 @@
+import { collectionScenario } from "./scenario-collection.ts";
 import { databaseLocal, databaseObject, databaseTakeover } from "./scenario-database.ts";
 import { fencingScenario } from "./scenario-fencing.ts";
 import { journalScenario } from "./scenario-journal.ts";
@@ -21,6 +22,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario
   ["leadership-local", leadershipLocal],
   ["fencing", fencingScenario],
   ["local-log", localLogScenario],
+  ["collection", collectionScenario],
   ["database-object", databaseObject],
   ["database-local", databaseLocal],
   ["database-takeover", databaseTakeover],
