@@ -1,4 +1,5 @@
 import { deepEqual } from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,7 +7,7 @@ import { assert } from "../../src/base/assert.ts";
 import { freePort, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
 import { Journal } from "./journal.ts";
 import { Load, readBack } from "./load.ts";
-import { ServerProcess } from "./server.ts";
+import { root, ServerProcess } from "./server.ts";
 
 export interface RoundsOptions {
   directory: string;
@@ -66,18 +67,28 @@ export async function killRounds(options: RoundsOptions): Promise<RoundsResult> 
         forced,
         killedMs,
       });
+      if (round % 20 === 0) verifyStore(store, s3?.env);
       options.log(
         `round ${round}: revision ${journal.verifiedTo}, ${startMs.toFixed(0)} ms${loseDisk ? ", disk lost" : ""}`,
       );
     }
     const code = await server.stop("SIGTERM");
     assert(code === 0, `a clean stop ends with 0, not ${code}: ${server.errors}`);
+    options.log(verifyStore(store, s3?.env));
   } finally {
     await server.stop("SIGKILL");
     await s3?.stop();
   }
   const { acknowledgedTotal: acknowledged, observedTotal: observed, verifiedTo: revision } = journal;
   return { ...result, rounds: options.rounds, acknowledged, observed, revision };
+}
+
+/** `t4 verify` as an operator runs it, beside the server or after it; returns its last line. */
+function verifyStore(store: string, env: NodeJS.ProcessEnv = {}): string {
+  const args = ["verify", "--store", store];
+  const { status, stdout, stderr } = spawnSync(join(root, "bin/t4"), args, { env: { ...process.env, ...env } });
+  assert(status === 0, `t4 verify ends with ${status}: ${stderr}${stdout}`);
+  return String(stdout).trimEnd().split("\n").at(-1)!;
 }
 
 async function verify(
