@@ -9,6 +9,8 @@ import { PROGRESS_INTERVAL_MS, sleep } from "./story.ts";
 /** Where the programs that t4 is measured against lie (test/peers/build.sh puts them there). */
 const peers = process.env["PEERS"] ?? "/opt/peers";
 export const etcdProgram = join(peers, "bin", "etcd");
+/** etcd 3.7, for what 3.6 has not. */
+export const etcd37Program = join(peers, "bin", "etcd37");
 export const etcdIsMissing = (): string | false =>
   existsSync(etcdProgram) ? false : `no etcd at ${etcdProgram}: test/peers/build.sh etcd builds it`;
 
@@ -24,7 +26,7 @@ const START_TIMEOUT_MS = 20_000;
  * A real etcd of one member with an empty store. Short election timings make it start in 0.1 s, and allow leases of
  * 1 s.
  */
-export async function startEtcd(options: { defaultTimings?: boolean } = {}): Promise<ServerProcess> {
+export async function startEtcd(options: { defaultTimings?: boolean; program?: string } = {}): Promise<ServerProcess> {
   const directory = await mkdtemp(join(tmpdir(), "t4-etcd-"));
   const [port, peerPort] = await freePorts(2);
   const client = `http://127.0.0.1:${port}`;
@@ -37,7 +39,7 @@ export async function startEtcd(options: { defaultTimings?: boolean } = {}): Pro
     ...["--watch-progress-notify-interval", `${PROGRESS_INTERVAL_MS}ms`],
     ...["--bcrypt-cost", "4"],
   ];
-  const child = spawn(etcdProgram, [...flags, ...timings], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(options.program ?? etcdProgram, [...flags, ...timings], { stdio: ["ignore", "ignore", "pipe"] });
   return started(child, `127.0.0.1:${port}`, directory);
 }
 
