@@ -51,6 +51,12 @@ export const maintenanceService: Record<string, Method> = {
     );
   },
   /** Its answer has no header, in etcd too. */
+  "/etcdserverpb.Maintenance/Defragment": (database, message, call) => {
+    decodeEmpty(message, "DefragmentRequest");
+    database.require("root");
+    return encoded(database.maintenance.defragment(untilCanceled(call)), () => new Message());
+  },
+  /** Its answer has no header, in etcd too. */
   "/etcdserverpb.Maintenance/MoveLeader": (database, message) => {
     const { target } = decodeMoveLeader(message);
     database.require("root");

@@ -6,9 +6,7 @@ import type { Method } from "./unary-call.ts";
  * etcd's methods that are known by name and not built. The text is the one that gRPC itself gives for a method it
  * does not know.
  */
-const unary: Readonly<Record<string, readonly string[]>> = {
-  "etcdserverpb.Maintenance": ["Defragment"],
-};
+const unary: Readonly<Record<string, readonly string[]>> = {};
 
 const streaming: Readonly<Record<string, readonly string[]>> = {};
 

@@ -62,6 +62,11 @@ export class EtcdClient {
     return this.#unary(await this.#connect(), method, init, timeoutMs);
   }
 
+  /** The same client of other servers; to be closed by itself, where it is used for more than `unaryOnEach`. */
+  at(endpoints: readonly string[]): EtcdClient {
+    return new EtcdClient({ ...this.#options, endpoints });
+  }
+
   /** The same call on each endpoint by itself. */
   async unaryOnEach<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
@@ -184,6 +189,11 @@ export class EtcdStream<I extends DescMessage, O extends DescMessage> {
       if ((error as ServiceError).code === status.CANCELLED) return;
       throw commandError(error as ServiceError);
     }
+  }
+
+  /** Nothing more is sent. */
+  finish(): void {
+    this.#call.end();
   }
 
   cancel(): void {

@@ -62,7 +62,7 @@ import { versionsInOrder } from "./versions-in-order.ts";
 export interface WatchPort extends CommitListener {
   open(sink: WatchSink): WatchStream;
   fail(error: DbError): void;
-  readonly stats: { readonly streams: number; readonly watchers: number };
+  readonly stats: Record<"streams" | "watchers" | "puts" | "deletes", number>;
 }
 
 /** What the storage beside the tree tells and does. */
@@ -83,6 +83,8 @@ export interface StoragePort {
    * all.
    */
   compacted(revision: Revision): MaybePromise<void>;
+  /** Merges all that can be merged, and lists it; `signal` gives up what is left of it. */
+  defragment(signal: AbortSignal): Promise<void>;
 }
 
 export interface DatabaseOptions {
@@ -189,6 +191,7 @@ export class BranchDatabase implements Database {
       epoch: () => this.epoch,
       run: (evaluate, request) => this.run(evaluate, request),
       versionsInOrder: (request) => this.versionsInOrder(request),
+      defragment: (signal) => storage.defragment(signal),
     });
   }
 
@@ -473,7 +476,7 @@ export class BranchDatabase implements Database {
     // next.
     if (keys instanceof Promise) keys.then(this.#setKeys, () => {});
     else this.#keys = keys;
-    const { streams, watchers } = watch.stats;
+    const { streams, watchers, puts, deletes } = watch.stats;
     const errors = [this.unprovenBecause(), log.trouble];
     const stored = storage.stats();
     return {
@@ -493,6 +496,8 @@ export class BranchDatabase implements Database {
       keys: this.#keys,
       watchers,
       watchStreams: streams,
+      keysPut: puts,
+      keysDeleted: deletes,
       leases: this.#lessor.size,
       errors: [...errors.flatMap((error) => (error === null ? [] : [error.message])), ...stored.errors],
     };

@@ -70,6 +70,14 @@ export class T4 {
     await this.database.compact({ revision, physical: false });
   }
 
+  /**
+   * Merges all that can be merged, so that what was compacted takes no more space: reads and writes go on. `signal` gives
+   * up what is left of it.
+   */
+  async defragment(options: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.database.maintenance.defragment(options.signal ?? new AbortController().signal);
+  }
+
   /** `ttlSeconds`: as granted; short ones are raised to the least there is (2). */
   async grantLease(ttlSeconds: number): Promise<{ id: bigint; ttlSeconds: number }> {
     const { id, ttlSeconds: granted } = await this.database.leaseGrant({

@@ -45,7 +45,8 @@ export class Levels {
   #context: (() => WriteContext) | null = null;
   #merging: Promise<void> | null = null;
   #flushing: Promise<unknown> | null = null;
-  #everything = false;
+  /** So many have asked to merge everything. */
+  #everything = 0;
   #error: Error | null = null;
   #retry: Timer | null = null;
   readonly #spoiled = new Set<ObjectKey>();
@@ -121,7 +122,7 @@ export class Levels {
     const context = this.#context();
     const plan = pickMerge(this.#runs, this.#options.policy, {
       compactRevision: context.compactRevision,
-      everything: this.#everything,
+      everything: this.#everything > 0,
       isSpoiled: ({ key }) => this.#spoiled.has(key),
     });
     if (plan === null) return;
@@ -140,24 +141,27 @@ export class Levels {
 
   /**
    * Merges as long as there is anything to be gained, in steps of bounded size. Rejects with what merging failed of.
+   * `signal` ends it behind the step at hand.
    */
-  async mergeEverything(onProgress: (progress: MergeProgress) => void = () => {}): Promise<void> {
+  async mergeEverything(
+    options: { signal?: AbortSignal; onProgress?: (progress: MergeProgress) => void } = {},
+  ): Promise<void> {
     assert(this.#context !== null, "only a leader merges");
     const writtenBefore = this.#writtenBytes;
-    this.#everything = true;
+    this.#everything++;
     if (this.#spoiled.size === 0) this.#error = null;
     this.mergeSoon();
     try {
-      while (this.#merging !== null) {
+      while (this.#merging !== null && options.signal?.aborted !== true) {
         await this.#merging;
         const tableBytes = this.#runs.reduce((sum, run) => sum + run.bytes, 0);
-        onProgress({ tableBytes, writtenBytes: this.#writtenBytes - writtenBefore });
+        options.onProgress?.({ tableBytes, writtenBytes: this.#writtenBytes - writtenBefore });
       }
     } finally {
-      this.#everything = false;
+      this.#everything--;
     }
     this.#checkOpen();
-    if (this.#error !== null) throw this.#error;
+    if (this.#error !== null && options.signal?.aborted !== true) throw this.#error;
   }
 
   /** Waits for the merge under way, which has been told to stop, and frees cached blocks. */

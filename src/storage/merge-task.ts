@@ -54,7 +54,8 @@ export interface MergeResult {
 const CACHE_BYTES = 8 << 20;
 
 export const mergeTask: OffloadTask<MergeJob, MergeResult> = {
-  module: import.meta.url,
+  // This file; where modules are bundled together, the one of its name beside them.
+  module: new URL(`./merge-task${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url).href,
   name: "mergeTask",
   run: runMerge,
 };

@@ -314,8 +314,10 @@ export class BranchTree implements Tree {
   }
 
   /** Merges all that can be merged now, by the compact revision of the last checkpoint; the next one lists it. */
-  mergeEverything(onProgress?: (progress: MergeProgress) => void): Promise<void> {
-    return this.#levels.mergeEverything(onProgress);
+  mergeEverything(
+    options: { signal?: AbortSignal; onProgress?: (progress: MergeProgress) => void } = {},
+  ): Promise<void> {
+    return this.#levels.mergeEverything(options);
   }
 
   /** Merging has changed what the last checkpoint lists, and has come to rest. */

@@ -84,7 +84,6 @@ comparison("get -w protobuf is the same message", async (etcd, t4) => {
 const notBuilt: readonly (readonly [line: string, method: string])[] = [
   ["endpoint hashkv", "HashKV"],
   ["snapshot save snapshot", "Snapshot"],
-  ["defrag", "Defragment"],
   ["move-leader 1", "MoveLeader"],
   ["member add other --peer-urls=http://127.0.0.1:1", "MemberAdd"],
   ["member remove 1", "MemberRemove"],

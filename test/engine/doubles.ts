@@ -314,6 +314,7 @@ export async function openRig(
       room: () => null,
       stats: () => stats,
       compacted: () => options.physical?.(),
+      defragment: async () => {},
     },
     revision: revision(last),
     watch: () => watch,

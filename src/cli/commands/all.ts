@@ -1,14 +1,24 @@
 import type { Command } from "commander";
+import { alarmCommand } from "./alarm.ts";
 import { authCommand } from "./auth.ts";
 import { compactCommand } from "./compact.ts";
 import { completionCommand } from "./completion.ts";
 import { defragCommand } from "./defrag.ts";
 import { delCommand } from "./del.ts";
+import { downgradeCommand } from "./downgrade.ts";
+import { electCommand } from "./elect.ts";
+import { endpointCommand } from "./endpoint.ts";
+import { gcCommand } from "./gc.ts";
 import { getCommand } from "./get.ts";
 import { inspectCommand } from "./inspect.ts";
 import { leaseCommand } from "./lease.ts";
+import { lockCommand } from "./lock.ts";
+import { logCommand } from "./log.ts";
+import { memberCommand } from "./member.ts";
+import { moveLeaderCommand } from "./move-leader.ts";
 import { putCommand } from "./put.ts";
 import { roleCommand } from "./role.ts";
+import { snapshotCommand } from "./snapshot.ts";
 import { statusCommand } from "./status.ts";
 import { txnCommand } from "./txn.ts";
 import { userCommand } from "./user.ts";
@@ -24,12 +34,20 @@ export function addOnlineCommands(program: Command): void {
     watchCommand,
     txnCommand,
     leaseCommand,
+    lockCommand,
+    electCommand,
     compactCommand,
     defragCommand,
+    snapshotCommand,
+    alarmCommand,
+    endpointCommand,
+    memberCommand,
+    moveLeaderCommand,
+    downgradeCommand,
   ]) {
     program.addCommand(make());
   }
-  program.addCommand(inspectCommand()).addCommand(verifyCommand());
+  program.addCommand(inspectCommand()).addCommand(verifyCommand()).addCommand(logCommand()).addCommand(gcCommand());
   program.addCommand(authCommand()).addCommand(userCommand()).addCommand(roleCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));
 }

@@ -127,6 +127,12 @@ export class Checkpointer {
     return this.#running;
   }
 
+  /** As `checkpoint`, but for one that has begun before: it does not cover what has happened since. */
+  async checkpointFromNow(): Promise<void> {
+    await this.#running;
+    await this.checkpoint();
+  }
+
   async #make(): Promise<void> {
     const { tree, runtime, notices, onFailed } = this.#options;
     try {

@@ -1,3 +1,4 @@
+import { assert } from "../../base/assert.ts";
 import { DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId, Revision, Slot } from "../../base/ids.ts";
 import { acquireLeadership, type LocalDisk } from "../../leadership/acquire.ts";
@@ -34,6 +35,7 @@ import { WatchHub, type WatchSettings } from "../watch/hub.ts";
 import { type BranchStart, BranchStarts } from "./branch-start.ts";
 import { Checkpointer, type CheckpointerSettings } from "./checkpointer.ts";
 import { closeAll } from "./close-all.ts";
+import { defragment } from "./defragment.ts";
 import { createLocalLog, openLocalLog } from "./local-disk.ts";
 import type { Notices } from "./notices.ts";
 import { OpenBranch } from "./open-branch-handle.ts";
@@ -293,6 +295,20 @@ class Opening {
       storage: {
         stats: () => storageStats(this.#s, { tree, log, checkpointer }),
         compacted: () => {},
+        defragment: async (signal) => {
+          assert(checkpointer !== null, "a database that is called has its checkpointer");
+          const made = checkpointer;
+          await defragment(
+            {
+              checkpoint: () => made.checkpointFromNow(),
+              get trouble(): string | null {
+                return made.trouble;
+              },
+              mergeEverything: (how) => tree.mergeEverything(how),
+            },
+            signal,
+          );
+        },
         refusal: () => room.refusal(),
         room: () => room.wait(),
       },

@@ -47,6 +47,7 @@ export interface MaintenancePorts extends MaintenanceState {
   readonly epoch: () => Epoch;
   run<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request): MaybePromise<Result>;
   versionsInOrder(request: OrderedVersionsRequest): AsyncIterable<readonly KeyVersion[]>;
+  defragment(signal: AbortSignal): Promise<void>;
 }
 
 /** Each goes through all versions: more at a time would only be in each other's way. */
@@ -104,6 +105,10 @@ export class BranchMaintenance implements Maintenance {
   moveLeader(target: bigint): MaybePromise<void> {
     if (target !== this.#ports.identity.memberId) throw new DbError("badLeaderTransferee");
     return this.#ports.run(NOTHING_TO_DO, undefined);
+  }
+
+  async defragment(signal: AbortSignal): Promise<void> {
+    await this.#ports.defragment(signal);
   }
 
   members(self: MemberAddresses, { linearizable }: { linearizable: boolean }): MaybePromise<readonly Member[]> {

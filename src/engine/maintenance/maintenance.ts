@@ -25,6 +25,9 @@ export interface Maintenance {
   /** The state as the file of an etcd member; `signal` frees what it holds (M5). */
   snapshot(signal: AbortSignal): Promise<Snapshot>;
 
+  /** Merges all tables that can be merged, beside reads and writes; resolves when a checkpoint lists them (M4). */
+  defragment(signal: AbortSignal): Promise<void>;
+
   /** By id. What others are announced without having joined is listed too (M8). */
   members(self: MemberAddresses, options: { linearizable: boolean }): MaybePromise<readonly Member[]>;
   changeMember(self: MemberAddresses, change: MemberChange): MaybePromise<MemberChanged>;
