@@ -1,10 +1,10 @@
-import { writeSync } from "node:fs";
+import { readSync, writeSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { assert } from "../base/assert.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import { DiskError, diskError } from "./disk-error.ts";
+import { BLOCKING_READ_MS_MAX, DiskPace } from "./disk-pace.ts";
 import type { DiskFile } from "./runtime.ts";
-import { WritePace } from "./write-pace.ts";
 
 /** A read or write of one system call; Linux takes no more than 2 GiB less a page in one. */
 const CALL_BYTES_MAX = 1 << 30;
@@ -12,12 +12,15 @@ const CALL_BYTES_MAX = 1 << 30;
 export class NodeDiskFile implements DiskFile {
   private readonly path: string;
   private readonly handle: FileHandle;
-  private readonly pace = new WritePace(performance.now());
+  private readonly pace = new DiskPace(performance.now());
+  private readonly readPace: DiskPace;
   private open = true;
 
-  constructor(path: string, handle: FileHandle) {
+  /** `readPace` is what was learnt of reading, from all files of the disk. */
+  constructor(path: string, handle: FileHandle, readPace = createReadPace()) {
     this.path = path;
     this.handle = handle;
+    this.readPace = readPace;
   }
 
   write(bytes: Uint8Array, position: number): MaybePromise<void> {
@@ -47,10 +50,27 @@ export class NodeDiskFile implements DiskFile {
     this.pace.pooled(bytes.length, startMs, performance.now());
   }
 
-  async read(into: Uint8Array, position: number): Promise<number> {
+  read(into: Uint8Array, position: number): MaybePromise<number> {
     this.checkUse(position);
+    const startMs = performance.now();
+    if (!this.readPace.shouldBlock(into.length, startMs)) return this.readPooled(into, position, startMs);
+    let at = 0;
     try {
-      return await readFully(this.handle, into, position);
+      for (let bytes = -1; bytes !== 0 && at < into.length; at += bytes) {
+        bytes = readSync(this.handle.fd, into, at, into.length - at, position + at);
+      }
+    } catch (error) {
+      throw this.failure("read the file", error);
+    }
+    this.readPace.blocked(startMs, performance.now());
+    return at;
+  }
+
+  private async readPooled(into: Uint8Array, position: number, startMs: number): Promise<number> {
+    try {
+      const bytes = await readFully(this.handle, into, position);
+      this.readPace.pooled(into.length, startMs, performance.now());
+      return bytes;
     } catch (error) {
       throw this.failure("read the file", error);
     }
@@ -106,6 +126,8 @@ export class NodeDiskFile implements DiskFile {
     return error instanceof DiskError ? error : diskError(action, this.path, error);
   }
 }
+
+export const createReadPace = (): DiskPace => new DiskPace(performance.now(), BLOCKING_READ_MS_MAX);
 
 /** Fills `into` from `position`, whatever pieces the system gives; fewer bytes only at the end of the file. */
 export async function readFully(handle: FileHandle, into: Uint8Array, position: number): Promise<number> {

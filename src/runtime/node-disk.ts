@@ -5,12 +5,13 @@ import { dirname } from "node:path";
 import { tryLock } from "fs-native-extensions";
 import { assert } from "../base/assert.ts";
 import { codeOf, DiskError, diskError } from "./disk-error.ts";
-import { NodeDiskFile, readFully } from "./node-disk-file.ts";
+import { createReadPace, NodeDiskFile, readFully } from "./node-disk-file.ts";
 import { fileSystemName } from "./node-file-system.ts";
 import type { Disk, DiskFile, DiskLock } from "./runtime.ts";
 
 export class NodeDisk implements Disk {
   private bootIdentity: string | null = null;
+  private readonly readPace = createReadPace();
 
   async open(path: string, options: { create: boolean; sync?: boolean }): Promise<DiskFile | null> {
     if (options.sync === true && constants.O_DSYNC === undefined) {
@@ -19,7 +20,7 @@ export class NodeDisk implements Disk {
     const flags =
       constants.O_RDWR | (options.create ? constants.O_CREAT : 0) | (options.sync === true ? constants.O_DSYNC : 0);
     const handle = await openOrMissing(path, flags);
-    return handle === null ? null : new NodeDiskFile(path, handle);
+    return handle === null ? null : new NodeDiskFile(path, handle, this.readPace);
   }
 
   async readFile(path: string, bytesMax: number): Promise<Buffer | null> {

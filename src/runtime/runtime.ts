@@ -93,8 +93,10 @@ export interface DiskFile {
    * until then. A failure is thrown, or rejected with.
    */
   write(bytes: Uint8Array, position: number): MaybePromise<void>;
-  /** Fills `into` from `position`; returns the bytes read, fewer only at the end of the file. */
-  read(into: Uint8Array, position: number): Promise<number>;
+  /**
+   * Fills `into` from `position`; answers, as `write` does, with the bytes read, fewer only at the end of the file.
+   */
+  read(into: Uint8Array, position: number): MaybePromise<number>;
   size(): Promise<number>;
   truncate(bytes: number): Promise<void>;
   /** Makes content and size durable. */

@@ -14,6 +14,8 @@ interface CacheEntry {
   bytes: number;
   /** What had come into the cache until this did. */
   readonly bornAt: number;
+  /** Used since it came into its list, or since it was last passed over. */
+  used: boolean;
   /** In the list of those that were used again. */
   kept: boolean;
   previous: CacheEntry;
@@ -32,8 +34,13 @@ const COMING_BYTES_MIN = 2 << 20;
 
 /**
  * Blocks in memory: one cache for all branches, bounded in bytes, indexes and filters of tables included. A block that
- * is used a second time moves to the part of those that are kept; a scan, which fetches a block ahead and then comes by
- * once, leaves that part alone. Within each part the one that was not used for longest goes first.
+ * is used a second time is kept when its turn to go comes; a scan, which fetches a block ahead and then comes by once,
+ * does not count as a use.
+ *
+ *   put ─► fresh ── used? ─► kept ── used since? ─► to the beginning of kept
+ *            └─ no: goes       └─ no: goes
+ *
+ * A use only marks the block: lists are changed when room is made, so that a hit touches no other block's memory.
  */
 export class BlockCache {
   readonly bytesMax: number;
@@ -104,37 +111,33 @@ export class BlockCache {
 
   #makeRoom(): void {
     while (this.#bytes > this.bytesMax) {
-      const victim = this.#fresh.previous !== this.#fresh ? this.#fresh.previous : this.#kept.previous;
-      victim.owner.forget(victim.offset);
+      // What is kept makes way where it takes more than its share, or nothing else is there.
+      const fresh = this.#fresh.previous;
+      const fromKept = fresh === this.#fresh || this.#keptBytes > this.bytesMax * KEPT_SHARE;
+      const last = fromKept ? this.#kept.previous : fresh;
+      if (!last.used) {
+        last.owner.forget(last.offset);
+        continue;
+      }
+      // Passed over once: each turn of this loop lets a block go or takes its mark, so that it ends.
+      last.used = false;
+      unlink(last);
+      pushFront(this.#kept, last);
+      if (last.kept) continue;
+      last.kept = true;
+      this.#keptBytes += last.bytes;
     }
   }
 
   /** A scan came by: only a block that was there long before is taken for one that is used again. */
-  touchInScan(entry: CacheEntry): void {
-    if (entry.kept || this.#cameIn - entry.bornAt > this.bytesMax * SAME_USE_SHARE) this.touch(entry);
-    else this.hits++;
+  useInScan(entry: CacheEntry): void {
+    this.hits++;
+    if (this.#cameIn - entry.bornAt > this.bytesMax * SAME_USE_SHARE) entry.used = true;
   }
 
-  touch(entry: CacheEntry): void {
+  use(entry: CacheEntry): void {
     this.hits++;
-    const list = this.#kept;
-    if (entry.kept) {
-      if (list.next === entry) return;
-      unlink(entry);
-      pushFront(list, entry);
-      return;
-    }
-    unlink(entry);
-    entry.kept = true;
-    pushFront(list, entry);
-    this.#keptBytes += entry.bytes;
-    while (this.#keptBytes > this.bytesMax * KEPT_SHARE && list.previous !== entry) {
-      const last = list.previous;
-      unlink(last);
-      last.kept = false;
-      this.#keptBytes -= last.bytes;
-      pushFront(this.#fresh, last);
-    }
+    entry.used = true;
   }
 
   remove(entry: CacheEntry): void {
@@ -157,8 +160,8 @@ export class CachedBlocks {
   get(offset: number, inScan = false): Cacheable | undefined {
     const entry = this.#entries.get(offset);
     if (entry === undefined) return undefined;
-    if (inScan) this.#cache.touchInScan(entry);
-    else this.#cache.touch(entry);
+    if (inScan) this.#cache.useInScan(entry);
+    else this.#cache.use(entry);
     return entry.value;
   }
 
@@ -215,7 +218,7 @@ export class CachedBlocks {
     }
     const none = null as unknown as CacheEntry;
     const bornAt = this.#cache.cameIn;
-    const entry = { owner: this, offset, value, bytes, bornAt, kept: false, previous: none, next: none };
+    const entry = { owner: this, offset, value, bytes, bornAt, used: false, kept: false, previous: none, next: none };
     this.#entries.set(offset, entry);
     this.#cache.insert(entry);
   }

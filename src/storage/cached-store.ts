@@ -120,14 +120,20 @@ export class CachedStore implements ObjectStore {
       if (answer < 0) missing.push(piece);
       else objectBytes = answer;
     };
+    const fromOf = (piece: number): number => Math.max(0, start - piece * pieceBytes);
     for (let piece = first; piece <= last; piece++) {
-      const part = partOf(piece);
-      const answer = this.#cache.read({ table, piece }, Math.max(0, start - piece * pieceBytes), part);
+      const answer = options.fresh ? -1 : this.#cache.read({ table, piece }, fromOf(piece), partOf(piece));
       if (isPromise(answer)) reads.push(answer.then((found) => took(piece, found)));
       else took(piece, answer);
     }
-    if (reads.length === 1) await reads[0];
-    else if (reads.length > 1) await Promise.all(reads);
+    if (reads.length > 0) {
+      if (reads.length === 1) await reads[0];
+      else await Promise.all(reads);
+      // Others may have fetched meanwhile what was missing.
+      for (const piece of missing.splice(0)) {
+        took(piece, this.#cache.readWaiting({ table, piece }, fromOf(piece), partOf(piece)));
+      }
+    }
     if (missing.length === 0) return { body, etag: "", bytes: objectBytes };
     // What will not be read again is not kept; and without a cache to fill nobody is served by whole pieces.
     if (options.once || this.#cache.trouble !== null) return this.#inner.get(key, options);

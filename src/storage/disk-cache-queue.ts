@@ -9,6 +9,8 @@ export interface WaitingPieces {
   readonly bytes: Buffer;
   /** Pieces of it that are written or given up. */
   done: number;
+  /** Pieces of it that were found to be wrong: neither given nor written. */
+  readonly wrong: Set<number>;
 }
 
 /**
@@ -52,9 +54,15 @@ export class PieceQueue {
     const holds = (waiting: WaitingPieces): boolean =>
       piece >= waiting.firstPiece + waiting.done &&
       (piece - waiting.firstPiece) * this.#pieceBytes < waiting.bytes.length &&
+      !waiting.wrong.has(piece) &&
       waiting.table.equals(table);
     if (this.#table !== null && holds(this.#table)) return this.#table;
     return this.#fetched.find(holds) ?? null;
+  }
+
+  /** What waits for a piece is wrong. */
+  forget(id: PieceId): void {
+    for (let waiting = this.find(id); waiting !== null; waiting = this.find(id)) waiting.wrong.add(id.piece);
   }
 
   /** One more piece of `waiting`, the first there was, is written or given up. */

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import type { MaybePromise } from "../base/maybe-promise.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Disk, DiskFile } from "../runtime/runtime.ts";
 import {
   decodeEntry,
@@ -71,6 +71,10 @@ export class Shelf {
     return this.#bytes;
   }
 
+  get isLoaded(): boolean {
+    return this.#loaded;
+  }
+
   /** Of a file that was not opened yet: what it takes was looked up. */
   learn(bytes: number): void {
     if (!this.#loaded) this.#bytes = bytes;
@@ -137,12 +141,16 @@ export class Shelf {
   }
 
   /** Fills `into` from byte `from` of the piece at `place`; false: the file does not have so much any more. */
-  async read(place: number, from: number, into: Buffer): Promise<boolean> {
-    const file = this.#file;
-    if (file === null) return false;
+  read(place: number, from: number, into: Buffer): MaybePromise<boolean> {
+    if (this.#file === null) return false;
+    const read = this.#file.read(into, this.#placeStart(place) + from);
+    return isPromise(read) ? this.#readLater(place, read, into.length) : read === into.length;
+  }
+
+  async #readLater(place: number, read: Promise<number>, wanted: number): Promise<boolean> {
     this.#busy[place]!++;
     try {
-      return (await file.read(into, this.#placeStart(place) + from)) === into.length;
+      return (await read) === wanted;
     } finally {
       this.#busy[place]!--;
     }

@@ -1,7 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { isDbError, messageOf } from "../base/errors.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
-import { DiskError } from "../runtime/disk-error.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import {
   OBJECT_BYTES_MAX,
@@ -79,7 +78,7 @@ const TABLE_SHARE_MAX = 1 / 4;
  *    checksums of the table's blocks; `forget` is how the reader tells that it was wrong.
  * 2. A failing disk turns it off: reads find nothing and nothing is written, until a look at the disk succeeds.
  * 3. Opening it reads nothing. A file's directory is read when a piece that belongs there is first asked for.
- * 4. It takes at most `bytesMax`, leaves a part of the disk to others, and gives files up when less than that is free.
+ * 4. It takes at most `bytesMax`, leaves a part of the disk to others, gives files up when less than that is free.
  * 5. Writing is behind: what waits is bounded, and found by readers; what does not fit is not kept.
  */
 export class DiskCache {
@@ -157,20 +156,27 @@ export class DiskCache {
   read(id: PieceId, from: number, into: Buffer): MaybePromise<number> {
     if (this.#state.kind !== "on") return -1;
     this.#tick++;
-    const waiting = this.#writing === null ? null : this.#queue.find(id);
-    if (waiting !== null) {
-      const start = (id.piece - waiting.firstPiece) * this.pieceBytes + from;
-      if (waiting.bytes.copy(into, 0, start, start + into.length) < into.length) return this.#missed();
-      this.#hits++;
-      return waiting.objectBytes;
-    }
+    const waiting = this.readWaiting(id, from, into);
+    if (waiting >= 0) return waiting;
     const shelf = this.#shelves[shelfOf(id, this.#shelves.length)]!;
+    if (!shelf.isLoaded || this.#readsUnderWay >= READS_MAX) return this.#readLater(shelf, id, from, into);
     return this.#read(shelf, id, from, into);
+  }
+
+  /** The same, of what was offered and waits to be written. */
+  readWaiting(id: PieceId, from: number, into: Buffer): number {
+    const waiting = this.#writing === null ? null : this.#queue.find(id);
+    if (waiting === null) return -1;
+    const start = (id.piece - waiting.firstPiece) * this.pieceBytes + from;
+    if (waiting.bytes.copy(into, 0, start, start + into.length) < into.length) return -1;
+    this.#hits++;
+    return waiting.objectBytes;
   }
 
   /** The bytes of a piece were wrong. */
   forget(id: PieceId): void {
     if (this.#state.kind !== "on") return;
+    this.#queue.forget(id);
     const shelf = this.#shelves[shelfOf(id, this.#shelves.length)]!;
     const place = shelf.find(id);
     if (place < 0) return;
@@ -179,12 +185,13 @@ export class DiskCache {
   }
 
   /**
-   * Keeps pieces of a table, when there is time for it. `bytes` begin with piece `firstPiece`; a part of a piece at their
-   * end is passed over, unless it is the table's last. They must stay as they are.
+   * Keeps pieces of a table, when there is time for it. `bytes` begin with piece `firstPiece`; a part of a piece at
+   * their end is passed over, unless it is the table's last. They must stay as they are.
    */
   offer(table: Buffer, objectBytes: number, firstPiece: number, bytes: Buffer): void {
     if (this.#state.kind !== "on" || objectBytes > OBJECT_BYTES_MAX || bytes.length === 0) return;
-    if (this.#queue.addFetched({ table, objectBytes, firstPiece, bytes, done: 0 })) this.#writing ??= this.#write();
+    if (this.#queue.addFetched({ table, objectBytes, firstPiece, bytes, done: 0, wrong: new Set() }))
+      this.#writing ??= this.#write();
   }
 
   /**
@@ -194,7 +201,7 @@ export class DiskCache {
   offerTable(table: Buffer, bytes: Buffer): void {
     const tooLarge = bytes.length > Math.min(OBJECT_BYTES_MAX, this.#options.settings.bytesMax * TABLE_SHARE_MAX);
     if (this.#state.kind !== "on" || tooLarge || bytes.length === 0) return;
-    const waiting = { table, objectBytes: bytes.length, firstPiece: 0, bytes, done: 0 };
+    const waiting = { table, objectBytes: bytes.length, firstPiece: 0, bytes, done: 0, wrong: new Set<number>() };
     if (this.#queue.addTable(waiting)) this.#writing ??= this.#write();
   }
 
@@ -214,31 +221,59 @@ export class DiskCache {
     await Promise.all(this.#closing);
   }
 
-  async #read(shelf: Shelf, id: PieceId, from: number, into: Buffer): Promise<number> {
-    if (this.#readsUnderWay >= READS_MAX) await new Promise<void>((resolve) => this.#readers.push(resolve));
-    this.#readsUnderWay++;
-    try {
-      const loading = shelf.load();
-      if (isPromise(loading)) await loading;
-      const place = shelf.find(id);
-      if (place < 0) return this.#missed();
-      const objectBytes = shelf.objectBytes(place);
-      if (from + into.length > pieceLength(objectBytes, id.piece, this.pieceBytes)) return this.#missed();
-      if (!(await shelf.read(place, from, into))) {
+  /** Of a shelf that is loaded; done at once where the disk is quick. */
+  #read(shelf: Shelf, id: PieceId, from: number, into: Buffer): MaybePromise<number> {
+    const place = shelf.find(id);
+    if (place < 0) return this.#missed();
+    const objectBytes = shelf.objectBytes(place);
+    if (from + into.length > pieceLength(objectBytes, id.piece, this.pieceBytes)) return this.#missed();
+    const found = (whole: boolean): number => {
+      if (!whole) {
         this.forget(id);
         return this.#missed();
       }
       this.#hits++;
       shelf.use(place, this.#tick);
       return objectBytes;
+    };
+    try {
+      const read = shelf.read(place, from, into);
+      if (!isPromise(read)) return found(read);
+      this.#readsUnderWay++;
+      return read.then(found, (error: unknown) => this.#failed(error, shelf)).finally(() => this.#readEnded());
     } catch (error) {
-      this.#fail(error, shelf);
-      return this.#missed();
-    } finally {
-      this.#readsUnderWay--;
-      // Bounded by the calls that wait for these reads.
-      this.#readers.shift()?.();
+      return this.#failed(error, shelf);
     }
+  }
+
+  async #readLater(shelf: Shelf, id: PieceId, from: number, into: Buffer): Promise<number> {
+    try {
+      // Bounded by the calls that wait for these reads.
+      if (this.#readsUnderWay >= READS_MAX) await new Promise<void>((resolve) => this.#readers.push(resolve));
+      const loading = shelf.load();
+      if (isPromise(loading)) await loading;
+    } catch (error) {
+      this.#nextReader();
+      return this.#failed(error, shelf);
+    }
+    const answer = this.#read(shelf, id, from, into);
+    // Who did not read at all, or at once, leaves its turn to the next one; a read under way does so at its end.
+    if (!isPromise(answer)) this.#nextReader();
+    return answer;
+  }
+
+  #readEnded(): void {
+    this.#readsUnderWay--;
+    this.#nextReader();
+  }
+
+  #nextReader(): void {
+    this.#readers.shift()?.();
+  }
+
+  #failed(error: unknown, shelf: Shelf): number {
+    this.#fail(error, shelf);
+    return this.#missed();
   }
 
   #missed(): number {
@@ -262,11 +297,11 @@ export class DiskCache {
     return this.#state.kind === "on";
   }
 
-  async #writePiece({ table, objectBytes, firstPiece, bytes, done }: WaitingPieces): Promise<void> {
+  async #writePiece({ table, objectBytes, firstPiece, bytes, done, wrong }: WaitingPieces): Promise<void> {
     const piece = firstPiece + done;
     const start = done * this.pieceBytes;
     const length = pieceLength(objectBytes, piece, this.pieceBytes);
-    if (start + length > bytes.length) return;
+    if (start + length > bytes.length || wrong.has(piece)) return;
     const shelf = this.#shelves[shelfOf({ table, piece }, this.#shelves.length)]!;
     try {
       const loading = shelf.load();
@@ -291,7 +326,7 @@ export class DiskCache {
     const why = messageOf(error);
     this.#state = { kind: "off", why };
     this.#options.notices.warn("the disk cache is off, it will be tried again", { why });
-    const isFull = error instanceof DiskError && (error.code === "ENOSPC" || error.code === "EDQUOT");
+    const isFull = "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
     if (isFull && shelf !== null) this.#remove(shelf.path);
     this.#shelves.forEach((each, i) => {
       this.#close(each);

@@ -21,7 +21,6 @@ import type { IndexBlock } from "./table-index.ts";
  * one.
  */
 const AHEAD_BYTES_MIN = 64 << 10;
-const AHEAD_BYTES_MAX = 512 << 10;
 
 /**
  * Walks a range of a run key by key, one version each: the newest not newer than `at`, be it a tombstone. Methods that
@@ -53,6 +52,8 @@ export class RunCursor {
   #resumeBefore: Position | null = null;
   #ahead: ReadAhead;
   #blocksInOrder = 0;
+  /** The partition behind which is being fetched already. */
+  #aheadOf: IndexBlock | null = null;
 
   constructor(run: Run, space: number, range: KeyRange, at: number, reverse: boolean) {
     this.#run = run;
@@ -260,19 +261,46 @@ export class RunCursor {
 
   /** Widens the window, and has the block half a window ahead fetched while those before it are read. */
   #readAhead(): void {
-    const bytes = Math.min(AHEAD_BYTES_MAX, Math.max(AHEAD_BYTES_MIN, this.#ahead.bytes * 2));
+    const bytes = Math.min(this.#table.aheadBytesMax, Math.max(AHEAD_BYTES_MIN, this.#ahead.bytes * 2));
     this.#ahead = { bytes, reverse: this.#reverse };
     if (this.#blocksInOrder < 4) return;
     const { handles } = this.#partition!;
     const stride = this.#reverse ? -1 : 1;
     let left = bytes / 2;
-    for (let b = this.#b + stride; b >= 0 && b < handles.length && left > 0; b += stride) {
-      left -= handles[b]!.rawBytes;
+    for (let b = this.#b + stride; left > 0; b += stride) {
+      const handle = handles[b];
+      if (handle === undefined) {
+        this.#readNextPartition();
+        return;
+      }
+      left -= handle.rawBytes;
       if (this.#outOfRange(handles, b)) return;
       if (this.#table.hasBlock(this.#partition!, b)) continue;
       void this.#table.block(this.#open!, this.#partition!, b, this.#ahead);
       return;
     }
+  }
+
+  /** Has the beginning of the next partition fetched, in this table or the next one, once for each. */
+  #readNextPartition(): void {
+    if (this.#aheadOf === this.#partition) return;
+    this.#aheadOf = this.#partition;
+    const stride = this.#reverse ? -1 : 1;
+    const { tables } = this.#run;
+    const inTable = this.#open!.top.handles[this.#p + stride] !== undefined;
+    const table = inTable ? this.#table : tables[this.#t + stride];
+    if (table === undefined) return;
+    const fetched = chain(inTable ? this.#open! : table.open(), (open) => {
+      const { handles } = open.top;
+      const p = inTable ? this.#p + stride : this.#reverse ? handles.length - 1 : 0;
+      if (this.#outOfRange(handles, p)) return;
+      return chain(table.partition(open, p), (partition) => {
+        const b = this.#reverse ? partition.handles.length - 1 : 0;
+        return chain(table.block(open, partition, b, this.#ahead), () => {});
+      });
+    });
+    // Whoever comes there asks again, and is told what is wrong.
+    if (isPromise(fetched)) fetched.catch(() => {});
   }
 
   #outOfRange(handles: IndexBlock["handles"], b: number): boolean {

@@ -58,8 +58,12 @@ export class Run {
     const p = open.top.search(position);
     return chain(table.partition(open, p), (partition) => {
       const b = partition.search(position);
-      return chain(table.block(open, partition, b), (block) => {
-        const { space, key, main } = position;
+      const { space, key, main } = position;
+      const next = partition.handles[b + 1];
+      // A key whose versions go on in the block behind may have to be looked for there: one request brings both.
+      const goesOn = next !== undefined && next.start.key === key && !isBetweenKeys(next.start);
+      const ahead = goesOn ? { bytes: partition.handles[b]!.rawBytes + next.rawBytes, reverse: false } : undefined;
+      return chain(table.block(open, partition, b, ahead), (block) => {
         const i = partition.handles[b]!.start.space === space ? block.lowerBound(key, main, SUB_NEWEST) : block.count;
         if (i < block.count) return block.keys[i] === key ? block.version(i) : undefined;
         return this.#firstOfNext({ t, open, p, partition, b }, key);

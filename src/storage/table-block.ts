@@ -96,7 +96,7 @@ export class TableBlock {
     while (low < high) {
       const middle = (low + high) >>> 1;
       const found = keys[middle]!;
-      if (found === key ? this.#isBefore(middle, main, sub) : found < key) low = middle + 1;
+      if (found < key || (found === key && this.#isBefore(middle, main, sub))) low = middle + 1;
       else high = middle;
     }
     return low;

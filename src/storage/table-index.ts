@@ -83,27 +83,40 @@ export function writeHandle(writer: ByteWriter, handle: BlockHandle, previous: s
 }
 
 const HANDLE_BYTES_MIN = 13;
-const HANDLE_MEMORY_BYTES = 260;
+const HANDLE_MEMORY_BYTES = 270;
 
 export class IndexBlock {
   readonly handles: readonly BlockHandle[];
   readonly memoryBytes: number;
+  /** Of the handles' starts: a search touches less memory this way. */
+  readonly #keys: readonly string[];
+  /** Of all handles; −1: they are of several. */
+  readonly #space: number;
 
   constructor(handles: readonly BlockHandle[]) {
     this.handles = handles;
     let bytes = 0;
     for (const handle of handles) bytes += HANDLE_MEMORY_BYTES + handle.start.key.length;
     this.memoryBytes = bytes;
+    this.#keys = handles.map((handle) => handle.start.key);
+    const space = handles[0]!.start.space;
+    this.#space = handles[handles.length - 1]!.start.space === space ? space : -1;
   }
 
   /** Index of the block in which `position` lies: the last one that starts at or before it; 0 where none does. */
   search(position: Position): number {
     const handles = this.handles;
+    const keys = this.#keys;
+    const { key } = position;
+    const sameSpace = position.space === this.#space;
     let low = 1;
     let high = handles.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (comparePositions(handles[middle]!.start, position) <= 0) low = middle + 1;
+      const found = keys[middle]!;
+      const isBefore =
+        sameSpace && found !== key ? found < key : comparePositions(handles[middle]!.start, position) <= 0;
+      if (isBefore) low = middle + 1;
       else high = middle;
     }
     return low - 1;
@@ -146,16 +159,25 @@ export function decodeIndexBlock(bytes: Buffer, bounds: IndexBounds): IndexBlock
   return new IndexBlock(handles);
 }
 
+let scratch = Buffer.allocUnsafeSlow(1024);
+
+/** `previous` is the key before, whose bytes are in `scratch`. */
 function readHandle(reader: ByteReader, previous: string): BlockHandle {
   const space = reader.u8();
   const shared = reader.varint();
   const unshared = reader.varint();
   if (shared > previous.length) throw new RangeError("a key shares more than there is");
   const from = reader.skip(unshared);
-  const suffix = Buffer.from(reader.bytes.buffer, reader.bytes.byteOffset + from, unshared).latin1Slice();
+  const length = shared + unshared;
+  if (length > scratch.length) {
+    const larger = Buffer.allocUnsafeSlow(2 * length);
+    scratch.copy(larger);
+    scratch = larger;
+  }
+  scratch.set(reader.bytes.subarray(from, from + unshared), shared);
   const { main, sub } = readVersionPlace(reader);
-  // Comparing flattens the string that this puts together.
-  const start = { space, key: previous.slice(0, shared) + suffix, main, sub };
+  // One text, not two put together: those would be put together at the first comparison, and kept as well.
+  const start = { space, key: scratch.latin1Slice(0, length), main, sub };
   const offset = reader.varint();
   const storedBytes = reader.varint();
   const rawBytes = reader.varint();

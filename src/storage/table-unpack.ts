@@ -60,7 +60,9 @@ export function unpackChecked(
     if (rawBytes !== place.storedBytes) {
       throw wrong(key, place, `${place.storedBytes} bytes, expected ${rawBytes}`);
     }
-    return ownCopy(bytes, start, end);
+    // What was read for this block alone need not be copied.
+    const isAlone = bytes.buffer.byteLength === place.storedBytes + BLOCK_TRAILER_BYTES;
+    return isAlone ? bytes.subarray(start, end) : ownCopy(bytes, start, end);
   }
   if (codec !== BLOCK_ZSTD) throw wrong(key, place, `codec ${codec} is unknown to this version of t4`);
   const packed = bytes.subarray(start, end);

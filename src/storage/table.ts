@@ -27,6 +27,10 @@ const TAIL_BYTES_MAX = 512 << 10;
  */
 const BEFORE_TAIL_BYTES = 32 << 10;
 
+/** With an answer after 20 ms this is 100 MB a second. */
+const AHEAD_BYTES_MAX = 2 << 20;
+const AHEAD_SHARE = 1 / 64;
+
 /** A table as a checkpoint lists it. */
 export interface TableRef extends TableFacts {
   readonly key: ObjectKey;
@@ -63,6 +67,11 @@ class BloomPartition implements Cacheable {
     this.bits = bits;
     this.memoryBytes = bits.length + 200;
   }
+}
+
+/** Bytes that came in. `isChecked`: all blocks in them are what was written, else some are not. */
+interface Fetched extends TableBytes {
+  readonly isChecked: boolean;
 }
 
 /** A part of a table as it is stored: a data block that was fetched ahead, and checked, or the table's tail. */
@@ -104,6 +113,11 @@ export class Table {
     this.ref = ref;
     this.#context = context;
     this.#blocks = context.cache.acquire(ref.key);
+  }
+
+  /** What a scan may fetch ahead at once, unpacked: all that is ahead of some scans must fit into the cache. */
+  get aheadBytesMax(): number {
+    return Math.min(AHEAD_BYTES_MAX, this.#context.cache.bytesMax * AHEAD_SHARE);
   }
 
   /** Gives the cached blocks up. Reads under way go on. */
@@ -169,7 +183,11 @@ export class Table {
 
   /** Checks, unpacks and decodes a data block out of `bytes`, which begin at `offset` of the table. */
   unpackBlock(open: OpenTable, place: Place, bytes: Buffer, offset: number): MaybePromise<TableBlock> {
-    const raw = this.#unpack(open.footer.salt, place, { bytes, offset });
+    return this.#unpackBlock(open, place, { bytes, offset, isChecked: false });
+  }
+
+  #unpackBlock(open: OpenTable, place: Place, fetched: Fetched): MaybePromise<TableBlock> {
+    const raw = this.#unpack(open.footer.salt, place, fetched);
     return isPromise(raw) ? raw.then((unpacked) => this.#decode(place, unpacked)) : this.#decode(place, raw);
   }
 
@@ -195,7 +213,8 @@ export class Table {
       }
       const { topStart: offset, topStoredBytes: storedBytes, topRawBytes: rawBytes, partitions: count } = footer;
       const place = { offset, storedBytes, rawBytes, count };
-      const top = decodeIndexBlock(await this.#unpack(footer.salt, place, { bytes: tail, offset: from }), {
+      const fetched = { bytes: tail, offset: from, isChecked: false };
+      const top = decodeIndexBlock(await this.#unpack(footer.salt, place, fetched), {
         count,
         offsetMin: footer.indexStart,
         offsetMax: footer.bloomStart,
@@ -272,13 +291,13 @@ export class Table {
     for (let i = first; i <= last; i++) {
       if (i !== b) this.#expectAhead(open, handles[i]!, fetched);
     }
-    const block = fetched.then((window) => this.unpackBlock(open, place, window.bytes, window.offset));
+    const block = fetched.then((window) => this.#unpackBlock(open, place, window));
     return this.#blocks.expect(place.offset, block);
   }
 
-  #expectAhead(open: OpenTable, place: Place, fetched: Promise<TableBytes>): void {
+  #expectAhead(open: OpenTable, place: Place, fetched: Promise<Fetched>): void {
     const stored = fetched.then((window) => {
-      checkBlock(this.ref.key, open.footer.salt, place, window);
+      if (!window.isChecked) checkBlock(this.ref.key, open.footer.salt, place, window);
       const start = place.offset - window.offset;
       return new Stored(ownCopy(window.bytes, start, start + place.storedBytes + BLOCK_TRAILER_BYTES), place.offset);
     });
@@ -321,20 +340,21 @@ export class Table {
     }
   }
 
-  #unpack(salt: Buffer, place: Place, part: TableBytes): MaybePromise<Buffer> {
-    checkBlock(this.ref.key, salt, place, part);
+  #unpack(salt: Buffer, place: Place, part: Fetched): MaybePromise<Buffer> {
+    if (!part.isChecked) checkBlock(this.ref.key, salt, place, part);
     return unpackChecked(this.ref.key, place, part, this.#context.runtime.offload);
   }
 
   /** The bytes of places that lie one behind the other, asked for a second time where a checksum fails. */
-  async #fetchChecked(places: readonly Place[], once: boolean): Promise<TableBytes> {
+  async #fetchChecked(places: readonly Place[], once: boolean): Promise<Fetched> {
     const salt = this.#salt ?? (await this.open()).footer.salt;
     const offset = places[0]!.offset;
     const last = places[places.length - 1]!;
     const end = last.offset + last.storedBytes + BLOCK_TRAILER_BYTES;
-    const part = { bytes: await this.#fetch(offset, end, { once }), offset };
+    const part = { bytes: await this.#fetch(offset, end, { once }), offset, isChecked: true };
     if (places.every((place) => isWhole(salt, place, part))) return part;
-    return { bytes: await this.#fetch(offset, end, { once, fresh: true }), offset };
+    // Whose block is wrong again is told so when it is unpacked; its neighbours are not.
+    return { bytes: await this.#fetch(offset, end, { once, fresh: true }), offset, isChecked: false };
   }
 
   /** A cache in front of the store, or what lies between, may give wrong bytes once. */

@@ -4,6 +4,7 @@ import { DiskError } from "../../src/runtime/disk-error.ts";
 import type { Disk, DiskFile, DiskLock } from "../../src/runtime/runtime.ts";
 import type { Inode } from "./inode.ts";
 import { fingerprint, type SimNode } from "./node.ts";
+import type { SimRandom } from "./random.ts";
 import { systemError, type Volume } from "./volume.ts";
 
 /** A process's view of its machine's volume: operations take time, may fail, and end with the process. */
@@ -158,6 +159,8 @@ class SimDiskFile implements DiskFile {
   readonly #path: string;
   readonly #inode: Inode;
   readonly #synced: boolean;
+  /** Which reads are done at once. */
+  readonly #random: SimRandom;
   #open = true;
 
   constructor(node: SimNode, file: { path: string; inode: Inode; synced: boolean }) {
@@ -165,6 +168,7 @@ class SimDiskFile implements DiskFile {
     this.#path = file.path;
     this.#inode = file.inode;
     this.#synced = file.synced;
+    this.#random = node.random.fork(`reads of ${file.path}`);
   }
 
   write(bytes: Uint8Array, position: number): MaybePromise<void> {
@@ -200,12 +204,17 @@ class SimDiskFile implements DiskFile {
     if (this.#synced) this.#inode.syncRange(position, bytes.length);
   }
 
-  async read(into: Uint8Array, position: number): Promise<number> {
+  read(into: Uint8Array, position: number): MaybePromise<number> {
     this.#check(position);
-    return this.#do(`read ${this.#path} at ${position}`, () => {
-      if (this.#node.random.chance(this.#node.machine.diskFaults.readError)) throw systemError("EIO", this.#path);
+    const { machine, alive, simulation } = this.#node;
+    const label = `read ${this.#path} at ${position}`;
+    const apply = (): number => {
+      if (this.#node.random.chance(machine.diskFaults.readError)) throw systemError("EIO", this.#path);
       return this.#inode.read(into, position);
-    });
+    };
+    if (!alive || !this.#random.chance(machine.diskBlocking)) return this.#do(label, apply);
+    simulation.note(this.#node.name, `${label} (blocking)`);
+    return apply();
   }
 
   async size(): Promise<number> {

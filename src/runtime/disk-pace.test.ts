@@ -1,11 +1,11 @@
 import { equal } from "node:assert/strict";
 import { test } from "node:test";
-import { BLOCKING_BYTES_MAX, WritePace } from "./write-pace.ts";
+import { BLOCKING_BYTES_MAX, DiskPace } from "./disk-pace.ts";
 
 /**
  * A disk on which every write takes `writeMs`, and the pool adds `poolMs`; returns how many of `count` writes blocked.
  */
-function run(pace: WritePace, disk: { startMs: number; writeMs: number; poolMs: number; count: number }) {
+function run(pace: DiskPace, disk: { startMs: number; writeMs: number; poolMs: number; count: number }) {
   let nowMs = disk.startMs;
   let blocked = 0;
   for (let n = 0; n < disk.count; n++) {
@@ -23,17 +23,17 @@ function run(pace: WritePace, disk: { startMs: number; writeMs: number; poolMs: 
 }
 
 test("a quick disk is written in the loop after a run of writes that showed it", () => {
-  equal(run(new WritePace(0), { startMs: 0, writeMs: 0.08, poolMs: 0.03, count: 100 }).blocked, 92);
+  equal(run(new DiskPace(0), { startMs: 0, writeMs: 0.08, poolMs: 0.03, count: 100 }).blocked, 92);
 });
 
 test("a quick disk behind a slow pool is found by a probe", () => {
-  const pace = new WritePace(0);
+  const pace = new DiskPace(0);
   equal(run(pace, { startMs: 0, writeMs: 0.08, poolMs: 5, count: 150 }).blocked, 0);
   equal(run(pace, { startMs: 1000, writeMs: 0.08, poolMs: 5, count: 100 }).blocked, 100);
 });
 
 test("a slow disk is probed ever more rarely", () => {
-  const pace = new WritePace(0);
+  const pace = new DiskPace(0);
   const { blocked, nowMs } = run(pace, { startMs: 0, writeMs: 10, poolMs: 0.03, count: 12_000 });
   // At 1, 3, 7, 15, 31, 63 s and then every 64 s: two minutes hold one or two more.
   equal(nowMs > 120_000 && nowMs < 127_000, true);
@@ -41,7 +41,7 @@ test("a slow disk is probed ever more rarely", () => {
 });
 
 test("a disk that becomes slow is left at once, one that becomes quick again is noticed", () => {
-  const pace = new WritePace(0);
+  const pace = new DiskPace(0);
   let { nowMs } = run(pace, { startMs: 0, writeMs: 0.08, poolMs: 0.03, count: 100 });
   const slow = run(pace, { startMs: nowMs, writeMs: 20, poolMs: 0.03, count: 40 });
   equal(slow.blocked, 1);
@@ -50,7 +50,7 @@ test("a disk that becomes slow is left at once, one that becomes quick again is 
 });
 
 test("on a disk that stalls at every fifth write, no write waits in the loop but for probes", () => {
-  const pace = new WritePace(0);
+  const pace = new DiskPace(0);
   let [nowMs, stallsInLoop] = [0, 0];
   for (let n = 0; n < 1000; n++) {
     const writeMs = n % 5 === 4 ? 25 : 0.08;
@@ -62,7 +62,7 @@ test("on a disk that stalls at every fifth write, no write waits in the loop but
 });
 
 test("large writes neither block nor teach", () => {
-  const pace = new WritePace(0);
+  const pace = new DiskPace(0);
   pace.pooled(BLOCKING_BYTES_MAX + 1, 0, 0.01);
   equal(pace.shouldBlock(4096, 0.02), false);
   equal(pace.shouldBlock(BLOCKING_BYTES_MAX + 1, 5000), false);
