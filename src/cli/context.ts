@@ -104,6 +104,12 @@ export function int64(what: string, text: string): bigint {
   return value;
 }
 
+/** The id of a member or cluster, in hexadecimal. */
+export function idOf(what: string, text: string): bigint {
+  if (!/^[0-9a-f]{1,16}$/i.test(text)) throw new UsageError(`bad ${what} "${text}": expected hexadecimal digits`);
+  return BigInt(`0x${text}`);
+}
+
 /** A lease id, in hexadecimal as etcdctl writes it. */
 export function leaseIdOf(text: string): bigint {
   const match = /^(-?)([0-9a-f]{1,16})$/i.exec(text);

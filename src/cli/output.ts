@@ -80,3 +80,25 @@ export function printPairFields(kv: KeyValue, output: Hex, prefix: "" | "Prev" =
     [`${prefix}Lease`]: idField(kv.lease, output),
   });
 }
+
+/** One row a line of cells. The library is loaded for whoever wants a table. */
+export async function tableText(head: string[], rows: string[][]): Promise<string> {
+  const { default: Table } = await import("cli-table3");
+  const table = new Table({ head, style: { head: [], border: [] } });
+  table.push(...rows);
+  return table.toString();
+}
+
+const SI_UNITS = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+
+/** Powers of a thousand, as etcdctl prints sizes: "37 kB", "2.1 GB". */
+export function siBytesText(bytes: bigint): string {
+  let value = Number(bytes);
+  let unit = 0;
+  for (; value >= 1000 && unit < SI_UNITS.length - 1; unit++) value /= 1000;
+  const tenths = Math.floor(value * 10 + 0.5) / 10;
+  return `${unit > 0 && tenths < 10 ? tenths.toFixed(1) : tenths.toFixed(0)} ${SI_UNITS[unit]}`;
+}
+
+const ALARM_NAMES = ["NONE", "NOSPACE", "CORRUPT"];
+export const alarmName = (alarm: number): string => ALARM_NAMES[alarm] ?? String(alarm);
