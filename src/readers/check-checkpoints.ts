@@ -5,7 +5,7 @@ import type { Checkpoint, CheckpointPosition, RetainedCheckpoint } from "../stor
 import { decodeCheckpoint } from "../storage/checkpoint-codec.ts";
 import { appendLeaf, emptyRange, type LeafProof, type MountainRange } from "../storage/mountain-range.ts";
 import type { Findings } from "./faults.ts";
-import { inOrder, type ListedObject, listObjects } from "./list-objects.ts";
+import { inOrder, type ListedObject, listObjects, type Width } from "./list-objects.ts";
 import type { NamedTables } from "./named-tables.ts";
 import type { TableSource } from "./table-file.ts";
 
@@ -24,7 +24,7 @@ export interface CheckedCheckpoints {
   readonly missing: readonly RetainedCheckpoint[];
 }
 
-const WIDTH = 4;
+const WIDTH: Width = { requests: 4, bytes: 8 << 20 };
 /** Parents are looked for among so many objects before their child. */
 const PARENTS_KEPT = 64;
 

@@ -5,7 +5,7 @@ import type { LogPosition, Segment } from "../log/log.ts";
 import { decodeSegment } from "../log/segment-codec.ts";
 import { parseKey, prefixes, segmentKey } from "../objects/keys.ts";
 import { type Findings, isFinding } from "./faults.ts";
-import { inOrder, type ListedObject, listObjects } from "./list-objects.ts";
+import { inOrder, type ListedObject, listObjects, type Width } from "./list-objects.ts";
 import type { TableSource } from "./table-file.ts";
 
 /** What a branch's newest checkpoint, or its origin, says of its log. */
@@ -33,8 +33,7 @@ export interface CheckedLog {
   readonly end: LogPosition | null;
 }
 
-/** Requests at once. */
-const WIDTH = 8;
+const WIDTH: Width = { requests: 8, bytes: 8 << 20 };
 
 /**
  * Reads every object of a branch's log once, in slot order, and checks each by itself, and each kept one against the

@@ -43,23 +43,32 @@ export async function* listFolders(
   }
 }
 
-/** Runs `work` over what `items` gives, up to `width` at once, and hands the results on in order. */
-export async function* inOrder<T, R>(
+/** So much is asked for at once; what is larger than `bytes` alone is asked for by itself. */
+export interface Width {
+  readonly requests: number;
+  readonly bytes: number;
+}
+
+/** Runs `work` over what `items` gives, several at once, and hands the results on in order. */
+export async function* inOrder<T extends { readonly bytes: number }, R>(
   items: AsyncIterable<T>,
-  width: number,
+  width: Width,
   work: (item: T) => Promise<R>,
 ): AsyncGenerator<{ item: T; result: R }> {
   const under: { item: T; result: Promise<R> }[] = [];
+  let bytes = 0;
   const next = async () => {
     const { item, result } = under.shift()!;
+    bytes -= item.bytes;
     return { item, result: await result };
   };
   for await (const item of items) {
+    while (under.length > 0 && (under.length >= width.requests || bytes + item.bytes > width.bytes)) yield await next();
     const result = work(item);
     // Its failure is met when its turn comes; till then nobody awaits it.
     result.catch(() => {});
     under.push({ item, result });
-    if (under.length >= width) yield await next();
+    bytes += item.bytes;
   }
   while (under.length > 0) yield await next();
 }

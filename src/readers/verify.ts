@@ -77,8 +77,8 @@ export interface VerifyReport {
 
 /** Of a repository whose own is damaged: the default. */
 const WINDOW = 8;
-/** Tables read at once. */
-const WIDTH = 2;
+/** Tables read at once; of each, windows alone are in memory. */
+const TABLES_AT_ONCE = 2;
 
 export const verifyRepository = (options: VerifyOptions): Promise<VerifyReport> => new Verification(options).run();
 
@@ -264,16 +264,16 @@ class Verification {
     }
     this.#objects += this.#listed.size;
     this.#begin(quick ? "indexes of tables" : "tables", total);
-    const keys = (async function* () {
-      yield* all;
+    const tables = (async function* () {
+      for (const key of all) yield { key, bytes: 0 };
     })();
-    const check = (key: ObjectKey) => {
+    const check = ({ key }: { key: ObjectKey }) => {
       const listed = this.#named.tables.get(key)?.ref ?? null;
       return checkTable(key, { ...this.#source, findings: this.#findings, listed, body: !quick });
     };
-    for await (const { item, result } of inOrder(keys, WIDTH, check)) {
-      if (result === "missing") this.#missingTables.add(item);
-      else if (result !== null) this.#goodTables.add(item);
+    for await (const { item, result } of inOrder(tables, { requests: TABLES_AT_ONCE, bytes: 0 }, check)) {
+      if (result === "missing") this.#missingTables.add(item.key);
+      else if (result !== null) this.#goodTables.add(item.key);
     }
   }
 
