@@ -120,6 +120,13 @@ export class Collector {
     return report;
   }
 
+  /** Whether anyone has made, or ended, a collection so recently. */
+  async ranWithin(durationMs: number, signal?: AbortSignal): Promise<boolean> {
+    const { store, runtime } = this.options;
+    const { newestMs } = await readLedger(store, this.request(signal));
+    return newestMs !== null && newestMs > runtime.clock.wallMs() + trustedSkewMs(store) - durationMs;
+  }
+
   private async survey(ledger: CollectionLedger, request: RequestOptions, candidatesMax: number) {
     const { store, graceMs, runtime } = this.options;
     const graceFromMs = runtime.clock.wallMs() + trustedSkewMs(store) - graceMs;

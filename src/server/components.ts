@@ -4,6 +4,7 @@ import type { HostOptions } from "../engine/host/host.ts";
 import type { SessionSettings } from "../leadership/settings.ts";
 import type { MeteredStore } from "../objects/metered.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { retentionPolicy } from "../storage/retention-text.ts";
 import type { TransportSettings } from "../transport/transport.ts";
 import type { Log } from "./logger.ts";
 import type { RunSettings } from "./settings.ts";
@@ -47,6 +48,7 @@ export function hostSettings(
         uploadBytes: settings["upload-bytes"],
         uploadBytesMax: settings["upload-bytes-max"],
       },
+      retention: retentionPolicy(settings["retain-log"], settings["retain-checkpoints"]),
       checkpointer: {
         ...branch.checkpointer,
         memtableBytes: settings["memtable-bytes"],

@@ -1,6 +1,7 @@
 import type { EtcdRoutes } from "../api/api.ts";
 import { accessControl } from "../api/gateway/access-control.ts";
 import { version } from "../base/version.ts";
+import type { CollectionStats } from "../collector/background.ts";
 import type { Database } from "../engine/engine.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { HttpHandler, HttpRequest, HttpResponse, Routes } from "../transport/transport.ts";
@@ -18,6 +19,8 @@ export interface HttpParts {
   /** /health, /livez, /readyz, /version, /metrics. */
   readonly etcd: HttpHandler;
   readonly database: () => Database;
+  /** What this node has collected; null where it does not by itself. */
+  readonly collections: () => CollectionStats | null;
   readonly onBug: (error: unknown) => void;
 }
 
@@ -53,7 +56,7 @@ function allHttp(parts: HttpParts): HttpHandler {
     if (withGateway && target === "/openapi.json") return document(request);
     if (target === "/debug/vars") return debugVars(database);
     if (settings["enable-pprof"] && target.startsWith("/debug/pprof")) return pprof(request);
-    if (target === "/t4/status") return statusJson(database);
+    if (target === "/t4/status") return statusJson(database, parts.collections);
     return etcd(request);
   };
 }

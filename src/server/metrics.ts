@@ -1,10 +1,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { CallCounts } from "../api/call-counts.ts";
 import { etcdVersion, version } from "../base/version.ts";
+import type { CollectionStats } from "../collector/background.ts";
 import type { Database, DatabaseStatus } from "../engine/engine.ts";
 import type { RequestSeries } from "../objects/metered.ts";
 import { timeBoundsMs } from "../objects/metered.ts";
 import type { TransportStats } from "../transport/transport.ts";
+import { addServer, histogramLines, type ServerCounts } from "./server-metrics.ts";
 
 /** What is read at each scrape: nothing is counted twice on the hot path. */
 export interface MetricSources {
@@ -13,6 +15,9 @@ export interface MetricSources {
   transport: () => TransportStats;
   calls: CallCounts;
   storeRequests: () => Iterable<Readonly<RequestSeries>>;
+  server: ServerCounts;
+  /** Null where this node collects nothing by itself. */
+  collections?: () => CollectionStats | null;
 }
 
 /** The text of /metrics. This module is loaded, and the registry made, at the first scrape. */
@@ -26,6 +31,8 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
     addTransport(sources, add),
     addCalls(sources, add),
     addStore(sources, add),
+    addServer(sources, add),
+    addCollections(sources, add),
   ];
   new Gauge({
     ...add,
@@ -36,7 +43,7 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
   new Gauge({ ...add, name: "t4_version", help: "Which t4 is running", labelNames: ["version"] }).set({ version }, 1);
   return () => {
     for (const refresh of refreshes) refresh();
-    return registry.metrics();
+    return registry.metrics().then((text) => text + histogramLines(sources.server));
   };
 }
 
@@ -51,6 +58,8 @@ const statusGauges: readonly [string, string, (status: DatabaseStatus) => number
   ["etcd_server_proposals_pending", "Records not yet durable", (s) => s.record - s.committedRecord],
   ["etcd_mvcc_db_total_size_in_bytes", "Bytes of tables and log", (s) => s.bytes],
   ["etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of live versions", (s) => s.bytesInUse],
+  ["etcd_mvcc_put_total", "Keys written under this leadership", (s) => s.keysPut],
+  ["etcd_mvcc_delete_total", "Keys deleted under this leadership", (s) => s.keysDeleted],
   ["etcd_debugging_mvcc_keys_total", "Live keys", (s) => s.keys],
   ["etcd_debugging_mvcc_current_revision", "Newest durable revision", (s) => s.revision],
   ["etcd_debugging_mvcc_compact_revision", "Compacted below this revision", (s) => s.compactRevision],
@@ -187,5 +196,28 @@ function addStore({ storeRequests }: MetricSources, add: Add): Refresh {
         seconds.inc({ ...names, le: bound === undefined ? "+Inf" : String(bound / 1000) }, upTo);
       });
     }
+  };
+}
+
+function addCollections({ collections }: MetricSources, add: Add): Refresh {
+  const objects = new Counter({
+    ...add,
+    name: "t4_collected_objects_total",
+    help: "Objects deleted that no branch needs",
+  });
+  const bytes = new Counter({ ...add, name: "t4_collected_bytes_total", help: "Their bytes" });
+  const last = new Gauge({
+    ...add,
+    name: "t4_collection_last_timestamp_seconds",
+    help: "When the last collection ended",
+  });
+  const failed = new Gauge({ ...add, name: "t4_collection_failed", help: "1 if the last collection failed" });
+  return () => {
+    const stats = collections?.() ?? null;
+    for (const counter of [objects, bytes]) counter.reset();
+    objects.inc(stats?.objects ?? 0);
+    bytes.inc(stats?.bytes ?? 0);
+    last.set(stats?.lastMs == null ? Number.NaN : stats.lastMs / 1000);
+    failed.set(stats?.error == null ? 0 : 1);
   };
 }

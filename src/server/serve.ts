@@ -3,6 +3,7 @@ import { etcdHttp } from "../api/http.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import { version } from "../base/version.ts";
+import type { BackgroundCollector, CollectionStats } from "../collector/background.ts";
 import type { AuthSettings } from "../engine/auth/auth-settings.ts";
 import type { Database } from "../engine/engine.ts";
 import { Host } from "../engine/host/host.ts";
@@ -16,13 +17,17 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { TransportStats } from "../transport/transport.ts";
 import { engineAuthSettings } from "./auth-settings.ts";
 import { AutoCompaction, readRetention } from "./auto-compaction.ts";
+import { backgroundCollector } from "./background-collector.ts";
 import { type BranchCall, branchOfCall } from "./branch-choice.ts";
+import { CallMetrics } from "./call-metrics.ts";
 import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
+import { DiskTimings } from "./disk-timings.ts";
 import { routesByDoor } from "./http-routes.ts";
 import { openLogOutputs } from "./log-outputs.ts";
 import { createLog, type Log } from "./logger.ts";
 import { Opening } from "./opening.ts";
+import type { ServerCounts } from "./server-metrics.ts";
 import type { RunSettings } from "./settings.ts";
 import { StopSignals } from "./stop-signals.ts";
 import { defaultPlace, surroundingsOfStore } from "./store-surroundings.ts";
@@ -33,6 +38,8 @@ const DRAIN_MS = 5_000;
 const STOP_GRACE_MS = 3_000;
 /** A store that has said nothing for as long after the start is told of, though nothing has failed yet. */
 const SILENCE_MS = 2_000;
+/** What a collection under way may take to confirm what it has deleted when the process stops. */
+const COLLECTED_MS = 1_000;
 /** More of them are not told of one by one. */
 const CORRUPTIONS_MAX = 100;
 const RETRY_MS_MIN = 500;
@@ -75,11 +82,13 @@ export async function serve(settings: RunSettings, warnings: readonly string[]):
 class Server {
   readonly #settings: RunSettings;
   readonly #log: Log;
-  readonly #runtime: Runtime = createNodeRuntime();
+  readonly #runtime: Runtime;
+  readonly #counts: { health: { success: number; failures: number }; calls: CallMetrics; disk: DiskTimings };
   readonly #opening: Opening;
   readonly #access: ClientAccess;
   #host: Host | null = null;
   #compaction: AutoCompaction | null = null;
+  #collector: BackgroundCollector | null = null;
   /** Null while the store that says where it is has not answered. */
   #branch: ServedBranch | null = null;
   /** What stands in the way until then. */
@@ -90,6 +99,11 @@ class Server {
   constructor(settings: RunSettings, log: Log) {
     this.#settings = settings;
     this.#log = log;
+    const runtime = createNodeRuntime();
+    const disk = new DiskTimings(runtime.clock);
+    const calls = new CallMetrics(runtime.clock, settings.metrics === "extensive");
+    this.#counts = { health: { success: 0, failures: 0 }, calls, disk };
+    this.#runtime = { ...runtime, disk: disk.around(runtime.disk) };
     this.#access = new ClientAccess(settings, { runtime: this.#runtime, log });
     this.#opening = new Opening(this.#runtime.timers, settings["request-timeout"]);
   }
@@ -113,6 +127,7 @@ class Server {
     await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
     this.#greet(store.name);
     this.#compaction = this.#autoCompaction(host);
+    this.#collector = backgroundCollector(settings, { runtime: this.#runtime, store, host, log: this.#log });
   }
 
   #autoCompaction(host: Host): AutoCompaction | null {
@@ -176,7 +191,7 @@ class Server {
     const settings = this.#settings;
     const onBug = (error: unknown) => this.#onBug(error);
     const clientUrls = () => settings["advertise-client-urls"] ?? this.#access.clientUrls();
-    const routes = etcdRoutes((call) => this.#databaseOf(call), {
+    const etcdCalls = etcdRoutes((call) => this.#databaseOf(call), {
       requestBytesMax: settings["max-request-bytes"],
       clientUrls,
       // There is no peer port; etcd's clients show a member's peer URL and never dial it.
@@ -185,17 +200,36 @@ class Server {
       onBug,
       onCorrupt: (error) => this.#onCorrupt(error),
     });
+    const routes = { ...this.#counts.calls.around(etcdCalls), counts: etcdCalls.counts };
     const transport = () => this.#access.stats();
     const etcd = etcdHttp({
       database: () => this.#database(),
-      metrics: lazyMetrics(() => ({ branch: () => this.#branch, routes, transport, store })),
+      metrics: lazyMetrics(() => ({
+        branch: () => this.#branch,
+        routes,
+        transport,
+        store,
+        server: this.#counts,
+        collections: this.#collections,
+      })),
+      healthChecked: (healthy) => this.#counts.health[healthy ? "success" : "failures"]++,
       corruption: () => this.#corruptions.values().next().value ?? null,
       contentTypeOfMetrics: "text/plain; version=0.0.4; charset=utf-8",
       version,
     });
-    const parts = { settings, runtime: this.#runtime, routes, etcd, database: () => this.#database(), onBug };
+    const parts = {
+      settings,
+      runtime: this.#runtime,
+      routes,
+      etcd,
+      database: () => this.#database(),
+      collections: this.#collections,
+      onBug,
+    };
     this.#access.open(routesByDoor(parts), transportSettings(settings), onBug);
   }
+
+  readonly #collections = (): CollectionStats | null => this.#collector?.stats() ?? null;
 
   #greet(store: string): void {
     const [url] = this.#access.clientUrls();
@@ -237,12 +271,15 @@ class Server {
     const stopMs = this.#settings["stop-timeout"];
     this.#opening.end();
     this.#compaction?.stop();
+    const collected = this.#collector?.close() ?? Promise.resolve();
     await this.#access.stopListening();
     const ended = new AbortController();
     const limit = this.#runtime.timers.set(stopMs, () => ended.abort(), { background: true });
     // Watch streams end when the branch does; unary calls under way are answered first.
     const drained = this.#access.drain(Math.min(DRAIN_MS, stopMs));
     try {
+      // A collection that is cut short here stays open, and the next one goes on; waiting is for tidiness.
+      await within(this.#runtime, { timeoutMs: COLLECTED_MS }, collected);
       const closing = this.#host?.close(ended.signal) ?? Promise.resolve();
       if ((await within(this.#runtime, { timeoutMs: stopMs + STOP_GRACE_MS }, closing)) === LATE) {
         throw new DbError("storeUnavailable", `not done within --stop-timeout (${stopMs} ms)`);
@@ -274,18 +311,22 @@ function lazyMetrics(
     routes: EtcdRoutes;
     transport: () => TransportStats;
     store: MeteredStore;
+    server: ServerCounts;
+    collections: () => CollectionStats | null;
   },
 ): () => Promise<string> {
   let render: (() => Promise<string>) | null = null;
   return async () => {
     if (render === null) {
       const { createMetrics } = await import("./metrics.ts");
-      const { branch, routes, transport, store } = sources();
+      const { branch, routes, transport, store, server, collections } = sources();
       render = createMetrics({
         database: () => (branch()?.failure === null ? branch()!.database : null),
         transport,
         calls: routes.counts,
         storeRequests: () => store.series(),
+        server,
+        collections,
       });
     }
     return render();

@@ -1,5 +1,7 @@
 import { isBranchName } from "../objects/keys.ts";
 import { parseStoreUrl, type StoreSettings } from "../objects/store-url.ts";
+import type { RetentionTier } from "../storage/checkpoint-retention.ts";
+import { parseAge, parseTiers } from "../storage/retention-text.ts";
 
 /** How the text of a setting is read. Each throws an Error that says what is expected, without naming the setting. */
 export interface Kind<T> {
@@ -209,3 +211,8 @@ export const advertiseUrlsKind: Kind<string[]> = {
 
 /** file:///DIR, s3://BUCKET/PREFIX?…, memory: */
 export const storeUrlKind: Kind<StoreSettings> = { name: "url", parse: parseStoreUrl };
+
+/** "24h", "30d": how long something is kept. In milliseconds. */
+export const ageKind: Kind<number> = { name: "age", parse: parseAge };
+/** "1h:all,24h:hourly,30d:daily" */
+export const tiersKind: Kind<RetentionTier[]> = { name: "tiers", parse: parseTiers };

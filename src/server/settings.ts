@@ -1,10 +1,12 @@
 import { messageOf } from "../base/errors.ts";
+import { wrongRelation } from "../storage/retention-text.ts";
 import { accessSettings, problemOfAccess, warningsOfAccess } from "./access-settings.ts";
 import { authSettings } from "./auth-settings.ts";
 import { formerNames, ignoredFlags, unknownVariables } from "./foreign-settings.ts";
 import { etcd, ours, type Setting } from "./setting.ts";
 import {
   advertiseUrlsKind,
+  ageKind,
   booleanKind,
   branchNameKind,
   bytesKind,
@@ -16,6 +18,7 @@ import {
   quotaKind,
   storeUrlKind,
   textKind,
+  tiersKind,
 } from "./setting-kinds.ts";
 
 const GiB = 2 ** 30;
@@ -126,6 +129,18 @@ export const runSettings = {
     "64MiB",
     "state in memory before it is written as a table",
   ),
+  "retain-log": ours(ageKind, "24h", "how far back every revision can be had again"),
+  "retain-checkpoints": ours(
+    tiersKind,
+    "1h:all,24h:hourly,30d:daily",
+    "which older checkpoints stay: of those up to an age all, or the first of each period; none: what the log needs",
+  ),
+  "collect-interval": ours(
+    durationKind({ min: 0, max: YEAR_MS }),
+    "1h",
+    "how often what no branch needs is deleted, by a node that leads one; 0: never by itself (t4 gc)",
+  ),
+  "collect-grace": ours(durationKind({ min: 0, max: YEAR_MS }), "1h", "what was needed so recently is not deleted yet"),
   "checkpoint-interval": ours(
     durationKind({ min: 1000, max: YEAR_MS }),
     "15m",
@@ -266,5 +281,7 @@ function checkRelations(settings: RunSettings): void {
   }
   const problem = problemOfAccess(settings);
   if (problem !== null) throw new SettingsError(problem);
+  const wrong = wrongRelation({ logMs: settings["retain-log"], tiers: settings["retain-checkpoints"] });
+  if (wrong !== null) throw new SettingsError(`--retain-checkpoints: ${wrong} (--retain-log)`);
   if (settings["data-dir"] === "") throw new SettingsError("--data-dir: must not be empty");
 }
