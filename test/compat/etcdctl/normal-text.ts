@@ -12,6 +12,7 @@ export interface NormalOutcome {
  */
 export class NormalText {
   readonly #leases: string[] = [];
+  readonly #members: string[] = [];
 
   /** The nth lease that was granted, from 1, in hexadecimal. */
   lease(n: number): string {
@@ -20,10 +21,18 @@ export class NormalText {
     return id;
   }
 
+  /** The nth member that was added, from 1, in hexadecimal. */
+  member(n: number): string {
+    const id = this.#members[n - 1];
+    if (id === undefined) throw new Error(`only ${this.#members.length} members were added`);
+    return id;
+  }
+
   of(outcome: Outcome): NormalOutcome {
     // Control characters are what Go's protobuf output begins with, too.
     const stdout = outcome.stdout.toString("latin1");
     for (const [, id] of stdout.matchAll(/lease ([0-9a-f]{16}) granted/g)) this.#learn(id!);
+    for (const [, id] of stdout.matchAll(/^Member ([0-9a-f]+) added/gm)) this.#members.push(id!);
     for (const [, id] of stdout.matchAll(/"ID":(\d+),"TTL"/g)) this.#learn(BigInt(id!).toString(16).padStart(16, "0"));
     for (const [, id] of stdout.matchAll(/"ID" : (\d+)\n"TTL"/g))
       this.#learn(BigInt(id!).toString(16).padStart(16, "0"));
@@ -38,7 +47,7 @@ export class NormalText {
     this.#leases.forEach((id, n) => {
       text = text.replaceAll(id, `<lease ${n + 1}>`).replaceAll(String(BigInt(`0x${id}`)), `<lease ${n + 1}>`);
     });
-    return replacements.reduce((so, [pattern, name]) => so.replace(pattern, name), keysSorted(text));
+    return membersSorted(replacements.reduce((so, [pattern, name]) => so.replace(pattern, name), keysSorted(text)));
   }
 }
 
@@ -57,10 +66,24 @@ const keysSorted = (text: string): string =>
         .join(""),
     );
 
+/** Members come in the order of their ids. */
+const membersSorted = (text: string): string =>
+  text
+    .replace(/(?:^<id>, [^\n]*\n)+/gm, (lines) => sortedParts(lines, /(?<=\n)/, ""))
+    .replace(/(?:"ID" : <id>\n(?:"[^\n]*\n)+\n)+/g, (members) => sortedParts(members, /(?<=\n\n)/, ""))
+    .replace(/"members":\[(.*?\})\]\}/g, (_match, list: string) => `"members":[${sortedParts(list, /(?<=\}),/, ",")}]}`)
+    .replace(/ETCD_INITIAL_CLUSTER="([^"]*)"/g, (_match, list: string) => sortedParts(list, /,/, ","));
+
+const sortedParts = (text: string, between: RegExp, joint: string): string => text.split(between).sort().join(joint);
+
 const replacements: readonly [RegExp, string][] = [
+  [/"ID":\d{15,}/g, '"ID":<id>'],
+  [/"ID" : \d{15,}/g, '"ID" : <id>'],
+  [/^[0-9a-f]{13,16}, (un)?started/gm, "<id>, $1started"],
+  [/(Member|cluster|from|to) [0-9a-f]{13,16}\b/g, "$1 <id>"],
   [/"(cluster_id|member_id|raft_term)":\d+/g, '"$1":<$1>'],
   [/"(ClusterID|MemberID|RaftTerm)" : [0-9a-f]+/g, '"$1" : <$1>'],
-  [/127\.0\.0\.1:\d+/g, "<endpoint>"],
+  [/127\.0\.0\.1:\d{4,}/g, "<endpoint>"],
   [/took = [\d.]+[mµ]?s/g, "took = <time>"],
   [/"took":"[^"]+"/g, '"took":"<time>"'],
   [/remaining\(\d+s\)/g, "remaining(<time>)"],

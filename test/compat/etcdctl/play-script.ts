@@ -30,7 +30,10 @@ export async function playScript(
 }
 
 function play(program: Program, step: Step, text: NormalText): Promise<Outcome> {
-  const withLeases = (line: string) => line.replace(/\{lease (\d+)\}/g, (_match, n: string) => text.lease(Number(n)));
+  const withLeases = (line: string) =>
+    line
+      .replace(/\{lease (\d+)\}/g, (_match, n: string) => text.lease(Number(n)))
+      .replace(/\{member (\d+)\}/g, (_match, n: string) => text.member(Number(n)));
   const args = words(withLeases(typeof step === "string" ? step : step.line));
   if (typeof step === "string") return run(program, args);
   if ("until" in step) return playLasting(program, args, step);
