@@ -6,7 +6,13 @@ import { etcdHttp } from "./http.ts";
 
 let met: DbError | null = null;
 let failure: { serializable?: DbError; linearizable?: DbError } = {};
+let alarms: { memberId: bigint; type: number }[] = [];
 const database = {
+  maintenance: {
+    get alarms() {
+      return alarms;
+    },
+  },
   range(request: RangeRequest) {
     const error = request.serializable ? failure.serializable : failure.linearizable;
     if (error !== undefined) throw error;
@@ -39,6 +45,20 @@ test("B2.1 /health", async () => {
   failure = { linearizable: new DbError("timeout") };
   deepEqual(await ask("/health"), [503, '{"health":"false","reason":"RANGE ERROR:etcdserver: request timed out"}']);
   deepEqual(await ask("/health", "POST"), [405, "Method Not Allowed\n"]);
+});
+
+test("B2.1 B2.2 alarms", async () => {
+  failure = {};
+  alarms = [{ memberId: 1n, type: 1 }];
+  deepEqual(await ask("/health"), [503, '{"health":"false","reason":"ALARM NOSPACE"}']);
+  deepEqual(await ask("/health?exclude=NOSPACE"), [200, '{"health":"true","reason":""}']);
+  equal((await ask("/readyz"))[0], 200);
+  alarms = [...alarms, { memberId: 1n, type: 2 }];
+  deepEqual(await ask("/health?exclude=NOSPACE"), [503, '{"health":"false","reason":"ALARM CORRUPT"}']);
+  deepEqual(await ask("/health?exclude=NOSPACE&exclude=CORRUPT"), [200, '{"health":"true","reason":""}']);
+  deepEqual(await ask("/readyz/data_corruption"), [503, "[-]data_corruption failed: alarm activated: CORRUPT\n"]);
+  equal((await ask("/livez"))[0], 200);
+  alarms = [];
 });
 
 test("B2.2 /livez and /readyz", async () => {

@@ -14,6 +14,8 @@ export interface HttpSettings {
   readonly contentTypeOfMetrics: string;
   /** What calls have met of corrupt objects; null: nothing. */
   readonly corruption?: () => DbError | null;
+  /** Told of what each call of /health was answered. */
+  readonly healthChecked?: (healthy: boolean) => void;
   /** Reported by /version beside etcd's fields. */
   readonly version: string;
 }
@@ -67,11 +69,31 @@ function version(settings: HttpSettings): HttpResponse {
 
 /** B2.1 */
 async function health(settings: HttpSettings, query: URLSearchParams): Promise<HttpResponse> {
+  const alarm = await raisedAlarm(settings, query.getAll("exclude"));
   const serializable = query.get("serializable") === "true";
-  const error = await readError(settings, serializable);
-  if (error === null) return respond(200, PLAIN, '{"health":"true","reason":""}');
-  const reason = isDbError(error, "noLeader") ? "RAFT NO LEADER" : `RANGE ERROR:${reasonOf(error)}`;
+  const error = alarm === null ? await readError(settings, serializable) : null;
+  if (alarm === null && error === null) {
+    settings.healthChecked?.(true);
+    return respond(200, PLAIN, '{"health":"true","reason":""}');
+  }
+  settings.healthChecked?.(false);
+  const failed = isDbError(error, "noLeader") ? "RAFT NO LEADER" : `RANGE ERROR:${reasonOf(error)}`;
+  const reason = alarm === null ? failed : `ALARM ${alarm}`;
   return respond(503, PLAIN, JSON.stringify({ health: "false", reason }));
+}
+
+const alarmNames: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
+
+/** The name of an alarm that is raised and not among the excluded ones; null: there is none, or no leader to ask. */
+async function raisedAlarm(settings: HttpSettings, excluded: readonly string[]): Promise<string | null> {
+  try {
+    const { alarms } = (await settings.database()).maintenance;
+    const names = alarms.map(({ type }) => alarmNames[type] ?? "UNKNOWN");
+    return names.find((name) => !excluded.includes(name)) ?? null;
+  } catch (error) {
+    if (!isDbError(error)) throw error;
+    return null;
+  }
 }
 
 const reasonOf = (error: unknown): string => (isDbError(error) ? textOf(error) : messageOf(error));
@@ -118,6 +140,7 @@ const linearizableRead: Check = (settings) => readError(settings, false);
 const dataCorruption: Check = async (settings) => {
   const met = settings.corruption?.() ?? null;
   if (met !== null) return met;
+  if ((await raisedAlarm(settings, ["NOSPACE", "UNKNOWN"])) !== null) return new Error("alarm activated: CORRUPT");
   const error = await readError(settings, true);
   return isDbError(error, "corrupt") ? error : null;
 };

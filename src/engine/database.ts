@@ -62,7 +62,9 @@ import { versionsInOrder } from "./versions-in-order.ts";
 export interface WatchPort extends CommitListener {
   open(sink: WatchSink): WatchStream;
   fail(error: DbError): void;
-  readonly stats: Record<"streams" | "watchers" | "puts" | "deletes", number>;
+  readonly stats: { readonly streams: number; readonly watchers: number };
+  /** Keys written and deleted since this leadership began. */
+  readonly changed: { readonly puts: number; readonly deletes: number };
 }
 
 /** What the storage beside the tree tells and does. */
@@ -476,7 +478,7 @@ export class BranchDatabase implements Database {
     // next.
     if (keys instanceof Promise) keys.then(this.#setKeys, () => {});
     else this.#keys = keys;
-    const { streams, watchers, puts, deletes } = watch.stats;
+    const { streams, watchers } = watch.stats;
     const errors = [this.unprovenBecause(), log.trouble];
     const stored = storage.stats();
     return {
@@ -496,8 +498,8 @@ export class BranchDatabase implements Database {
       keys: this.#keys,
       watchers,
       watchStreams: streams,
-      keysPut: puts,
-      keysDeleted: deletes,
+      keysPut: watch.changed.puts,
+      keysDeleted: watch.changed.deletes,
       leases: this.#lessor.size,
       errors: [...errors.flatMap((error) => (error === null ? [] : [error.message])), ...stored.errors],
     };

@@ -377,6 +377,9 @@ export interface DatabaseStatus extends CacheStatus {
   readonly keys: number;
   readonly watchers: number;
   readonly watchStreams: number;
+  /** Since this leadership began. */
+  readonly keysPut: number;
+  readonly keysDeleted: number;
   readonly leases: number;
   /** What is wrong just now, in words; empty when all is well. */
   readonly errors: readonly string[];

@@ -10,7 +10,9 @@ const PENDING_BYTES_MAX = 8 << 20;
  * full disk) is no reason to end.
  */
 export function openLogOutputs(outputs: readonly string[]): (text: string) => void {
-  const streams = [...new Set(outputs.map((one) => (one === "default" || one === "systemd/journal" ? "stderr" : one)))].map(streamOf);
+  const streams = [
+    ...new Set(outputs.map((one) => (one === "default" || one === "systemd/journal" ? "stderr" : one))),
+  ].map(streamOf);
   for (const stream of streams) stream.on("error", () => {});
   return (text) => {
     for (const stream of streams) if (stream.writableLength < PENDING_BYTES_MAX) stream.write(text);

@@ -1,10 +1,13 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
 import { CallCounts } from "../api/call-counts.ts";
 import { DbError } from "../base/errors.ts";
 import type { Epoch, RecordNumber, Revision } from "../base/ids.ts";
 import type { Database, DatabaseStatus } from "../engine/engine.ts";
-import type { TransportStats } from "../transport/transport.ts";
+import type { Clock, Disk } from "../runtime/runtime.ts";
+import type { Call, GrpcStream, TransportStats } from "../transport/transport.ts";
+import { CallMetrics } from "./call-metrics.ts";
+import { DiskTimings } from "./disk-timings.ts";
 import { createMetrics } from "./metrics.ts";
 
 const status: DatabaseStatus = {
@@ -41,12 +44,24 @@ const status: DatabaseStatus = {
   keys: 0,
   watchers: 0,
   watchStreams: 0,
+  keysPut: 3,
+  keysDeleted: 1,
   leases: 0,
   errors: [],
 };
 
+const identity = { memberId: 0xabcn } as Database["identity"];
+const maintenance = { quotaBytes: 5000 } as Database["maintenance"];
+
 function world() {
   const calls = new CallCounts();
+  let nowMs = 0;
+  const clock: Clock = { monotonicMs: () => (nowMs += 3), wallMs: () => 0 };
+  const server = {
+    health: { success: 7, failures: 1 },
+    calls: new CallMetrics(clock, true),
+    disk: new DiskTimings(clock),
+  };
   const state = {
     database: null as Partial<Database> | null,
     transport: { connections: 2, streams: 3, bytesReceived: 10, bytesSent: 20, refused: new Map([["flood", 4]]) },
@@ -57,8 +72,9 @@ function world() {
     transport: () => state.transport as unknown as TransportStats,
     calls,
     storeRequests: () => [],
+    server,
   });
-  return { state, shownAs: async (name: string) => shownAs(await scrape(), name) };
+  return { state, server, shownAs: async (name: string) => shownAs(await scrape(), name) };
 }
 
 const shownAs = (text: string, name: string): string | undefined =>
@@ -69,7 +85,7 @@ const shownAs = (text: string, name: string): string | undefined =>
 
 test("each scrape shows what is so at that moment, the first one too", async () => {
   const { state, shownAs } = world();
-  state.database = { status: () => status, unprovenBecause: () => null };
+  state.database = { status: () => status, unprovenBecause: () => null, identity, maintenance };
   const counts = state.calls.of("/etcdserverpb.KV/Put", "unary");
   counts.started = 2;
   counts.ended(14);
@@ -85,6 +101,15 @@ test("each scrape shows what is so at that moment, the first one too", async () 
     etcd_network_client_grpc_received_bytes_total: "10",
     't4_connections_refused_total{reason="flood"}': "4",
     [`grpc_server_started_total{${put}}`]: "2",
+    [`grpc_server_msg_received_total{${put}}`]: "2",
+    [`grpc_server_msg_sent_total{${put}}`]: "0",
+    etcd_mvcc_put_total: "3",
+    etcd_mvcc_delete_total: "1",
+    etcd_server_health_success: "7",
+    etcd_server_health_failures: "1",
+    etcd_server_quota_backend_bytes: "5000",
+    'etcd_server_id{server_id="abc"}': "1",
+    'etcd_cluster_version{cluster_version="3.6"}': "1",
     [`grpc_server_handled_total{${put},grpc_code="Unavailable"}`]: "1",
   };
   const read = async (): Promise<Record<string, string | undefined>> =>
@@ -100,8 +125,38 @@ test("without a leadership what it would tell is absent", async () => {
   const { state, shownAs } = world();
   equal(await shownAs("etcd_debugging_mvcc_current_revision"), undefined);
   equal(await shownAs("etcd_server_has_leader"), "0");
-  state.database = { status: () => status, unprovenBecause: () => null };
+  state.database = { status: () => status, unprovenBecause: () => null, identity, maintenance };
   equal(await shownAs("etcd_debugging_mvcc_current_revision"), "5");
   state.database = null;
   equal(await shownAs("etcd_debugging_mvcc_current_revision"), undefined);
+});
+
+test("how long calls and the log's durable writes took; messages of streams", async () => {
+  const { state, server, shownAs } = world();
+  const path = "/etcdserverpb.Watch/Watch";
+  state.calls.of(path, "bidi_stream").started = 1;
+  const { unary, streams } = server.calls.around({
+    unary: new Map([["/etcdserverpb.KV/Put", () => Promise.reject(new Error("refused"))]]),
+    streams: new Map([[path, (stream) => void (stream.traffic!.sent += 5)]]),
+  });
+  streams.get(path)!({} as GrpcStream);
+  await rejects(async () => unary.get("/etcdserverpb.KV/Put")!(Buffer.alloc(0), {} as Call));
+  const kept: string[] = [];
+  const file = { write: (bytes: Uint8Array) => void kept.push(`${bytes.length}`) };
+  const disk = server.disk.around({ open: async () => file, bootId: async () => "boot" } as unknown as Disk);
+  for (const sync of [true, false]) {
+    const opened = await disk.open("x", { create: true, sync });
+    await opened!.write(Buffer.alloc(10), 0);
+  }
+  deepEqual([kept, await disk.bootId()], [["10", "10"], "boot"]);
+  equal(await shownAs("etcd_disk_wal_write_bytes_total"), "10");
+  equal(await shownAs('etcd_disk_wal_fsync_duration_seconds_bucket{le="0.002"}'), "0");
+  equal(await shownAs('etcd_disk_wal_fsync_duration_seconds_bucket{le="0.004"}'), "1");
+  equal(await shownAs('etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"}'), "1");
+  equal(await shownAs("etcd_disk_wal_fsync_duration_seconds_sum"), "0.003");
+  const put = 'grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put"';
+  equal(await shownAs(`grpc_server_handling_seconds_count{${put}}`), "1");
+  const watch = 'grpc_type="bidi_stream",grpc_service="etcdserverpb.Watch",grpc_method="Watch"';
+  equal(await shownAs(`grpc_server_msg_sent_total{${watch}}`), "5");
+  equal(await shownAs(`grpc_server_msg_received_total{${watch}}`), "0");
 });

@@ -5,7 +5,7 @@ import { GrpcCall } from "./grpc-call.ts";
 import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
 import { GrpcCode } from "./grpc-status.ts";
 import { FRAME_BYTES_MAX } from "./limits.ts";
-import type { Encodable, GrpcStream, StreamHandler } from "./transport.ts";
+import type { Encodable, GrpcStream, StreamHandler, StreamTraffic } from "./transport.ts";
 
 const nothing = (): void => {};
 
@@ -20,6 +20,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
   onMessage: (message: Buffer) => void = nothing;
   onHalfClose: () => void = nothing;
   onDrain: () => void = nothing;
+  traffic: StreamTraffic | null = null;
   /** Messages of the frame during which messages were paused, and the bytes of the frames that came after it. */
   private inbox: Buffer[] = [];
   private readonly unread = new ByteQueue();
@@ -49,6 +50,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
 
   send(message: Encodable): boolean {
     if (this.closed) return false;
+    if (this.traffic !== null) this.traffic.sent++;
     assert(!this.ending, "nothing is sent after the end");
     const { sender } = this.connection;
     if (!this.headersSent) {
@@ -93,6 +95,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
   }
 
   protected override accept(message: Buffer): void {
+    if (this.traffic !== null) this.traffic.received++;
     if (this.paused) this.inbox.push(message);
     else this.onMessage(message);
   }

@@ -64,7 +64,15 @@ export type UnaryHandler = (message: Buffer, call: Call) => MaybePromise<Encodab
 /** Called when a streaming call opens; the handler sets the stream's callbacks before it returns. */
 export type StreamHandler = (stream: GrpcStream) => void;
 
+/** Messages of one method's streams, for metrics. */
+export interface StreamTraffic {
+  received: number;
+  sent: number;
+}
+
 export interface GrpcStream extends Call {
+  /** Where this stream's messages are counted; null or left out: nowhere. */
+  traffic?: StreamTraffic | null;
   onMessage: (message: Buffer) => void;
   /** The client has finished sending. */
   onHalfClose: () => void;

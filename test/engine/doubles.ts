@@ -173,6 +173,7 @@ export class FakeWatch implements WatchPort {
   readonly compactions: number[] = [];
   failed: DbError | null = null;
   readonly stats = { streams: 0, watchers: 0 };
+  readonly changed = { puts: 0, deletes: 0 };
 
   open(): WatchStream {
     throw new DbError("unimplemented");

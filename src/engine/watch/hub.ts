@@ -48,6 +48,8 @@ export class WatchHub implements CommitListener {
   readonly #streams = new Set<HubStream>();
   /** Watchers that the commit being told has events for. */
   readonly #touched: Watcher[] = [];
+  #changes = 0;
+  #deletes = 0;
   #watchers = 0;
   #told: Revision;
   #failed: DbError | null = null;
@@ -83,6 +85,11 @@ export class WatchHub implements CommitListener {
     return { streams: this.#streams.size, watchers: this.#watchers };
   }
 
+  /** Keys written and deleted since this leadership began. */
+  get changed(): { puts: number; deletes: number } {
+    return { puts: this.#changes - this.#deletes, deletes: this.#deletes };
+  }
+
   open(sink: WatchSink): WatchStream {
     const stream = new HubStream(this, sink);
     this.#streams.add(stream);
@@ -91,7 +98,11 @@ export class WatchHub implements CommitListener {
   }
 
   committed(revisions: readonly CommittedRevision[]): void {
-    for (const { revision, changes } of revisions) this.#gather(revision, changes);
+    for (const { revision, changes } of revisions) {
+      for (const { deleted } of changes) if (deleted) this.#deletes++;
+      this.#changes += changes.length;
+      this.#gather(revision, changes);
+    }
     for (const watcher of this.#touched) this.#deliver(watcher);
     this.#touched.length = 0;
   }
