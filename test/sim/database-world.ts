@@ -1,6 +1,9 @@
 import { deepEqual, ok } from "node:assert/strict";
 import { branchId } from "../../src/base/ids.ts";
 import { parseKey } from "../../src/objects/keys.ts";
+import { MemoryBucket, MemoryStore } from "../../src/objects/memory.ts";
+import { ReadOnlyStore } from "../../src/objects/read-only.ts";
+import { verifyRepository } from "../../src/readers/verify.ts";
 import { everything, range } from "../engine/requests.ts";
 import { Caller, Recorder } from "./database-calls.ts";
 import { type Changes, DatabaseNode, type NodeSettings, smallSettings } from "./database-node.ts";
@@ -246,6 +249,21 @@ export class DatabaseWorld {
     await this.#answered(fresh, { kind: "leases" });
     for (const id of this.#known.leases) await this.#answered(fresh, { kind: "timeToLive", id, keys: true });
     await this.#readHistory(fresh, Math.max(1, compacted), revision);
+    await this.#verify(fresh);
+  }
+
+  /** Every object of the bucket is whole and fits the others; of what is named nothing is missing. */
+  async #verify(reader: DatabaseNode): Promise<void> {
+    const bucket = new MemoryBucket();
+    for (const [key, { body, etag, modifiedMs }] of this.storage.bucket.objects) {
+      bucket.set(key, { body, etag, modifiedMs });
+    }
+    const { runtime } = reader.node;
+    const store = new ReadOnlyStore(new MemoryStore(runtime, bucket));
+    const options = { store, runtime, request: { timeoutMs: 60_000 }, quick: false, onProgress: () => {} };
+    const { findings, branches } = await verifyRepository(options);
+    deepEqual(findings.faults, [], "the bucket has no faults");
+    ok(branches.length > 0 && branches.every(({ segments }) => segments > 0), "what was verified is there");
   }
 
   async #readHistory(fresh: DatabaseNode, from: number, to: number): Promise<void> {
