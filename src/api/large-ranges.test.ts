@@ -92,7 +92,7 @@ test("rows of all answers are kept up to a bound; given up, they count no more",
   equal(large.keptBytes, 0);
 });
 
-test("so many answers at once, so many more wait, the next is refused; who goes away while waiting is gone", async () => {
+test("so many answers at once, so many more wait, the next is refused; who waits may go away", async () => {
   const database = await filled();
   const large = new LargeRanges(timers, bounds);
   const answers = [await ask(database, large), await ask(database, large), await ask(database, large)];

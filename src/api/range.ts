@@ -42,7 +42,7 @@ export function answerRange(
   return isPromise(cursor) ? cursor.then(begin) : begin(cursor);
 }
 
-/** Rows of the first chunk, and of the largest; each has about twice as many as the one before it, as from etcd (RS5). */
+/** Rows of the first chunk, and of the largest; each has twice as many as the one before it, as from etcd (RS5). */
 const CHUNK_ROWS_MIN = 10;
 const CHUNK_ROWS_MAX = 4096;
 const CHUNK_BYTES = 256 << 10;

@@ -41,7 +41,7 @@ const range = fc
   .tuple(place, place)
   .map(([a, b]): KeyRange => ({ from: name(Math.min(a, b)), to: a % 5 === 0 ? null : name(Math.max(a, b)) }));
 
-test("a page and the count of all of it cost a few parts a run, at the head and at a revision not long ago", async () => {
+test("a page and the count of all of it cost a few parts a run, at the head and not far below it", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.nat(1000),
@@ -72,8 +72,8 @@ test("a page and the count of all of it cost a few parts a run, at the head and 
               });
               const rows = naive.scan(KEYS, one, at, 0, false);
               deepEqual(answer, [rows.length, rows.slice(0, limit).map(shown)]);
-              // A run: its table, an index block and a block at either edge of the count and at the page's start, and the
-              // page's own blocks; a birth or death after `past`: the index block and the block that it is in.
+              // A run: its table, an index block and a block at either edge of the count and at the page's start,
+              // and the page's own blocks; a birth or death after `past`: the index block and block that it is in.
               const most = runs * 9 + 2 * limit + (at === past ? 2 * changes : 0);
               ok(
                 parts <= most,

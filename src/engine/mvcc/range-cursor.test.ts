@@ -62,7 +62,7 @@ test("a range read page by page is the range, whatever is asked and written mean
   );
 });
 
-test("pages are as large as was asked: a limit reads no further, and a byte bound ends a page with the row that meets it", async () => {
+test("pages are as large as was asked: a limit reads no further, a byte bound ends a page", async () => {
   const { database, tree } = await filled();
   const reads = tree.reads;
   const limited = await database.openRange(range("k", "l", { limit: 7 }));
