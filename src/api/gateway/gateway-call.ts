@@ -3,7 +3,7 @@ import type { Call, HttpRequest } from "../../transport/transport.ts";
 import type { ServiceTimers } from "../settings.ts";
 
 export interface CallSurroundings {
-  readonly timers: ServiceTimers;
+  readonly timers: Pick<ServiceTimers, "set">;
   readonly monotonicMs: () => number;
 }
 

@@ -21,7 +21,7 @@ import { type GatewayMethod, gatewayMethods } from "./methods.ts";
 export interface GatewaySettings {
   /** The handlers of gRPC: what is there is offered as JSON, too. */
   readonly routes: Pick<Routes, "unary" | "streams">;
-  readonly timers: ServiceTimers;
+  readonly timers: Pick<ServiceTimers, "set">;
   readonly monotonicMs: () => number;
   /** As gRPC's own limit of a message (B1.1). */
   readonly messageBytesMax: number;

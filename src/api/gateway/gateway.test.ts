@@ -1,0 +1,310 @@
+import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
+import { test } from "node:test";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import {
+  LeaseKeepAliveRequestSchema,
+  RangeRequestSchema,
+  RangeResponseSchema,
+  WatchRequestSchema,
+  WatchResponseSchema,
+} from "../../gen/etcdserverpb/rpc_pb.ts";
+import {
+  type Call,
+  type Encodable,
+  GrpcError,
+  type GrpcStream,
+  type HttpBody,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpSink,
+} from "../../transport/transport.ts";
+import { gateway } from "./gateway.ts";
+import { JsonTexts } from "./json-text.ts";
+import { gatewayMethods, withoutPath } from "./methods.ts";
+import { openApiDocument } from "./openapi.ts";
+
+const RANGE = "/etcdserverpb.KV/Range";
+const WATCH = "/etcdserverpb.Watch/Watch";
+const KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive";
+
+const encodable = (bytes: Uint8Array): Encodable => ({
+  byteLength: () => bytes.length,
+  encodeInto: (buffer, at) => {
+    buffer.set(bytes, at);
+    return at + bytes.length;
+  },
+});
+
+class World {
+  readonly calls: { message: Buffer; call: Call }[] = [];
+  readonly bugs: unknown[] = [];
+  readonly timers: { atMs: number; fire: () => void }[] = [];
+  stream: GrpcStream | null = null;
+  nowMs = 0;
+  goes: (() => void)[] = [];
+  unary: (message: Buffer, call: Call) => Encodable | Promise<Encodable> = () => encodable(new Uint8Array(0));
+  onStream: (stream: GrpcStream) => void = () => {};
+
+  readonly handle = gateway({
+    routes: {
+      unary: new Map([
+        [
+          RANGE,
+          (message: Buffer, call: Call) => {
+            this.calls.push({ message, call });
+            return this.unary(message, call);
+          },
+        ],
+      ]),
+      streams: new Map([WATCH, KEEP_ALIVE].map((path) => [path, (stream: GrpcStream) => this.#open(stream)])),
+    },
+    timers: {
+      set: (delayMs, fire) => {
+        const timer = { atMs: this.nowMs + delayMs, fire };
+        this.timers.push(timer);
+        return { cancel: () => void this.timers.splice(this.timers.indexOf(timer), 1) };
+      },
+    },
+    monotonicMs: () => this.nowMs,
+    messageBytesMax: 1000,
+    onBug: (error) => this.bugs.push(error),
+  });
+
+  #open(stream: GrpcStream): void {
+    this.stream = stream;
+    this.onStream(stream);
+  }
+
+  pass(ms: number): void {
+    this.nowMs += ms;
+    for (const timer of this.timers.filter(({ atMs }) => atMs <= this.nowMs)) timer.fire();
+  }
+
+  async ask(target: string, body: string | Buffer, headers: Record<string, string> = {}): Promise<HttpResponse> {
+    const request: HttpRequest = {
+      method: "POST",
+      target,
+      headers: new Map(Object.entries({ host: "h:1", ...headers })),
+      body: Buffer.from(body),
+      remoteAddress: "1.2.3.4:5",
+      peer: { commonName: "root" },
+      onGone: (handler) => this.goes.push(handler),
+    };
+    return this.handle(request);
+  }
+}
+
+const errorOf = ({ status, body }: HttpResponse) => [status, (JSON.parse(String(body)) as { code: number }).code];
+
+/** Reads a body that is made as it goes; `room` is how many parts are taken before it says stop. */
+class Reader implements HttpSink {
+  onDrain: () => void = () => {};
+  readonly lines: string[] = [];
+  ended = false;
+  room = Number.POSITIVE_INFINITY;
+
+  constructor(body: HttpResponse["body"], room = Number.POSITIVE_INFINITY) {
+    this.room = room;
+    (body as HttpBody)(this);
+  }
+
+  write(bytes: Buffer): boolean {
+    ok(!this.ended);
+    this.lines.push(bytes.toString());
+    return --this.room > 0;
+  }
+
+  end(): void {
+    this.ended = true;
+  }
+
+  abort(): void {
+    throw new Error("aborted");
+  }
+}
+
+test("B1.15 a request becomes the bytes that gRPC carries, and the answer JSON", async () => {
+  const world = new World();
+  const kvs = [{ key: Buffer.from("k"), value: Buffer.from([0, 255]), lease: -1n, modRevision: 2n ** 62n }];
+  world.unary = () => encodable(toBinary(RangeResponseSchema, create(RangeResponseSchema, { kvs, count: 1n })));
+  const answer = await world.ask(
+    "/v3/kv/range?x",
+    `{"key":"aw==","limit":"9007199254740993","revision":9007199254740995}`,
+  );
+  equal(answer.status, 200);
+  deepEqual(JSON.parse(String(answer.body)), {
+    kvs: [{ key: "aw==", value: "AP8=", lease: "-1", mod_revision: "4611686018427387904" }],
+    count: "1",
+  });
+  const [{ message, call } = { message: Buffer.alloc(0), call: null }] = world.calls;
+  const { limit, revision } = fromBinary(RangeRequestSchema, message);
+  deepEqual([limit, revision], [9007199254740993n, 9007199254740995n], "exact beyond what a number holds");
+  deepEqual([call?.path, call?.authority, call?.remoteAddress, call?.peer], [RANGE, "h:1", "1.2.3.4:5", null]);
+});
+
+test("B1.8 Authorization is the token; Grpc-Metadata-… is metadata; a certificate's name logs nobody in", async () => {
+  const world = new World();
+  const ask = async (headers: Record<string, string>) => {
+    await world.ask("/v3/kv/range", "{}", headers);
+    return world.calls.pop()!.call;
+  };
+  equal((await ask({ authorization: "abc.1" })).metadata("token"), "abc.1");
+  equal((await ask({ authorization: "Bearer abc.1" })).metadata("token"), "abc.1");
+  equal((await ask({ authorization: "Bearer abc.1" })).metadata("authorization"), "Bearer abc.1");
+  equal((await ask({ authorization: "a", "grpc-metadata-token": "b" })).metadata("token"), "b");
+  equal((await ask({ "grpc-metadata-hasleader": "true" })).metadata("hasleader"), "true");
+  equal((await ask({ hasleader: "true" })).metadata("hasleader"), undefined);
+});
+
+test("errors: gRPC's code and text, a bug, what is too large, what is not there", async () => {
+  const world = new World();
+  world.unary = () => {
+    throw new GrpcError(5, "etcdserver: requested lease not found");
+  };
+  const answer = await world.ask("/v3/kv/range", "{}");
+  deepEqual([answer.status, answer.body], [404, '{"code":5,"message":"etcdserver: requested lease not found"}']);
+  world.unary = () => Promise.reject(new GrpcError(14, "etcdserver: no leader"));
+  deepEqual(errorOf(await world.ask("/v3/kv/range", "{}")), [503, 14]);
+  world.unary = () => Promise.reject(new Error("a bug"));
+  deepEqual(errorOf(await world.ask("/v3/kv/range", "{}")), [500, 13]);
+  equal(world.bugs.length, 1);
+  deepEqual(errorOf(await world.ask("/v3/kv/range", `{"key":"${"a".repeat(1600)}"}`)), [429, 8]);
+  deepEqual(errorOf(await world.ask("/v3/kv/put", "{}")), [501, 12]);
+  deepEqual(errorOf(await world.ask("/v3/kv/range", Buffer.from([0x22, 0xff, 0x22]))), [400, 3]);
+});
+
+test("a deadline ends a call that waits; its handler hears of it, and of a client that goes", async () => {
+  const world = new World();
+  const heard: string[] = [];
+  world.unary = (_message, call) => {
+    call.onCancel(() => heard.push("cancelled"));
+    return new Promise(() => {});
+  };
+  const answer = world.ask("/v3/kv/range", "{}", { "grpc-timeout": "50m" });
+  equal(world.calls[0]?.call.timeLeftMs(), 50);
+  world.pass(50);
+  deepEqual(errorOf(await answer), [504, 4]);
+  deepEqual(heard, ["cancelled"]);
+  void world.ask("/v3/kv/range", "{}");
+  for (const gone of world.goes) gone();
+  deepEqual(heard, ["cancelled", "cancelled"]);
+  equal(world.timers.length, 0);
+});
+
+const watchLine = (watchId: bigint): Encodable =>
+  encodable(toBinary(WatchResponseSchema, create(WatchResponseSchema, { watchId, created: true })));
+
+test("a stream: requests in order at the handler's pace, each response a line, at the reader's pace", async () => {
+  const world = new World();
+  const asked: string[] = [];
+  let halfClosed = false;
+  world.onStream = (stream) => {
+    stream.onMessage = (message) => {
+      asked.push(String(fromBinary(WatchRequestSchema, message).requestUnion.case));
+      if (asked.length === 2) stream.pauseMessages();
+    };
+    stream.onHalfClose = () => {
+      halfClosed = true;
+    };
+  };
+  const body = '{"create_request":{}} {"cancelRequest":{}}\n{"progress_request":{}}';
+  const answer = world.ask("/v3/watch", body);
+  deepEqual([asked, halfClosed], [["createRequest", "cancelRequest"], false]);
+  world.stream!.resumeMessages();
+  deepEqual([asked[2], halfClosed], ["progressRequest", true]);
+  equal(world.stream!.send(watchLine(1n)), true);
+  const reader = new Reader((await answer).body, 2);
+  equal(world.stream!.send(watchLine(2n)), false, "the reader is full");
+  let drained = 0;
+  world.stream!.onDrain = () => drained++;
+  reader.room = 5;
+  reader.onDrain();
+  reader.onDrain();
+  equal(drained, 1, "told once");
+  world.stream!.end(14, "etcdserver: no leader");
+  deepEqual(reader.lines, [
+    '{"result":{"watch_id":"1","created":true}}\n',
+    '{"result":{"watch_id":"2","created":true}}\n',
+    '{"error":{"code":14,"message":"etcdserver: no leader"}}\n',
+  ]);
+  ok(reader.ended);
+  equal(world.stream!.send(watchLine(3n)), false);
+});
+
+test("the status of a stream that fails before its first response; one that ends in silence; one whose client goes", async () => {
+  const world = new World();
+  world.onStream = (stream) => stream.end(16, "etcdserver: invalid auth token");
+  const refused = await world.ask("/v3/watch", "{}");
+  equal(refused.status, 401);
+  deepEqual(new Reader(refused.body).lines, ['{"error":{"code":16,"message":"etcdserver: invalid auth token"}}\n']);
+  world.onStream = (stream) => {
+    stream.onHalfClose = () => stream.end(0);
+  };
+  const silent = await world.ask("/v3/lease/keepalive", "");
+  const reader = new Reader(silent.body);
+  deepEqual([silent.status, reader.lines, reader.ended], [200, [], true]);
+  let cancelled = 0;
+  world.onStream = (stream) => stream.onCancel(() => cancelled++);
+  world.goes = [];
+  const gone = world.ask("/v3/watch", "{}");
+  for (const handler of world.goes) handler();
+  deepEqual([(await gone).status, cancelled], [499, 1]);
+  world.onStream = () => {
+    throw new GrpcError(3, "no");
+  };
+  deepEqual(errorOf(await world.ask("/v3/watch", "{}")), [400, 3]);
+  deepEqual(errorOf(await world.ask("/v3/watch", '{"create_request":{}} x')), [400, 3]);
+});
+
+test("a bidirectional stream's requests are decoded before any is given out", async () => {
+  const world = new World();
+  let opened = false;
+  world.onStream = () => {
+    opened = true;
+  };
+  await world.ask("/v3/lease/keepalive", '{"ID":"1"}{"ID":"x"}');
+  equal(opened, false);
+  equal(fromBinary(LeaseKeepAliveRequestSchema, Buffer.from([8, 1])).ID, 1n);
+});
+
+test("texts of JSON values: any values, however they are set apart, come back; anything else is refused", () => {
+  const value = fc.jsonValue({ maxDepth: 4 }).filter((one) => !/\de|-0|\d{16}/.test(JSON.stringify(one)));
+  const space = fc.constantFrom(" ", "\n", "\t \r\n");
+  fc.assert(
+    fc.property(fc.array(fc.tuple(value, space), { maxLength: 5 }), (values) => {
+      const text = values.map(([one, gap]) => gap + JSON.stringify(one) + gap).join("");
+      const texts = new JsonTexts(Buffer.from(text));
+      for (const [one] of values) deepEqual(texts.next(), JSON.parse(JSON.stringify(one)));
+      equal(texts.next(), undefined);
+    }),
+  );
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom(...'{}[]",:\\ 01tfn\ud83d\u00e9x-.') }), (text) => {
+      const texts = new JsonTexts(Buffer.from(text));
+      try {
+        while (texts.next() !== undefined);
+      } catch (error) {
+        equal((error as Error).name, "JsonTextError");
+      }
+    }),
+  );
+  throws(() => new JsonTexts(Buffer.from("[".repeat(600) + "]".repeat(600))).next(), /exceeded max depth/);
+});
+
+test("B0 every method has its path, but for those that gRPC alone has; the document describes each", () => {
+  deepEqual(withoutPath, ["/etcdserverpb.KV/RangeStream"]);
+  const paths = gatewayMethods.flatMap(({ httpPaths }) => httpPaths);
+  equal(new Set(paths).size, paths.length);
+  const document = JSON.parse(openApiDocument("1.2.3")) as {
+    paths: Record<string, unknown>;
+    components: { schemas: Record<string, { properties: Record<string, unknown> }> };
+  };
+  deepEqual(Object.keys(document.paths).sort(), [...paths].sort());
+  const { schemas } = document.components;
+  ok("range_end" in schemas["etcdserverpb.RangeRequest"]!.properties);
+  for (const [, name] of JSON.stringify(document).matchAll(/#\/components\/schemas\/([\w.]+)/g)) {
+    ok(schemas[name!] !== undefined, name);
+  }
+  match(JSON.stringify(schemas["etcdserverpb.TxnRequest"]), /RequestOp/);
+});
