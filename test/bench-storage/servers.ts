@@ -1,0 +1,41 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { kvload } from "../bench/loads.ts";
+import { memoryMiB, run } from "../bench/measure.ts";
+import { emptied, etcd, goT4OnS3, havePeer, type System, type SystemSpec, stop, t4, t4OnS3 } from "../bench/systems.ts";
+import type { Figures } from "./library-cases.ts";
+
+/** Each loaded by the same tool, killed, and started again; where its data is in a store, also on an empty disk. */
+export const served: readonly SystemSpec[] = [etcd, t4, t4OnS3, ...(havePeer("t4") ? [goT4OnS3] : [])];
+
+const BATCH = 100;
+
+export async function serverCase(spec: SystemSpec, directory: string, keys: number): Promise<Figures> {
+  const port = 24_000 + Math.floor(Math.random() * 5000) * 2;
+  let system: System = await spec.start(emptied(directory), port);
+  const figures: Figures = {};
+  try {
+    const args = ["load", "-n", String(keys), "-batch", String(BATCH), "-clients", "20", "-conns", "4"];
+    const sample = await run(kvload(system.endpoint, args, keys / BATCH), system.processes[0]!.pid!);
+    figures["keysPerSecond"] = sample.opsPerSecond * BATCH;
+    figures["loadP99Ms"] = sample.p99Ms ?? Number.NaN;
+    figures["peakMiB"] = sample.peakMiB;
+    figures["afterMiB"] = memoryMiB(system.processes[0]!.pid!, "VmRSS");
+    if (spec === t4 || spec === etcd) {
+      await stop(system, "SIGKILL");
+      const begun = performance.now();
+      system = await spec.start(directory, port);
+      await firstRead(system);
+      figures["restartToFirstReadMs"] = performance.now() - begun;
+    }
+  } finally {
+    await stop(system);
+    rmSync(join(directory), { recursive: true, force: true });
+  }
+  return figures;
+}
+
+async function firstRead(system: System): Promise<void> {
+  const load = kvload(system.endpoint, ["ready", "-key", "k00000000", "-timeout", "60s"], 1);
+  await run({ ...load, parse: () => ({ opsPerSecond: 1, p50Ms: null, p99Ms: null }) }, system.processes[0]!.pid!);
+}
