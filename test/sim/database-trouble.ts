@@ -19,6 +19,7 @@ export async function trouble(world: DatabaseWorld, durationMs: number): Promise
   for (const { machine } of world.places) {
     simulation.network.heal(machine.name, STORE_HOST);
     Object.assign(machine.diskFaults, { writeError: 0, syncError: 0 });
+    machine.volume.bytesMax = Number.MAX_SAFE_INTEGER;
     for (const node of machine.nodes) node.resume();
   }
 }
@@ -38,7 +39,8 @@ async function mishap(
     machine.crash();
     await restart(world, place, random);
   } else if (draw < 0.47) stall(place, random.between(0, random.pick([300, 3000, 20_000])), world);
-  else if (draw < 0.5) failingDisk(place, random.between(0, 4000), world);
+  else if (draw < 0.485) failingDisk(place, random.between(0, 4000), world);
+  else if (draw < 0.5) fullDisk(place, { lastsMs: random.between(0, 8000), room: random.integer(0, 20_000) }, world);
   else if (draw < 0.6) storage.outage(Math.min(leftMs, random.between(0, random.pick([500, 5000, 90_000]))));
   else if (draw < 0.7) {
     const lastsMs = random.between(0, random.pick([500, 5000, 30_000]));
@@ -108,4 +110,19 @@ function failingDisk({ machine }: Place, lastsMs: number, world: DatabaseWorld):
   world.simulation.schedule(lastsMs, null, `the disk of ${machine.name} is sound again`, () =>
     Object.assign(machine.diskFaults, { writeError: 0, syncError: 0 }),
   );
+}
+
+/** Something else takes the room on the disk but for a little. */
+function fullDisk(
+  { machine }: Place,
+  { lastsMs, room }: { lastsMs: number; room: number },
+  world: DatabaseWorld,
+): void {
+  const { volume } = machine;
+  const free = volume.room(Number.MAX_SAFE_INTEGER);
+  volume.bytesMax = volume.bytesMax - free + room;
+  world.simulation.note(machine.name, `its disk has room for ${room} bytes more`);
+  world.simulation.schedule(lastsMs, null, `the disk of ${machine.name} has room again`, () => {
+    volume.bytesMax = Number.MAX_SAFE_INTEGER;
+  });
 }
