@@ -267,6 +267,8 @@ export async function openRig(
     time?: ManualTime;
     physical?: () => Promise<void>;
     storageRefusal?: () => DbError | null;
+    /** Of the quota. */
+    bytesInUse?: () => number;
   } = {},
 ): Promise<Rig> {
   const time = options.time ?? new ManualTime();
@@ -313,7 +315,7 @@ export async function openRig(
     storage: {
       refusal: () => options.storageRefusal?.() ?? null,
       room: () => null,
-      stats: () => stats,
+      stats: () => ({ ...stats, bytesInUse: options.bytesInUse?.() ?? 0 }),
       compacted: () => options.physical?.(),
       defragment: async () => {},
     },
