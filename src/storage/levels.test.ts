@@ -1,0 +1,175 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { test } from "node:test";
+import { NaiveTree, shown } from "../../test/storage/naive-tree.ts";
+import { StorageBench } from "../../test/storage/storage-bench.ts";
+import { isDbError } from "../base/errors.ts";
+import { AT_HEAD, KEYS } from "./storage.ts";
+
+const all = { from: "", to: null };
+const small = { tableBytes: 600, blockBytes: 100, runsMax: 2, levelBytes: 3000, levelRatio: 2, mergeBytesMax: 6000 };
+
+function put(bench: StorageBench, naive: NaiveTree, key: string, value: string | null): void {
+  const { revision } = bench.begin(true);
+  const entry = naive.write(KEYS, key, revision, 0, value);
+  if (entry !== null) bench.tree.apply(entry);
+}
+
+async function sameAsNaive(bench: StorageBench, naive: NaiveTree): Promise<void> {
+  const rows = await bench.tree.scan(KEYS, all, AT_HEAD, { limit: 0 });
+  deepEqual(rows.map(shown), naive.scan(KEYS, all, AT_HEAD, 0, false).map(shown));
+  equal(await bench.tree.count(KEYS, all, AT_HEAD), rows.length);
+}
+
+const tables = (bench: StorageBench): string[] =>
+  [...bench.bucket.entries.keys()].filter((key) => key.startsWith("sst/"));
+
+test("a corrupt table is left out of merging and named; the others are merged, and runs stay few", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: { ...small, runsMax: 1000 } });
+  const naive = new NaiveTree();
+  for (let n = 0; n < 200; n += 4) put(bench, naive, `key${String(n).padStart(3, "0")}`, `value ${n}`);
+  await bench.persist(-1);
+  const bad = bench.tree.checkpoint!.runs[0]!.at(-1)!;
+  const entry = bench.bucket.entries.get(bad.key)!;
+  const body = Buffer.from(entry.body);
+  body[40] = body[40]! ^ 1;
+  bench.bucket.set(bad.key, { ...entry, body });
+  await bench.reopen(naive.entries);
+  await bench.tree.close();
+  const merging = new StorageBench({ cacheBytes: 1 << 20, settings: small });
+  for (const [key, value] of bench.bucket.entries) merging.bucket.set(key, value);
+  merging.revision = bench.revision;
+  merging.record = bench.record;
+  await merging.reopen([]);
+  let runsMost = 0;
+  for (let round = 0; round < 30; round++) {
+    for (let n = 0; n < 20; n++) put(merging, naive, `key${String((n * 37 + round) % 200).padStart(3, "0")}`, "again");
+    await merging.persist(-1);
+    await merging.tree.settled();
+    runsMost = Math.max(runsMost, merging.tree.stats().runs);
+  }
+  ok(runsMost < 14, `${runsMost} runs`);
+  ok(merging.tree.stats().merges > 5);
+  const trouble = merging.tree.stats().mergeError ?? "";
+  ok(trouble.includes(bad.key), trouble);
+  await rejects(merging.tree.mergeEverything(), (error) => isDbError(error, "corrupt"));
+  // What was written since is read, beside what cannot be.
+  equal((await merging.tree.get(KEYS, "key190", AT_HEAD)) !== null, true);
+  await merging.close();
+});
+
+test("a merge whose output is not its input is not used, and says which tables it was", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: small });
+  const naive = new NaiveTree();
+  for (let round = 0; round < 2; round++) {
+    for (let n = 0; n < 30; n++) put(bench, naive, `key${n}`, `value ${round}`);
+    await bench.persist(-1);
+  }
+  const { offload } = bench.runtime;
+  const run = offload.run.bind(offload);
+  offload.run = async (task, input, how) => {
+    const result = (await run(task, input, how)) as { droppedHash: string };
+    return { ...result, droppedHash: `f${result.droppedHash.slice(1)}` } as never;
+  };
+  const before = bench.tree.stats();
+  const failed = bench.tree.mergeEverything();
+  await rejects(
+    failed,
+    (error) => isDbError(error, "corrupt") && /merging the tables sst\/.*content hash/.test(error.message),
+  );
+  equal(bench.tree.stats().runs, before.runs);
+  equal(bench.tree.stats().tables, before.tables);
+  await sameAsNaive(bench, naive);
+  await bench.close();
+});
+
+test("a store that is away fails a merge; it is tried again by itself", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: small });
+  const naive = new NaiveTree();
+  const storePut = bench.store.put.bind(bench.store);
+  for (let round = 0; round < 4; round++) {
+    for (let n = 0; n < 30; n++) put(bench, naive, `key${n}`, `value ${round}`);
+    const persisted = bench.persist(-1);
+    await persisted;
+    bench.store.put = async (key, body, options) =>
+      key.startsWith("sst/") && round === 2
+        ? { kind: "refused", cause: new Error("quota"), retryable: false }
+        : storePut(key, body, options);
+    if (round === 2) {
+      await bench.tree.settled();
+      bench.store.put = storePut;
+    }
+  }
+  await bench.tree.settled();
+  await bench.tree.mergeEverything();
+  equal(bench.tree.stats().mergeError, null);
+  equal(bench.tree.stats().runs, 1);
+  await sameAsNaive(bench, naive);
+  await bench.close();
+});
+
+test("merging everything takes away what was compacted, and goes on beside reads and writes", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: { ...small, runsMax: 100 } });
+  const naive = new NaiveTree();
+  for (let round = 0; round < 20; round++) {
+    for (let n = 0; n < 20; n++) put(bench, naive, `key${n}`, round === 19 && n < 10 ? null : `value ${round}`);
+    await bench.persist(-1);
+  }
+  put(bench, naive, "last", "1");
+  await bench.persist(bench.revision);
+  const before = bench.tree.stats();
+  const merged = bench.tree.mergeEverything();
+  put(bench, naive, "meanwhile", "2");
+  await sameAsNaive(bench, naive);
+  await merged;
+  const { entries, runs } = bench.tree.stats();
+  equal(before.entries > 400, true);
+  equal(entries, 12);
+  equal(runs, 1);
+  await sameAsNaive(bench, naive);
+  equal(bench.tree.unlisted, true);
+  await bench.persist(bench.revision);
+  equal(bench.tree.unlisted, false);
+  ok(tables(bench).length > 0);
+  await bench.close();
+});
+
+test("one key with very many versions, values larger than a table, and the largest keys go through every merge", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: { ...small, tableBytes: 4000 } });
+  const naive = new NaiveTree();
+  const long = "k".repeat(200_000);
+  for (let round = 0; round < 6; round++) {
+    for (let n = 0; n < 400; n++) put(bench, naive, "hot", `version ${round} ${n}`);
+    put(bench, naive, `large ${round}`, "v".repeat(300_000));
+    put(bench, naive, `${long}${round % 3}`, `round ${round}`);
+    put(bench, naive, "", "empty key");
+    await bench.persist(-1);
+    await bench.tree.settled();
+  }
+  await sameAsNaive(bench, naive);
+  for (const at of [2, 500, 1300, bench.revision]) {
+    equal(shown(await bench.tree.get(KEYS, "hot", at)), shown(naive.get(KEYS, "hot", at)));
+  }
+  await bench.tree.mergeEverything();
+  equal(bench.tree.stats().entries, 6 * 403);
+  await bench.persist(bench.revision);
+  await bench.tree.mergeEverything();
+  await sameAsNaive(bench, naive);
+  equal(bench.tree.stats().entries, 11);
+  await bench.close();
+});
+
+test("keys that come in order are never rewritten by merging", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: { ...small, tableBytes: 2000 } });
+  const naive = new NaiveTree();
+  for (let round = 0; round < 12; round++) {
+    for (let n = 0; n < 100; n++)
+      put(bench, naive, `key ${round * 100 + n + 100_000}`, `${n * 7919 + round}`.repeat(4));
+    await bench.persist(-1);
+    await bench.tree.settled();
+  }
+  const { mergedBytes, flushedBytes, runs } = bench.tree.stats();
+  ok(mergedBytes < flushedBytes / 2, `${mergedBytes} of ${flushedBytes}`);
+  ok(runs <= 4, `${runs} runs`);
+  await sameAsNaive(bench, naive);
+  await bench.close();
+});
