@@ -456,8 +456,12 @@ export class BranchDatabase implements Database {
     this.#checkServing();
     const guardedEvaluate = guard === null ? evaluate : guarded(guard, evaluate);
     const room = this.#options.storage.room();
-    if (room !== null) return room.then(() => this.#sequencer.run(guardedEvaluate, request));
-    return this.#sequencer.run(guardedEvaluate, request);
+    if (room === null) return this.#sequencer.run(guardedEvaluate, request);
+    return room.then(() => {
+      // The branch may have been given up meanwhile: nothing is sequenced behind its last record.
+      this.#checkServing();
+      return this.#sequencer.run(guardedEvaluate, request);
+    });
   }
 
   /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */

@@ -1,4 +1,6 @@
 import { isDbError } from "../../src/base/errors.ts";
+import { BackgroundCollector } from "../../src/collector/background.ts";
+import { Collector } from "../../src/collector/collector.ts";
 import type { Database } from "../../src/engine/engine.ts";
 import { defaultBranchSetSettings } from "../../src/engine/host/branch-set.ts";
 import { defaultHostSettings } from "../../src/engine/host/default-settings.ts";
@@ -15,6 +17,7 @@ import type { SimRandom } from "./random.ts";
 const DIRECTORY = "/data";
 export const CACHE_DIRECTORY = `${DIRECTORY}/cache`;
 const STOP_MS = 20_000;
+const COLLECT_MS = 5_000;
 export const WINDOW = 4;
 
 /** What a simulated program may be given other than what is right: for mutants. */
@@ -122,6 +125,7 @@ export class DatabaseNode {
   refused: string | null = null;
   #host: Host | null = null;
   #branch: ServedBranch | null = null;
+  #collector: BackgroundCollector | null = null;
 
   constructor(machine: SimMachine, storage: SimStorage, options: StartOptions) {
     this.node = machine.start();
@@ -151,12 +155,21 @@ export class DatabaseNode {
       this.#host = await Host.open(options);
       this.#branch = await this.#host.serve("main");
       await this.#branch.opened();
+      this.#collector = this.#collecting(options);
     } catch (error) {
       if (!isDbError(error)) throw error;
       this.refused = `${error.kind}: ${error.message}`;
       this.node.simulation.note(this.node.name, `ends: ${this.refused}`);
       this.node.kill();
     }
+  }
+
+  /** All the time, and without a grace: that carries no safety. */
+  #collecting({ store, runtime, branch }: HostOptions): BackgroundCollector {
+    const { requestTimeoutMs } = branch;
+    const collector = new Collector({ store, runtime, requestTimeoutMs, graceMs: -3_600_000, deletesPerSecond: 200 });
+    const leads = (): boolean => this.isOpen;
+    return new BackgroundCollector({ collector, runtime, intervalMs: COLLECT_MS, leads, tell: this.#notices() });
   }
 
   /** Throws `noLeader` and the like; undefined before there is anything to ask. */
@@ -191,6 +204,7 @@ export class DatabaseNode {
     const ended = new AbortController();
     this.node.runtime.timers.set(STOP_MS, () => ended.abort());
     try {
+      await this.#collector?.close();
       await this.#host?.close(ended.signal);
       return this.#host !== null;
     } catch (error) {
