@@ -68,8 +68,8 @@ export async function refuseFounding(disk: Disk, directory: DataDirectory, store
   if (branch === undefined) return;
   throw new DbError(
     "storeRefused",
-    `${store} is empty, and the data directory ${directory.path} belongs to a repository (it holds ${branch}): is the ` +
-      "store the right one, and mounted? To found a new repository there, use another data directory",
+    `${store} is empty, and the data directory ${directory.path} belongs to a repository (it holds ${branch}): is ` +
+      "the store the right one, and mounted? To found a new repository there, use another data directory",
   );
 }
 

@@ -45,7 +45,7 @@ test("a session that is damaged is lost to its own node, which makes another one
   await next.release("end");
 });
 
-test("a damaged session of an earlier run is named, with what to do; once it is deleted it counts as over", async () => {
+test("a damaged session of an earlier run is named, with what to do; once deleted it counts as over", async () => {
   const bucket = new MemoryBucket();
   const hold = await session(bucket).hold(branch, { onWaiting: () => {} });
   await hold.release("abandon");

@@ -249,7 +249,7 @@ test("a file where a directory should be is refused, naming it", async () => {
   await rejects(store.list(prefixes.names, { ...soon, limit: 1 }), { kind: "storeRefused" });
 });
 
-test("a directory that goes is told of, nothing is written in its place, and it serves again when it is back", async () => {
+test("a directory that goes is told of, not written anew; it serves again when it is back", async () => {
   const root = await makeRoot();
   const store = new FileStore(runtime, root);
   const key = segmentKey(branch, slot(1));
