@@ -34,6 +34,8 @@ export interface RepositoryOptions {
   readonly requestTimeoutMs: number;
   /** P of a repository that is founded by this call; one that exists keeps its own. */
   readonly window: number;
+  /** What `lookForRepository` has found just before. */
+  readonly known?: Repository | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -47,7 +49,8 @@ export async function openRepository(options: RepositoryOptions): Promise<Reposi
   if (!Number.isSafeInteger(window) || window < 1 || window > WINDOW_MAX) {
     throw new DbError("invalidArgument", `the window of slots is 1 to ${WINDOW_MAX}, not ${window}`);
   }
-  const repository = (await lookForRepository(store, requestOf(options))) ?? (await found(options));
+  const known = options.known ?? (await lookForRepository(store, requestOf(options)));
+  const repository = known ?? (await found(options));
   await repairMain(options, repository);
   return repository;
 }

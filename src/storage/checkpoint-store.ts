@@ -15,6 +15,8 @@ import type { CheckpointPoint } from "./storage.ts";
 const LIST_LIMIT = 1000;
 /** A collector may take away what was just listed; then a newer one is there. */
 const READ_ATTEMPTS_MAX = 10;
+/** Between this machine's clock and the store's. */
+const SKEW_MS_MAX = 60_000;
 /** Others that may have written a checkpoint with the same next slot: deposed leaders, late. */
 const CLASHES_MAX = 100;
 
@@ -23,10 +25,14 @@ export async function newestCheckpoint(
   store: ObjectStore,
   branch: BranchId,
   options: { timeoutMs: number; signal?: AbortSignal },
+  known: Checkpoint | null = null,
 ): Promise<Checkpoint | null> {
+  // A name is created once: the one that is known by it is not read again.
+  const knownKey = known === null ? null : checkpointKey(branch, known.point.position.nextSlot, known.n);
   for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
     const key = await newestKey(store, branch, options);
     if (key === null) return null;
+    if (key === knownKey) return known;
     const object = await store.get(key, options);
     if (object !== null) return decodeCheckpoint(key, object.body);
   }
@@ -165,11 +171,20 @@ export class CheckpointWriter {
     const n = (sameSlot ? newest.n + 1 : 0) + clash;
     const { range, candidates } = historyAfter(newest, branch);
     const kept = newest === null || newest.branch !== branch ? this.#options.firstSlot : newest.firstLogSlot;
-    const { retained, firstLogSlot } = retain(retention, candidates, { nowMs: point.wallMs, firstLogSlot: kept });
+    const { retained, firstLogSlot } = this.#clockIsTrusted()
+      ? retain(retention, candidates, { nowMs: point.wallMs, firstLogSlot: kept })
+      : { retained: candidates, firstLogSlot: kept };
     const fields = { branch, epoch, n, parent: newest?.id ?? null, point, runs, retained, firstLogSlot, range };
     const body = encodeCheckpoint(fields);
     const checkpoint = { ...fields, id: hash("sha256", body, "hex") };
     return { key: checkpointKey(branch, nextSlot, n), body, checkpoint };
+  }
+
+  /** Nothing is thinned by a clock that is wrong: what it takes for old may be new. */
+  #clockIsTrusted(): boolean {
+    const { store } = this.#options;
+    const skewMs = store.clockSkewMs === undefined ? 0 : store.clockSkewMs();
+    return skewMs !== null && Math.abs(skewMs) <= SKEW_MS_MAX;
   }
 
   #deposed(by: Checkpoint): DbError {

@@ -77,9 +77,14 @@ export class PieceQueue {
   }
 
   clear(): void {
-    for (const waiting of this.#table === null ? this.#fetched : [...this.#fetched, this.#table]) this.#refuse(waiting);
+    for (const waiting of this.#fetched) this.#refuse(waiting);
     this.#fetched = [];
     this.#fetchedBytes = 0;
+    this.clearTable();
+  }
+
+  clearTable(): void {
+    if (this.#table !== null) this.#refuse(this.#table);
     this.#table = null;
   }
 

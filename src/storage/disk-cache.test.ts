@@ -308,3 +308,13 @@ test("where there is no room for a single piece there is no cache", async () => 
   const options = { runtime: machine.start().runtime, directory: DIRECTORY, notices: { warn() {}, info() {} } };
   equal(DiskCache.open({ ...options, settings: { ...small, bytesMax: 5000 } }), null);
 });
+
+test("what was fetched is written before it closes", () =>
+  story(async (_simulation, machine) => {
+    const first = open(machine);
+    first.cache.offer(tableId(1), 4 * PIECE, 0, content(1, 4 * PIECE));
+    await first.cache.close();
+    const second = open(machine);
+    deepEqual(await readPiece(second.cache, 1, 3), content(1, 4 * PIECE).subarray(3 * PIECE));
+    await second.cache.close();
+  }));

@@ -210,14 +210,17 @@ export class DiskCache {
     while (this.#writing !== null || this.#looking !== null) await (this.#writing ?? this.#looking);
   }
 
-  /** Waits for what the disk is doing, which is not bounded by us; nothing that was not written is written any more. */
+  /**
+   * Writes what was fetched, so that a process that lives shortly leaves it to the next one. Waits for what the disk is
+   * doing, which is not bounded by us.
+   */
   async close(): Promise<void> {
     this.#state = { kind: "closed" };
     this.#timer?.cancel();
-    this.#queue.clear();
-    for (const shelf of this.#shelves) this.#close(shelf);
+    this.#queue.clearTable();
     await this.#looking;
     await this.#writing;
+    for (const shelf of this.#shelves) this.#close(shelf);
     await Promise.all(this.#closing);
   }
 
@@ -284,7 +287,7 @@ export class DiskCache {
   /** Writes what waits, a piece in a turn of the event loop. */
   async #write(): Promise<void> {
     await this.#looking;
-    for (let next = this.#queue.first; next !== null && this.#isOn; next = this.#queue.first) {
+    for (let next = this.#queue.first; next !== null && !this.#isOff; next = this.#queue.first) {
       await new Promise<void>((resolve) => this.#options.runtime.timers.defer(resolve));
       await this.#writePiece(next);
       this.#queue.advance(next);
@@ -293,8 +296,8 @@ export class DiskCache {
     this.#writing = null;
   }
 
-  get #isOn(): boolean {
-    return this.#state.kind === "on";
+  get #isOff(): boolean {
+    return this.#state.kind === "off";
   }
 
   async #writePiece({ table, objectBytes, firstPiece, bytes, done, wrong }: WaitingPieces): Promise<void> {
@@ -322,6 +325,7 @@ export class DiskCache {
   /** Turns the cache off until the disk was looked at with success. A full disk gets the room of a file back. */
   #fail(error: unknown, shelf: Shelf | null): void {
     if (!isDbError(error, "diskFailed")) throw error;
+    if (this.#state.kind === "closed") this.#queue.clear();
     if (this.#state.kind !== "on") return;
     const why = messageOf(error);
     this.#state = { kind: "off", why };

@@ -20,12 +20,13 @@ export interface BranchStart {
   readonly firstSlot: Slot;
 }
 
-/** Reads starts of one branch; its origin, which never changes, once. */
+/** Reads starts of one branch; its origin and a checkpoint, which never change, once. */
 export class BranchStarts {
   readonly #store: ObjectStore;
   readonly #branch: BranchId;
   readonly #request: RequestOptions;
   #atOrigin: BranchStart | null = null;
+  #newest: Checkpoint | null = null;
 
   constructor(store: ObjectStore, branch: BranchId, request: RequestOptions) {
     this.#store = store;
@@ -34,8 +35,9 @@ export class BranchStarts {
   }
 
   async newest(): Promise<BranchStart> {
-    const checkpoint = await newestCheckpoint(this.#store, this.#branch, this.#request);
+    const checkpoint = await newestCheckpoint(this.#store, this.#branch, this.#request, this.#newest);
     if (checkpoint !== null) {
+      this.#newest = checkpoint;
       const { position } = checkpoint.point;
       return { id: checkpoint.id, position, checkpoint, runs: [], firstSlot: checkpoint.firstLogSlot };
     }

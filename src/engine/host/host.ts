@@ -61,14 +61,16 @@ export class Host {
     try {
       const { signal } = options;
       const request = { timeoutMs: settings.requestTimeoutMs, ...(signal && { signal }) };
-      if ((await lookForRepository(store, request)) === null && directory !== null) {
+      const known = await lookForRepository(store, request);
+      if (known === null && directory !== null) {
         await refuseFounding(runtime.disk, directory, store.name);
       }
       if ((await ensureStoreHolds(store, runtime, request)) === "repaired") {
         notices.warn("object probe/passed was damaged: the store was tested again, and passed", { store: store.name });
       }
       const { window } = options;
-      const repository = await openRepository({ store, runtime, requestTimeoutMs: request.timeoutMs, window, signal });
+      const { requestTimeoutMs } = settings;
+      const repository = await openRepository({ store, runtime, requestTimeoutMs, window, known, signal });
       const session = new NodeSession({
         store,
         repositoryId: repository.id,

@@ -1,0 +1,76 @@
+import { equal, ok } from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import { test } from "node:test";
+import { put, range } from "../../../test/engine/requests.ts";
+import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
+import { MeteredStore } from "../../objects/metered.ts";
+import { createNodeRuntime } from "../../runtime/node.ts";
+import { defaultHostSettings } from "./default-settings.ts";
+import { Host } from "./host.ts";
+import { noNotices as notices } from "./notices.ts";
+
+const runtime = createNodeRuntime();
+
+/** A bucket somewhere else. */
+class RemoteStore extends MeteredStore {
+  override readonly local = false;
+}
+
+async function openNode(bucket: MemoryBucket, directory: string) {
+  const store = new RemoteStore(new MemoryStore(runtime, bucket), runtime.clock);
+  const settings = defaultHostSettings(store);
+  // Many small tables, and none merged in the background while requests are counted.
+  const tree = { ...settings.branch.tree, tableBytes: 20_000, runsMax: 6 };
+  const branch = { ...settings.branch, tree };
+  const host = await Host.open({ ...settings, branch, runtime, store, name: "a", dataDirectory: directory, notices });
+  const served = await host.serve("main");
+  await served.opened();
+  return { branch: served, store, close: () => host.close(AbortSignal.timeout(10_000)) };
+}
+
+type Node = Awaited<ReturnType<typeof openNode>>;
+const key = (i: number): string => `key/${String(i).padStart(7, "0")}`;
+
+async function fill({ branch }: Node, from: number, count: number): Promise<void> {
+  // Not to be packed.
+  const value = (): string => runtime.random.bytes(100).toString("hex");
+  for (let i = from; i < from + count; i += 500) {
+    const puts = Array.from({ length: 500 }, (_, n) => branch.database.put(put(key(((i + n) * 7919) % 1e7), value())));
+    await Promise.all(puts);
+  }
+}
+
+test("of hundreds of tables none is opened before it is read: 20 requests to the first answer, whatever is cached", async () => {
+  const bucket = new MemoryBucket();
+  const place = mkdtempSync(join(tmpdir(), "t4-opening-"));
+  try {
+    const writer = await openNode(bucket, join(place, "writer"));
+    for (let n = 0; n < 4; n++) {
+      await fill(writer, n * 6000, 6000);
+      await writer.branch.checkpoint();
+    }
+    const { tables } = writer.branch.database.status();
+    ok(tables > 100, `${tables} tables`);
+    await writer.close();
+
+    for (const disk of ["empty", "warm"]) {
+      const fromMs = performance.now();
+      const reader = await openNode(bucket, join(place, "reader"));
+      equal((await reader.branch.database.range(range(key(7919)))).count, 1);
+      const ms = performance.now() - fromMs;
+      const asked = [...reader.store.series()];
+      const count = (kind: string) =>
+        asked.reduce((sum, each) => sum + (kind === each.object || kind === "all" ? each.count : 0), 0);
+      const what = asked.map((each) => `${each.count} ${each.operation} ${each.object}`).join(", ");
+      ok(count("all") <= 20, `${disk} disk: ${what}`);
+      equal(count("table"), disk === "empty" ? 4 : 0, what);
+      ok(ms < 1000, `${disk} disk: ${ms} ms`);
+      await reader.close();
+    }
+  } finally {
+    rmSync(place, { recursive: true });
+  }
+});
