@@ -1,6 +1,7 @@
 import { deepEqual, equal, rejects, throws } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { changed } from "../../test/log/changed.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import { buildTable, runtime } from "../../test/storage/table-samples.ts";
 import { crc32c } from "../base/crc32c.ts";
@@ -233,3 +234,19 @@ const GOLDEN_HEX = [
   "899b7dc8d3c9e54c34f14c436b6ab371d85643b30123456789abcdef0123456789abcdef030015a0fe0a0101e967f4895a4e",
   "89806d01980a343e78c459419b43aec537bdd2f417901cb0636606bc2ed4",
 ].join("");
+
+test("nothing is thinned while this machine's clock and the store's differ by more than a minute", async () => {
+  for (const [skewMs, kept] of [
+    [null, 3],
+    [61_000, 3],
+    [-61_000, 3],
+    [59_000, 1],
+  ] as const) {
+    const store = changed<ObjectStore>(new MemoryStore(runtime), { clockSkewMs: () => skewMs });
+    const checkpoints = writer(store, null, { retention: { logMs: 0, tiers: [], checkpointsMax: 1 } });
+    for (let slot = 2; slot <= 4; slot++) await checkpoints.write(point(slot), []);
+    const newest = await checkpoints.write(point(5), []);
+    equal(newest.retained.length, kept, `${skewMs} ms`);
+    equal(newest.firstLogSlot, kept === 3 ? 1 : 4);
+  }
+});
