@@ -25,9 +25,9 @@ export interface CollectionStats {
 }
 
 /**
- * Collects now and then, for as long as the process serves. Of several nodes at one repository, the one whose time comes
- * first makes a collection, and the others then leave it alone until the interval is over: that is for the bill, not for
- * safety.
+ * Collects now and then, for as long as the process serves. Of several nodes at one repository, the one whose time
+ * comes first makes a collection, and the others then leave it alone until the interval is over: that is for the bill,
+ * not for safety.
  */
 export class BackgroundCollector {
   readonly #options: BackgroundOptions;

@@ -145,7 +145,7 @@ const nothing = (
   origin: null,
 });
 
-/** The log that is kept begins before every checkpoint of the branch's own: its first states are built from its origin. */
+/** The log that is kept begins before every checkpoint of the branch's own: the first states are its origin's. */
 function beginsAtOrigin(newest: Checkpoint, origin: Origin | null): boolean {
   if (origin === null || newest.firstLogSlot > origin.position.nextSlot) return false;
   const own = newest.retained.some((each) => each.branch === newest.branch && each.nextSlot === newest.firstLogSlot);

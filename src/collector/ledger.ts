@@ -13,8 +13,8 @@ export interface CollectionLedger {
   /** Of the newest of all, by the store's clock, ms since 1970; null where there is none. */
   readonly newestMs: number | null;
   /**
-   * Done ones and their marks, the collection before its mark, that may go: all but the one with the greatest number, so
-   * that no number is ever used again (collect.ts, rule 2).
+   * Done ones and their marks, the collection before its mark, that may go: all but the one with the greatest number,
+   * so that no number is ever used again (collect.ts, rule 2).
    */
   readonly old: readonly { key: ObjectKey; bytes: number }[];
 }

@@ -16,8 +16,8 @@ const HEADERS_AT_ONCE = 16;
 const JUDGED_MAX = 200_000;
 
 /**
- * Tells the segments that may go from fences and void ones, which never do: every slot that a stalled leader could still
- * create stays occupied (DESIGN: leadership and fencing, rule 4).
+ * Tells the segments that may go from fences and void ones, which never do: every slot that a stalled leader could
+ * still create stays occupied (DESIGN: leadership and fencing, rule 4).
  *
  * A void segment has an epoch below the highest before it. That one is still there to be seen: void segments stand
  * behind the fence that voided them, which is kept.

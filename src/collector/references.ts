@@ -42,8 +42,8 @@ export class References {
   }
 
   /**
-   * Whether a table that was never referenced never will be: whoever could do that for the first time is deposed, and its
-   * checkpoints are forks.
+   * Whether a table that was never referenced never will be: whoever could do that for the first time is deposed, and
+   * its checkpoints are forks.
    */
   isOrphan(table: { branch: BranchId; epoch: Epoch }): boolean {
     const branch = this.branches.get(table.branch);

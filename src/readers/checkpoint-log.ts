@@ -35,8 +35,9 @@ export interface CheckpointLog {
 }
 
 /**
- * The checkpoints that the newest one retains, with what each added. The chain is proved: each one's bytes have the id that
- * the newest lists, and that id is proved to be of the history that the newest one's range is over. Throws `corrupt`
+ * The checkpoints that the newest one retains, with what each added. The chain is proved: each one's bytes have the id
+ * that the newest lists, and that id is proved to be of the history that the newest one's range is over. Throws
+ * `corrupt`
  * naming the object where that does not hold, `notFound` for a branch without checkpoints.
  */
 export async function readCheckpointLog(

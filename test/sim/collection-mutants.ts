@@ -17,7 +17,10 @@ import { type CollectionChanges, collectionScenario } from "./scenario-collectio
  *   t4-node test/sim/collection-mutants.ts [--seeds 60] [mutant …]
  */
 export interface CollectionMutant {
-  /** Of the first seeds one that notices it; null: none was found, and test/collector/handshake.test.ts shows it. */
+  /**
+   * Of the first seeds one that notices it; null: none was found in 40. What the interleaving is that needs the step shows
+   * test/collector/handshake.test.ts, for the announcement and for whoever leads.
+   */
   readonly seed: number | null;
   readonly changes?: CollectionChanges;
   /** Breaks it; returns what makes it whole again. */

@@ -58,9 +58,8 @@ async function printLog(log: CheckpointLog): Promise<void> {
     ]);
   }
   print(table.toString());
-  print(
-    `${log.entries.length} shown of ${log.checkpoints} that there were; the log is kept from slot ${log.firstLogSlot} on`,
-  );
+  const { entries, checkpoints, firstLogSlot } = log;
+  print(`${entries.length} shown of ${checkpoints} that there were; the log is kept from slot ${firstLogSlot} on`);
 }
 
 function limitOf(text: string | undefined): number {
