@@ -1,6 +1,8 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { before, test } from "node:test";
 import { copyOf, runtime, sampleBucket, setObject } from "../../test/readers/sample-bucket.ts";
+import type { ObjectKey } from "../base/ids.ts";
+import { decodeEnvelope, encodeEnvelope } from "../objects/envelope.ts";
 import { type ObjectKind, parseKey } from "../objects/keys.ts";
 import { type MemoryBucket, MemoryStore } from "../objects/memory.ts";
 import { ReadOnlyStore } from "../objects/read-only.ts";
@@ -186,4 +188,24 @@ test("what is put in the middle of a log, where readers stop at it, is a fault",
   const foreign = `${keysOf("segment")[3]!}.bak`;
   setObject(more, foreign, Buffer.from("mine"));
   match(JSON.stringify(await faultsOf(more)), new RegExp(foreign));
+});
+
+test("what is left of a deleted branch is checked and listed; what its log lacks is no fault", async () => {
+  const more = copyOf(bucket);
+  const leader = keysOf("leader")[0]! as ObjectKey;
+  const { counter, body } = decodeEnvelope(leader, more.entries.get(leader)!.body);
+  const deleted = { ...(body as object), tombstone: true, released: true, inSync: [] };
+  setObject(more, leader, encodeEnvelope(leader, { counter: counter + 1, body: deleted }));
+  const segments = keysOf("segment");
+  for (const key of [...segments.slice(0, 20), keysOf("origin")[0]!]) more.delete(key);
+  const report = await verify(more);
+  match(
+    JSON.stringify(report.findings.faults),
+    /^\[{"object":"name\/main","what":"names branch \w+, which is deleted"}\]$/,
+  );
+  ok(report.findings.garbage.some(({ object }) => object === segments[25]));
+  const damaged = Buffer.from(more.entries.get(segments[30]!)!.body);
+  damaged[100]! ^= 1;
+  setObject(more, segments[30]!, damaged);
+  ok((await faultsOf(more)).some(({ object }) => object === segments[30]));
 });

@@ -1,9 +1,12 @@
 import type { BranchId, ObjectKey, Slot } from "../base/ids.ts";
+import { decodeOrigin } from "../leadership/origin.ts";
 import { MAIN, type Repository } from "../leadership/repository.ts";
 import type { LogPosition } from "../log/log.ts";
+import { decodeSegment } from "../log/segment-codec.ts";
 import { checkpointKey, parseKey, prefixes, segmentKey } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import type { RetryRuntime } from "../objects/retry.ts";
+import { decodeCheckpoint } from "../storage/checkpoint-codec.ts";
 import { newestCheckpoint, readCheckpoint } from "../storage/checkpoint-store.ts";
 import { type CheckedCheckpoints, checkCheckpoints } from "./check-checkpoints.ts";
 import { branchOfFolder, ControlCheck } from "./check-control.ts";
@@ -174,12 +177,12 @@ class Verification {
       const known = folder ? /\/(log|checkpoint)\/$/.test(name) : parseKey(object.key) !== null;
       if (!known) findings.fault(object.key, "is no object of a branch");
     }
-    const origin = await this.#control.origin(id);
     const leader = await this.#control.leader(id);
     const record = leader === "damaged" ? null : leader;
     if (record !== null) this.#sessions.add(record.session);
-    if (names.length === 0 && record?.tombstone !== true)
-      findings.notice(`branch ${id} exists and no name points to it`);
+    if (record?.tombstone === true) return this.#checkDeleted(id, names);
+    const origin = await this.#control.origin(id);
+    if (names.length === 0) findings.notice(`branch ${id} exists and no name points to it`);
     const checkpoints = await checkCheckpoints(this.#source, { id, origin, tables: this.#named }, findings);
     this.#complete &&= checkpoints.complete;
     const start = startOfLog(checkpoints, origin?.position ?? null);
@@ -225,6 +228,30 @@ class Verification {
       tableBytes: runs.flat().reduce((sum, { bytes }) => sum + bytes, 0),
       keys: checkpoints.newest === null ? null : (effectsOf(runs).get(0) ?? 0),
     });
+  }
+
+  /** What is left of a branch that is deleted is whole, and goes when it is collected; its fences and record stay. */
+  async #checkDeleted(id: BranchId, names: readonly string[]): Promise<void> {
+    const { store, request } = this.#options;
+    for (const name of names) this.#findings.fault(`name/${name}`, `names branch ${id}, which is deleted`);
+    for await (const { key, bytes } of listObjects(store, prefixes.branch(id), request)) {
+      const name = parseKey(key);
+      if (name === null || name.kind === "leader") continue;
+      const body = (await store.get(key, request))?.body ?? null;
+      this.#read(bytes);
+      this.#objects++;
+      this.#bytes += bytes;
+      if (body === null) continue;
+      let fence = false;
+      try {
+        if (name.kind === "segment") fence = decodeSegment(key, body).header.fence;
+        else if (name.kind === "checkpoint") decodeCheckpoint(key, body);
+        else if (name.kind === "origin") decodeOrigin(id, body);
+      } catch (error) {
+        this.#findings.thrown(key, error);
+      }
+      if (!fence) this.#findings.unnamed(key, bytes, "is of a branch that is deleted");
+    }
   }
 
   /** What a branch begins with, while it has no checkpoint of its own. */
