@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { playScript } from "./etcdctl/play-script.ts";
-import { type Step, scripts } from "./etcdctl/scripts.ts";
+import type { Step } from "./etcdctl/script-steps.ts";
+import { scripts } from "./etcdctl/scripts.ts";
 import { startServer } from "./server-runner.ts";
 
 const etcdctl = join(process.env["PEERS"] ?? "/opt/peers", "bin", "etcdctl");
@@ -12,13 +13,14 @@ const missing = existsSync(etcdctl) ? false : `no etcdctl at ${etcdctl}: test/pe
 
 /** Lines that t4's command line plays: those about what is printed. The others make the state: etcdctl is faster. */
 const isPlayed = (line: string): boolean =>
-  /^(txn|watch|lease (timetolive|keep-alive|revoke)|compaction|member|endpoint hashkv|downgrade|move-leader)\b|-w |--hex|--prev-kv|--keys-only|--print-value/.test(
+  /^(auth|user|role|txn|watch|lease (timetolive|keep-alive|revoke)|compaction|member|endpoint hashkv|downgrade|move-leader)\b|-w |--hex|--prev-kv|--keys-only|--print-value/.test(
     line,
   );
 
 /** Where t4 means to do otherwise. */
 const otherwise: Readonly<Record<string, string>> = {
   "put k v6 -w table": "is refused before anything is written; etcdctl writes, then fails to print",
+  "auth status -w fields": "prints them; etcdctl has no fields for this",
   "get a z --count-only": "prints the count; etcdctl wants another format for that",
   "endpoint hashkv -w table": "a table as all of t4's are",
   "endpoint hashkv --rev x": "says what is wrong, not all that would be right",

@@ -1,7 +1,7 @@
 import { deepEqual } from "node:assert/strict";
 import { type Outcome, type Program, run, start, words } from "./command-line.ts";
 import { type NormalOutcome, NormalText } from "./normal-text.ts";
-import type { LastingStep, Step } from "./scripts.ts";
+import type { LastingStep, Step } from "./script-steps.ts";
 
 /** A program and the server that it speaks to. */
 export interface Side {

@@ -1,24 +1,11 @@
-/** A line of a script, without the program's name. `{lease 1}` is the first lease that the script was granted. */
-export type Step = string | InputStep | LastingStep;
-
-export interface InputStep {
-  readonly line: string;
-  readonly stdin: string | Buffer;
-}
-
-/** A command that does not end by itself: it is interrupted once it has written `until` lines. */
-export interface LastingStep {
-  readonly line: string;
-  readonly until: number;
-  readonly stdin?: string;
-  /** Run while it lasts, each once that many lines were written. */
-  readonly meanwhile?: readonly { readonly after: number; readonly line: string }[];
-}
+import { authScripts } from "./auth-scripts.ts";
+import type { InputStep, Step } from "./script-steps.ts";
 
 const txn = (text: string, line = "txn"): InputStep => ({ line, stdin: text });
 
 /** Each plays on a store of its own, at revision 1. The rows are those of etcd's API that it is about. */
 export const scripts: Readonly<Record<string, readonly Step[]>> = {
+  ...authScripts,
   "put (P)": [
     "put k v",
     "put k v2 --prev-kv",
