@@ -133,7 +133,7 @@ test("merging everything takes away what was compacted, and goes on beside reads
   await bench.close();
 });
 
-test("one key with very many versions, values larger than a table, and the largest keys go through every merge", async () => {
+test("one key of very many versions, values larger than a table, and huge keys go through every merge", async () => {
   const bench = new StorageBench({ cacheBytes: 1 << 20, settings: { ...small, tableBytes: 4000 } });
   const naive = new NaiveTree();
   const long = "k".repeat(200_000);

@@ -1,8 +1,23 @@
+import { type ChildProcess, spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { kvload } from "../bench/loads.ts";
 import { memoryMiB, run } from "../bench/measure.ts";
-import { emptied, etcd, goT4OnS3, havePeer, type System, type SystemSpec, stop, t4, t4OnS3 } from "../bench/systems.ts";
+import {
+  answering,
+  emptied,
+  etcd,
+  goT4OnS3,
+  havePeer,
+  type System,
+  type SystemSpec,
+  stop,
+  t4,
+  t4Args,
+  t4Command,
+  t4OnS3,
+} from "../bench/systems.ts";
+import { storeUrlOf } from "../contract/s3-server.ts";
 import type { Figures } from "./library-cases.ts";
 
 /** Each loaded by the same tool, killed, and started again; where its data is in a store, also on an empty disk. */
@@ -21,6 +36,15 @@ export async function serverCase(spec: SystemSpec, directory: string, keys: numb
     figures["loadP99Ms"] = sample.p99Ms ?? Number.NaN;
     figures["peakMiB"] = sample.peakMiB;
     figures["afterMiB"] = memoryMiB(system.processes[0]!.pid!, "VmRSS");
+    if (spec === t4OnS3) {
+      await endFirst(system);
+      const begun = performance.now();
+      const child = startAgain(system, emptied(join(directory, "other")), port);
+      await answering(`http://127.0.0.1:${port}/health`, child);
+      await firstRead({ ...system, processes: [child] });
+      figures["emptyDiskToFirstReadMs"] = performance.now() - begun;
+      system = { ...system, processes: [child] };
+    }
     if (spec === t4 || spec === etcd) {
       await stop(system, "SIGKILL");
       const begun = performance.now();
@@ -33,6 +57,19 @@ export async function serverCase(spec: SystemSpec, directory: string, keys: numb
     rmSync(join(directory), { recursive: true, force: true });
   }
   return figures;
+}
+
+/** Stops the server alone: the store that it is on goes on. */
+async function endFirst({ processes }: System): Promise<void> {
+  const child = processes[0]!;
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  child.kill("SIGTERM");
+  await ended;
+}
+
+function startAgain({ s3 }: System, dataDirectory: string, port: number): ChildProcess {
+  const args = t4Args(dataDirectory, port, [`--store=${storeUrlOf(s3!)}`]);
+  return spawn(t4Command, args, { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, ...s3!.env } });
 }
 
 async function firstRead(system: System): Promise<void> {

@@ -60,8 +60,8 @@ export interface CheckpointerOptions {
 /**
  * Writes checkpoints of a branch, one at a time, when the memtable or the log behind the newest one is large or old.
  *
- *   cut the log and freeze the memtable in one turn ─► all slots below the cut are in the bucket ─► tables ─►
- *   checkpoint
+ *   cut the log and freeze the memtable in one turn ─► all slots below the cut are in the bucket ─┐
+ *                                                   └► tables of the memtable are in the bucket ──┴► checkpoint
  *
  * A crash in between leaves tables that nothing names. A store that is away is tried again, with what came meanwhile.
  */

@@ -1,7 +1,7 @@
 import { DbError } from "../../base/errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 
-/** Memtables' worth of state that may wait to be written as tables before writes wait, too; and before they are refused. */
+/** So many memtables' worth of state may be in memory before writes wait for tables to be written, and are refused. */
 const WAIT_AT = 3;
 const REFUSE_AT = 4;
 /** How often it is looked at whether there is room again. */
