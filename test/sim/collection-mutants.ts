@@ -18,8 +18,8 @@ import { type CollectionChanges, collectionScenario } from "./scenario-collectio
  */
 export interface CollectionMutant {
   /**
-   * Of the first seeds one that notices it; null: none was found in 40. What the interleaving is that needs the step shows
-   * test/collector/handshake.test.ts, for the announcement and for whoever leads.
+   * Of the first seeds one that notices it; null: none was found in 40. The interleaving that needs the step
+   * is in test/collector/handshake.test.ts, for the announcement and for whoever leads.
    */
   readonly seed: number | null;
   readonly changes?: CollectionChanges;
