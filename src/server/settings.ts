@@ -126,7 +126,7 @@ export const runSettings = {
   ),
   "memtable-bytes": ours(
     bytesKind({ min: 1 << 20, max: 4 * GiB }),
-    "64MiB",
+    "32MiB",
     "state in memory before it is written as a table",
   ),
   "retain-log": ours(ageKind, "24h", "how far back every revision can be had again"),
