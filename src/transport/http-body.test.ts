@@ -123,7 +123,7 @@ test("HTTP/1.1: the connection is used again after such a body; HTTP/1.0 gets it
   ok((await ask("HEAD /two HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).endsWith("\r\n\r\n"));
 });
 
-test("a client that goes away is told of, once, while it waits and while it reads; nothing is written to it", async () => {
+test("a client that goes away is told of, once, while it waits or reads; nothing is written to it", async () => {
   gone.length = 0;
   sinks = [];
   for (const path of ["/never", "/open"]) {

@@ -41,7 +41,7 @@ export class Departure {
   }
 }
 
-/** Starts a body that is made as it goes. What it throws is a bug, and the client sees that the body is not complete. */
+/** Starts a body that is made as it goes. What it throws is a bug, and the client sees that the body is cut. */
 export function startBody(context: TransportContext, body: HttpBody, sink: HttpSink): void {
   try {
     body(sink);

@@ -150,7 +150,8 @@ test("leases on both of their paths", { skip }, async () => {
 
 test("watches: lines as they come, history, what cannot be watched, deadlines", { skip }, async () => {
   await same({ path: "/v3/watch", body: { create_request: { key: foo, start_revision: "4" } }, lines: 2 });
-  const two = `{"create_request":{"key":"${foo}","watch_id":"5","start_revision":4}}{"createRequest":{"key":"${foo}","watchId":5}}`;
+  const first = `{"create_request":{"key":"${foo}","watch_id":"5","start_revision":4}}`;
+  const two = `${first}{"createRequest":{"key":"${foo}","watchId":5}}`;
   await same({ path: "/v3/watch", body: two, lines: 1 });
   await same({ path: "/v3/watch", body: { create_request: { key: foo, start_revision: "1" } }, lines: 2 });
   await same({ path: "/v3/watch", body: { create_request: { key: b64("b"), range_end: b64("a") } }, lines: 1 });

@@ -3,7 +3,8 @@ import { JsonTextError } from "./json-text.ts";
 
 /**
  * A 64-bit number may be written as text, and the library takes whatever text the language makes a number of: " 1",
- * "0x10", "". Here it must be a whole number as JSON writes it (etcd also takes an exponent). What else is wrong the library says.
+ * "0x10", "". Here it must be a whole number as JSON writes it (etcd also takes an exponent). What else is wrong the
+ * library says.
  */
 export function checkNumbers(message: DescMessage, json: unknown): void {
   if (typeof json !== "object" || json === null || Array.isArray(json)) return;

@@ -232,7 +232,7 @@ test("a stream: requests in order at the handler's pace, each response a line, a
   equal(world.stream!.send(watchLine(3n)), false);
 });
 
-test("the status of a stream that fails before its first response; one that ends in silence; one whose client goes", async () => {
+test("streams that fail before their first response, that end in silence, whose client goes", async () => {
   const world = new World();
   world.onStream = (stream) => stream.end(16, "etcdserver: invalid auth token");
   const refused = await world.ask("/v3/watch", "{}");
