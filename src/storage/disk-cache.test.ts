@@ -31,6 +31,7 @@ interface Opened {
 
 function open(machine: SimMachine, settings = small): Opened {
   const node = machine.start();
+  machine.volume.makeDirectory("/data");
   const said: string[] = [];
   const tell = (sentence: string): void => void said.push(sentence);
   const cache = DiskCache.open({
@@ -189,6 +190,23 @@ test("its files may be removed or cut short while it runs", () =>
     equal(await readPiece(cache, 1, 1), null);
     ok(cache.stats().bad > 0);
     deepEqual(said, []);
+    await cache.close();
+  }));
+
+test("where the directory that it lies in is removed it is off, and brings nothing back", () =>
+  story(async (simulation, machine) => {
+    const node = machine.start();
+    const notices = { warn() {}, info() {} };
+    const cache = DiskCache.open({ runtime: node.runtime, directory: "/gone/cache", settings: small, notices })!;
+    await cache.settled();
+    ok(/\/gone is missing/.test(cache.trouble ?? ""));
+    await simulation.sleep(5000);
+    equal(machine.volume.find("/gone"), null);
+    machine.volume.makeDirectory("/gone");
+    await simulation.sleep(120_000);
+    equal(cache.trouble, null);
+    await keep(cache, 1, PIECE);
+    deepEqual(await readPiece(cache, 1, 0), content(1, PIECE));
     await cache.close();
   }));
 

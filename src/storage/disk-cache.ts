@@ -1,5 +1,6 @@
+import { dirname } from "node:path";
 import { assert } from "../base/assert.ts";
-import { isDbError, messageOf } from "../base/errors.ts";
+import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import {
@@ -33,7 +34,7 @@ export const defaultDiskCacheSettings: DiskCacheSettings = {
 
 export interface DiskCacheOptions {
   readonly runtime: Pick<Runtime, "disk" | "timers">;
-  /** Its own: whatever else lies there under names like its files' is removed. */
+  /** Its own, in one that exists: whatever else lies there under names like its files' is removed. */
   readonly directory: string;
   readonly settings: DiskCacheSettings;
   /** Told when it is turned off by a failure, and when it is on again. */
@@ -376,13 +377,13 @@ export class DiskCache {
     const { directory } = this.#options;
     const { disk } = this.#options.runtime;
     try {
-      if (this.#state.kind === "off" || isFirst) await disk.makeDirectory(directory);
+      if (this.#state.kind === "off" || isFirst) await this.#makeDirectory();
       if (this.#state.kind === "off") await tryWriting(disk, directory);
       const known = this.#shelves.filter((shelf) => shelf.bytes > 0);
       const names = new Set(await disk.list(directory));
       if (isFirst) await this.#clean(names);
       this.#missRemoved(known, names);
-      if (names.size === 0) await disk.makeDirectory(directory);
+      if (names.size === 0) await this.#makeDirectory();
       await this.#measure();
       this.#retryMs = RETRY_MS_MIN;
       if (this.#state.kind === "off") {
@@ -396,6 +397,14 @@ export class DiskCache {
       this.#looking = null;
     }
     this.#lookAgain(this.#state.kind === "off" ? this.#retryMs : LOOK_MS);
+  }
+
+  /** Not the directory that it lies in: where that was removed, it is not for a cache to bring it back. */
+  async #makeDirectory(): Promise<void> {
+    const { directory, runtime } = this.#options;
+    const parent = dirname(directory);
+    if ((await runtime.disk.stat(parent)) === null) throw new DbError("diskFailed", `directory ${parent} is missing`);
+    await runtime.disk.makeDirectory(directory);
   }
 
   /** Removes files that other settings left behind, and learns the sizes of the others. */
