@@ -10,7 +10,7 @@ import { headerOf } from "./wire/headers.ts";
 import { Message } from "./wire/message.ts";
 import { readEvent, type StoredPair } from "./wire/stored-pairs.ts";
 
-/** Election.Observe (K3): the present leader, then each value it proclaims and each next leader, until the client goes. */
+/** Election.Observe (K3): the present leader, each value it proclaims and each next leader, until the client goes. */
 export function observe(call: StreamCall): void {
   const gone = new AbortController();
   let asked = false;

@@ -18,8 +18,8 @@ import { pairOfRow, readEvent, type StoredPair } from "./wire/stored-pairs.ts";
 
 /**
  * What v3lock and v3election have in common (K1 to K3), in the manner of etcd's client-side recipes, so that both sides
- * queue with each other: whoever wants a turn under a name puts a key NAME/LEASE with that lease; the oldest such key has
- * it. Each waits for the youngest one older than its own to go, so an end wakes one waiter.
+ * queue with each other: whoever wants a turn under a name puts a key NAME/LEASE with that lease; the oldest such key
+ * has it. Each waits for the youngest one older than its own to go, so an end wakes one waiter.
  */
 
 /** Waiting calls of a process; each has a watch stream. */

@@ -10,8 +10,8 @@ export interface WatchedRange {
 }
 
 /**
- * Watches of a service of ours on the engine, taken message by message. Holds one message at most beyond those that were
- * sent all the same; ends with `signal`, and with its database.
+ * Watches of a service of ours on the engine, taken message by message. Holds one message at most beyond those that
+ * were sent all the same; ends with `signal`, and with its database.
  */
 export class WatchedKeys {
   readonly #stream: WatchStream;

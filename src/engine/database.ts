@@ -12,7 +12,6 @@ import type { TokenProvider } from "./auth/tokens.ts";
 import { AuthCalls } from "./auth-calls.ts";
 import { AuthDesk, type Guard } from "./auth-desk.ts";
 import type { CommitListener } from "./changes.ts";
-import { compact } from "./compaction.ts";
 import type { Draft } from "./draft.ts";
 import type {
   Auth,
@@ -36,21 +35,19 @@ import type {
   WatchSink,
   WatchStream,
 } from "./engine.ts";
+import { Evaluations, guarded } from "./evaluations.ts";
 import { GuardedDatabase } from "./guarded-database.ts";
-import { expireLease, type Granting, grantLease, logRemaining, revokeLease } from "./lease/lease-changes.ts";
+import { type Granting, logRemaining } from "./lease/lease-changes.ts";
 import type { Lease, Lessor } from "./lease/lessor.ts";
 import { LeaseExpiry } from "./lease-expiry.ts";
 import { LEASE_KEY_BYTES } from "./lease-key.ts";
-import type { Alarms } from "./maintenance/alarms.ts";
 import { BranchMaintenance, type MaintenanceState } from "./maintenance/branch-maintenance.ts";
 import { LEASE_COST, putCost, Quota, txnCost } from "./maintenance/quota.ts";
 import { encodeReleased, metaKeys } from "./meta.ts";
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./mvcc/check-request.ts";
-import { deleteRange } from "./mvcc/delete-range.ts";
-import { put } from "./mvcc/put.ts";
 import { range } from "./mvcc/range.ts";
 import { openRange } from "./mvcc/range-cursor.ts";
-import { isReadOnly, isSerializable, txn } from "./mvcc/txn.ts";
+import { isReadOnly, isSerializable } from "./mvcc/txn.ts";
 import { PermittedRange } from "./permitted-range.ts";
 import { readOnlyTxnAt } from "./read-only-txn.ts";
 import { recordKinds } from "./record.ts";
@@ -119,7 +116,7 @@ export class BranchDatabase implements Database {
   readonly #tree: Tree;
   readonly #leadership: Leadership;
   readonly #lessor: Lessor;
-  readonly #alarms: Alarms;
+  readonly #evaluations: Evaluations;
   readonly #committed: Committed;
   readonly #sequencer: Sequencer;
   readonly #expiry: LeaseExpiry;
@@ -138,10 +135,15 @@ export class BranchDatabase implements Database {
     this.#tree = options.tree;
     this.#leadership = options.leadership;
     this.#lessor = options.lessor;
-    this.#alarms = options.maintenance.alarms;
     this.#committed = options.committed;
     const { clock, timers } = options.runtime;
     this.#nowMs = () => clock.monotonicMs();
+    this.#evaluations = new Evaluations({
+      lessor: this.#lessor,
+      alarms: options.maintenance.alarms,
+      nowMs: this.#nowMs,
+      onGranted: () => this.#expiry.schedule(),
+    });
     this.#sequencer = this.#makeSequencer();
     this.maintenance = this.#makeMaintenance();
     this.#expiry = new LeaseExpiry(this.#lessor, {
@@ -287,19 +289,21 @@ export class BranchDatabase implements Database {
 
   put(request: PutRequest, access: Access | null = null): MaybePromise<PutResult> {
     checkPut(request);
-    return this.maintenance.makeRoom(putCost(request)) ?? this.run(this.#putEvaluation, request, access?.put(request));
+    return (
+      this.maintenance.makeRoom(putCost(request)) ?? this.run(this.#evaluations.put, request, access?.put(request))
+    );
   }
 
   deleteRange(request: DeleteRangeRequest, access: Access | null = null): MaybePromise<DeleteRangeResult> {
     checkDeleteRange(request);
-    return this.run(this.#deleteEvaluation, request, access?.deleteRange(request));
+    return this.run(this.#evaluations.deleteRange, request, access?.deleteRange(request));
   }
 
   txn(request: TxnRequest, access: Access | null = null): MaybePromise<TxnResult> {
     checkTxn(request, this.#options.settings.txnOpsMax);
     if (!isReadOnly(request))
       return (
-        this.maintenance.makeRoom(txnCost(request)) ?? this.run(this.#txnEvaluation, request, access?.txn(request))
+        this.maintenance.makeRoom(txnCost(request)) ?? this.run(this.#evaluations.txn, request, access?.txn(request))
       );
     this.#checkOpen();
     if (isSerializable(request)) return this.#readOnlyTxn(request, access);
@@ -316,7 +320,7 @@ export class BranchDatabase implements Database {
   }
 
   compact(request: CompactRequest): MaybePromise<{ revision: Revision }> {
-    const done = this.run(this.#compactEvaluation, request);
+    const done = this.run(this.#evaluations.compact, request);
     return request.physical ? this.#compactPhysically(done, request.revision as Revision) : done;
   }
 
@@ -344,11 +348,11 @@ export class BranchDatabase implements Database {
   leaseGrant(request: Granting): MaybePromise<{ id: LeaseId; ttlSeconds: number; revision: Revision }> {
     const id = request.id === 0n ? this.#freeLeaseId() : request.id;
     const granting = { id, ttlSeconds: request.ttlSeconds };
-    return this.maintenance.makeRoom(LEASE_COST) ?? this.run(this.#grantEvaluation, granting);
+    return this.maintenance.makeRoom(LEASE_COST) ?? this.run(this.#evaluations.grant, granting);
   }
 
   leaseRevoke(id: LeaseId, access: Access | null = null): MaybePromise<{ revision: Revision }> {
-    return this.run(this.#revokeEvaluation, id, access?.leaseKeys(id, "write"));
+    return this.run(this.#evaluations.revoke, id, access?.leaseKeys(id, "write"));
   }
 
   leaseKeepAlive(id: LeaseId): MaybePromise<{ ttlSeconds: number; revision: Revision }> {
@@ -372,7 +376,7 @@ export class BranchDatabase implements Database {
 
   /** Once due it cannot be saved: it is revoked first, so that an answer of 0 means that its keys are gone (L4). */
   async #keepAliveEnding(id: LeaseId, lease: Lease): Promise<{ ttlSeconds: number; revision: Revision }> {
-    await this.#sequencer.run(this.#expireEvaluation, lease);
+    await this.#sequencer.run(this.#evaluations.expire, lease);
     const found = this.#lessor.look(id, this.#nowMs());
     // Proof was regained in between, which gave it its full time again: the client's next keep-alive is answered as
     // usual.
@@ -409,10 +413,10 @@ export class BranchDatabase implements Database {
   #expire(lease: Lease): MaybePromise<{ revoked: boolean }> {
     const why = this.#leadership.proof();
     if (why instanceof Promise) {
-      return this.#afterProof(why, () => this.#sequencer.run(this.#expireEvaluation, lease));
+      return this.#afterProof(why, () => this.#sequencer.run(this.#evaluations.expire, lease));
     }
     if (why !== null) throw why;
-    return this.#sequencer.run(this.#expireEvaluation, lease);
+    return this.#sequencer.run(this.#evaluations.expire, lease);
   }
 
   #timeToLiveResult(
@@ -566,49 +570,6 @@ export class BranchDatabase implements Database {
 
   // --- evaluations, bound once ---
 
-  // Alarms come first: they are what was sequenced before.
-
-  readonly #putEvaluation = (draft: Draft, request: PutRequest): PutResult => {
-    this.#alarms.checkGrowth();
-    return put(draft, this.#lessor, request);
-  };
-
-  readonly #deleteEvaluation = (draft: Draft, request: DeleteRangeRequest): DeleteRangeResult => {
-    this.#alarms.checkChange();
-    return deleteRange(draft, request);
-  };
-
-  readonly #txnEvaluation = (draft: Draft, request: TxnRequest): TxnResult => {
-    this.#alarms.checkTxn(request);
-    return txn(draft, this.#lessor, request);
-  };
-
-  readonly #compactEvaluation = (draft: Draft, request: CompactRequest): { revision: Revision } => {
-    this.#alarms.checkChange();
-    return compact(draft, request);
-  };
-
-  readonly #grantEvaluation = (draft: Draft, request: Granting) => {
-    this.#alarms.checkGrowth();
-    const granted = grantLease(draft, this.#lessor, { request, nowMs: this.#nowMs });
-    const start = draft.afterCommit;
-    draft.afterCommit = () => {
-      start?.();
-      this.#expiry.schedule();
-    };
-    return granted;
-  };
-
-  readonly #revokeEvaluation = (draft: Draft, id: LeaseId) => {
-    this.#alarms.checkChange();
-    return revokeLease(draft, this.#lessor, id);
-  };
-
-  readonly #expireEvaluation = (draft: Draft, lease: Lease) => {
-    this.#alarms.checkChange();
-    return expireLease(draft, this.#lessor, { lease, nowMs: this.#nowMs });
-  };
-
   readonly #attachedEvaluation = (draft: Draft, id: LeaseId): LeaseTimeToLiveResult => {
     const lease = this.#lessor.revocable(id);
     const keys = lease === null ? [] : draft.attachedKeys(id).map((key) => key.slice(LEASE_KEY_BYTES));
@@ -635,11 +596,3 @@ export class BranchDatabase implements Database {
 
 /** Leases whose remaining time goes into one record. */
 const RELEASE_CHUNK = 1000;
-
-/** Asked at each evaluation, against the head that it is made against. */
-const guarded =
-  <Request, Result>(guard: Guard, evaluate: Evaluate<Request, Result>): Evaluate<Request, Result> =>
-  (draft, request) => {
-    guard(draft);
-    return evaluate(draft, request);
-  };

@@ -15,13 +15,13 @@ export interface HashedState {
 }
 
 /**
- * etcd's HashKV (M4): a CRC-32C over the bucket's name and all versions up to a revision, in their order, as etcd's store
- * holds them; of those up to the compact revision C only each key's newest at that revision, if it is not deleted. So it
- * does not change when a compaction is carried out, and is the same for the same history.
+ * etcd's HashKV (M4): a CRC-32C over the bucket's name and all versions up to a revision, in their order, as etcd's
+ * store holds them; of those up to the compact revision C only each key's newest at that revision, unless it is deleted
+ * there. So it does not change when a compaction is carried out, and is the same for the same history.
  *
- * Where no key is left at the revision, etcd passes over nothing (its set of versions to keep is empty, which it takes for
- * no compaction): it hashes what its store still holds, which is each key's newest at C. A tombstone of C itself, which
- * newer ones keep and older ones do not, is never hashed.
+ * Where no key is left at the revision, etcd passes over nothing (its set of versions to keep is empty, which it takes
+ * for no compaction): it hashes what its store still holds, which is each key's newest at C. A tombstone of C itself,
+ * which newer ones keep and older ones do not, is never hashed.
  *
  * etcd answers revisions up to its last compactions with sums that it stored then; after a restart it answers as here.
  */

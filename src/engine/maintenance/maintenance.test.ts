@@ -51,7 +51,7 @@ test("M2 alarms have a bound", async () => {
   await rejects(async () => database.maintenance.alarm(oneMore), refusedAs("invalidArgument"));
 });
 
-test("M3 a change that does not fit raises NOSPACE; deletes and compactions go on; disarmed, what fits is taken", async () => {
+test("M3 what does not fit raises NOSPACE; deletes and compactions go on; disarmed, what fits is taken", async () => {
   let inUse = 0;
   const rig = await openRig({ settings: { quotaBytes: 10_000 }, bytesInUse: () => inUse });
   const { database } = rig;

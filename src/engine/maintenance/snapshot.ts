@@ -9,9 +9,9 @@ import { Sum } from "./sum.ts";
 export type KeysOnce = () => AsyncIterable<readonly KeyVersion[]>;
 
 /**
- * A branch at one moment as the file of an etcd member (M5). Its size and where its trees begin come before its pages, so
- * the versions are gone through twice: first to count, then to send. It needs no room on a disk, and memory for a few
- * pages. `first` and `second` were asked for in one turn, so they give the same.
+ * A branch at one moment as the file of an etcd member (M5). Its size and where its trees begin come before its pages,
+ * so the versions are gone through twice: first to count, then to send. It needs no room on a disk, and memory for a
+ * few pages. `first` and `second` were asked for in one turn, so they give the same.
  */
 export async function makeSnapshot(state: BackendState, first: KeysOnce, second: KeysOnce): Promise<Snapshot> {
   // A process that dies here, or while it sends, leaves nothing behind.
