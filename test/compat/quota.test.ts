@@ -34,7 +34,8 @@ test("M3 a full quota raises NOSPACE; deleting is the way out, after which as mu
     const { method } = Maintenance;
     for (let round = 0; round < 2; round++) {
       const fitted = await fill(client);
-      ok(fitted > 50 && fitted < 110, `${fitted} values of 10,000 bytes fit`);
+      // What live versions take is an estimate: deleted ones that are not merged away make it too low.
+      ok(fitted > 50 && fitted < 220, `${fitted} values of 10,000 bytes fit`);
       const { alarms } = await client.call(method.alarm, {});
       const status = await client.call(method.status, {});
       deepEqual(
