@@ -12,6 +12,7 @@ import { lockService } from "./lock.ts";
 import { maintenanceService } from "./maintenance.ts";
 import { observe } from "./observe.ts";
 import { rangeStream } from "./range.ts";
+import { type RepositorySource, repositoryRoutes } from "./repository/service.ts";
 import { requestSizeCheck } from "./request-size.ts";
 import { type DatabaseSource, databaseOf, type EtcdSettings } from "./settings.ts";
 import { snapshot } from "./snapshot.ts";
@@ -32,7 +33,12 @@ export interface EtcdRoutes extends Pick<Routes, "unary" | "streams"> {
   readonly counts: CallCounts;
 }
 
-export function etcdRoutes(source: DatabaseSource, settings: EtcdSettings): EtcdRoutes {
+/** `repository`: what t4's own service stands on; left out: it is not served. */
+export function etcdRoutes(
+  source: DatabaseSource,
+  settings: EtcdSettings,
+  repository: RepositorySource | null = null,
+): EtcdRoutes {
   const find = databaseOf(source);
   const counts = new CallCounts();
   const leaders = new LeaderWatch(settings.timers);
@@ -67,7 +73,9 @@ export function etcdRoutes(source: DatabaseSource, settings: EtcdSettings): Etcd
     const surroundings = { counts: counts.of(path, typeOf(path)), leaders, onBug, onCorrupt };
     streams.set(path, streamHandler(find, surroundings, service));
   }
-  return { unary, streams, counts };
+  if (repository === null) return { unary, streams, counts };
+  const own = repositoryRoutes(repository, counts);
+  return { unary: new Map([...unary, ...own.unary]), streams: new Map([...streams, ...own.streams]), counts };
 }
 
 const bidirectional = new Set(["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"]);

@@ -62,6 +62,60 @@ export class EtcdClient {
     return this.#unary(await this.#connect(), method, init, timeoutMs);
   }
 
+  /**
+   * A call of the repository's service, which needs what is asked of each of the branches named: logs in on each, and
+   * shows the tokens. Where there is nobody to log in as, they are not asked.
+   */
+  async repository<I extends DescMessage, O extends DescMessage>(
+    branches: readonly string[],
+    method: Method<I, O>,
+    init: MessageInitShape<I>,
+    timeoutMs?: number,
+  ): Promise<MessageShape<O>> {
+    const { client } = await this.#connect();
+    return this.#unary({ client, metadata: await this.#tokens(client, branches) }, method, init, timeoutMs);
+  }
+
+  /** The same with a stream of answers, without a deadline. */
+  async *repositoryStream<I extends DescMessage, O extends DescMessage>(
+    branches: readonly string[],
+    method: Method<I, O>,
+    init: MessageInitShape<I>,
+  ): AsyncGenerator<MessageShape<O>> {
+    const { client } = await this.#connect();
+    const call = client.makeServerStreamRequest(
+      pathOf(method),
+      (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
+      (bytes: Buffer) => fromBinary(method.output, bytes),
+      create(method.input, init),
+      await this.#tokens(client, branches),
+    );
+    try {
+      for await (const message of call) yield message as MessageShape<O>;
+    } catch (error) {
+      throw commandError(error as ServiceError);
+    } finally {
+      call.cancel();
+    }
+  }
+
+  async #tokens(client: Client, branches: readonly string[]): Promise<Metadata> {
+    const metadata = new Metadata();
+    const { login } = this.#options;
+    if (login === undefined) return metadata;
+    for (const branch of new Set([...branches, "main"])) {
+      const asked = new Metadata();
+      asked.set("t4-branch", branch);
+      try {
+        const { token } = await this.#unary({ client, metadata: asked }, Auth.method.authenticate, login);
+        metadata.set(`t4-token-${branch}`, token);
+      } catch (error) {
+        if (!(error instanceof CommandError) || error.message !== AUTH_IS_OFF) throw error;
+      }
+    }
+    return metadata;
+  }
+
   /** The same client of other servers; to be closed by itself, where it is used for more than `unaryOnEach`. */
   at(endpoints: readonly string[]): EtcdClient {
     return new EtcdClient({ ...this.#options, endpoints });

@@ -18,17 +18,33 @@ export interface BranchName {
   readonly expiresMs: number | null;
   /** The name is free again; `branch` is what it pointed to last. */
   readonly tombstone: boolean;
+  /**
+   * Of a name that was deleted: wall time, ms since 1970, from which on the branch's data goes. Left out: it has gone,
+   * or the branch has another name.
+   */
+  readonly purgeMs?: number | undefined;
+  /** The branch was replaced by promotion, by the one of this id, and got this name. */
+  readonly replacedBy?: BranchId | undefined;
 }
 
 export function decodeBranchName(json: unknown): BranchName {
-  const fields = new Fields(json, ["branch", "protected", "expiresMs", "tombstone"]);
+  const fields = new Fields(json, ["branch", "protected", "expiresMs", "tombstone", "purgeMs", "replacedBy"]);
   return {
     branch: branchId(fields.text("branch", patterns.hex16)),
     protected: fields.flag("protected"),
     expiresMs: fields.orNull("expiresMs", () => fields.count("expiresMs")),
     tombstone: fields.flag("tombstone"),
+    ...(fields.has("purgeMs") && { purgeMs: fields.count("purgeMs") }),
+    ...(fields.has("replacedBy") && { replacedBy: branchId(fields.text("replacedBy", patterns.hex16)) }),
   };
 }
+
+export const newBranchName = (branch: BranchId, expiresMs: number | null = null): BranchName => ({
+  branch,
+  protected: false,
+  expiresMs,
+  tombstone: false,
+});
 
 export const branchNameRegister = (store: ObjectStore, name: string, runtime: RetryRuntime): Register<BranchName> =>
   new Register(store, nameKey(name), { runtime, decode: decodeBranchName });

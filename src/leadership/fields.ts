@@ -48,6 +48,11 @@ export class Fields {
     return this.#values.get(name) === null ? null : read();
   }
 
+  /** Of a field that may be left out. */
+  has(name: string): boolean {
+    return this.#values.has(name);
+  }
+
   object(name: string, names: readonly string[]): Fields {
     return new Fields(this.#values.get(name), names, this.#name(name));
   }

@@ -179,27 +179,39 @@ class Server {
 
   #databaseOf(call: BranchCall): MaybePromise<Database> {
     const { branch: byDefault, "branch-domain": suffixes } = this.#settings;
-    const name = branchOfCall(call, { byDefault, suffixes });
-    return this.#opening.before(() => {
-      if (name === byDefault) return this.#database();
-      if (this.#host === null) throw new DbError("noLeader", this.#waitsFor);
-      return this.#host.database(name);
-    });
+    return this.#databaseNamed(branchOfCall(call, { byDefault, suffixes }));
+  }
+
+  #databaseNamed(name: string): MaybePromise<Database> {
+    return this.#opening.before(() =>
+      name === this.#settings.branch ? this.#database() : this.#openHost().database(name),
+    );
+  }
+
+  #openHost(): Host {
+    if (this.#host === null) throw new DbError("noLeader", this.#waitsFor);
+    return this.#host;
   }
 
   #openAccess(store: MeteredStore): void {
     const settings = this.#settings;
     const onBug = (error: unknown) => this.#onBug(error);
     const clientUrls = () => settings["advertise-client-urls"] ?? this.#access.clientUrls();
-    const etcdCalls = etcdRoutes((call) => this.#databaseOf(call), {
+    const etcdSettings = {
       requestBytesMax: settings["max-request-bytes"],
       clientUrls,
       // There is no peer port; etcd's clients show a member's peer URL and never dial it.
       peerUrls: clientUrls,
       timers: this.#runtime.timers,
       onBug,
-      onCorrupt: (error) => this.#onCorrupt(error),
-    });
+      onCorrupt: (error: DbError) => this.#onCorrupt(error),
+    };
+    const repository = {
+      branches: () => this.#openHost().branches,
+      databaseOf: (name: string) => this.#databaseNamed(name),
+      onBug,
+    };
+    const etcdCalls = etcdRoutes((call) => this.#databaseOf(call), etcdSettings, repository);
     const routes = { ...this.#counts.calls.around(etcdCalls), counts: etcdCalls.counts };
     const transport = () => this.#access.stats();
     const etcd = etcdHttp({

@@ -15,7 +15,15 @@ const table: Record<string, readonly string[]> = {
   collector: ["base", "runtime/runtime.ts", "objects", "log", "storage", "leadership"],
   engine: ["base", "runtime/runtime.ts", "objects", "log", "storage", "leadership", "collector"],
   transport: ["base", "runtime/runtime.ts"],
-  api: ["base", "engine/engine.ts", "engine/maintenance/maintenance.ts", "transport/transport.ts", "gen"],
+  api: [
+    "base",
+    "engine/engine.ts",
+    "engine/maintenance/maintenance.ts",
+    "engine/branches/branches.ts",
+    "engine/branches/moment.ts",
+    "transport/transport.ts",
+    "gen",
+  ],
   server: [
     "base",
     "runtime",

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { alarmCommand } from "./alarm.ts";
 import { authCommand } from "./auth.ts";
+import { branchCommand } from "./branch.ts";
 import { compactCommand } from "./compact.ts";
 import { completionCommand } from "./completion.ts";
 import { defragCommand } from "./defrag.ts";
@@ -48,6 +49,7 @@ export function addOnlineCommands(program: Command): void {
     program.addCommand(make());
   }
   program.addCommand(inspectCommand()).addCommand(verifyCommand()).addCommand(logCommand()).addCommand(gcCommand());
+  program.addCommand(branchCommand());
   program.addCommand(authCommand()).addCommand(userCommand()).addCommand(roleCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));
 }

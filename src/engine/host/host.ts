@@ -13,6 +13,7 @@ import { DiskCache, type DiskCacheSettings } from "../../storage/disk-cache.ts";
 import type { Database } from "../engine.ts";
 import { BranchSet, type BranchSetSettings } from "./branch-set.ts";
 import { closeAll } from "./close-all.ts";
+import { HostBranches } from "./host-branches.ts";
 import type { Notices } from "./notices.ts";
 import type { BranchSettings, BranchSurroundings } from "./open-branch.ts";
 import type { ServedBranch } from "./served-branch.ts";
@@ -47,10 +48,13 @@ export class Host {
   readonly nodeName: string;
   readonly #surroundings: BranchSurroundings;
   readonly #branches: BranchSet;
+  /** What can be done with the repository's branches as a whole. */
+  readonly branches: HostBranches;
 
   private constructor(surroundings: BranchSurroundings, branches: BranchSetSettings) {
     this.#surroundings = surroundings;
     this.#branches = new BranchSet(surroundings, branches);
+    this.branches = new HostBranches(surroundings, this.#branches);
     this.repository = surroundings.repository;
     this.nodeName = surroundings.session.node;
   }

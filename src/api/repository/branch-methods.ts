@@ -1,0 +1,60 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { DbError } from "../../base/errors.ts";
+import type { Branches, BranchInfo } from "../../engine/branches/branches.ts";
+import type { Moment } from "../../engine/branches/moment.ts";
+import { type BranchSchema, type Moment as MomentMessage, Repository } from "../../gen/t4/v1/repository_pb.ts";
+import { countOf, type UnaryMethod, unaryMethod } from "./method.ts";
+
+const { method } = Repository;
+
+/** The methods that make, show and change branches. */
+export function branchMethods(branches: () => Pick<Branches, "list" | "show">): UnaryMethod[] {
+  return [
+    unaryMethod({
+      method: method.branchList,
+      names: () => [],
+      run: async ({ deleted }) => ({ branches: (await branches().list({ deleted })).map(branchMessage) }),
+    }),
+    unaryMethod({
+      method: method.branchShow,
+      names: ({ name }) => [name],
+      run: async ({ name }) => {
+        const { branch, ancestry } = await branches().show(name);
+        return { branch: branchMessage(branch), ancestry: ancestry.map(branchMessage) };
+      },
+    }),
+  ];
+}
+
+export const branchMessage = (branch: BranchInfo): MessageInitShape<typeof BranchSchema> => ({
+  name: branch.name,
+  id: branch.id,
+  parentId: branch.parentId ?? "",
+  parentName: branch.parentName ?? "",
+  forkRevision: BigInt(branch.forkRevision),
+  forkTimeMs: BigInt(branch.forkMs),
+  protected: branch.protected,
+  expiresMs: BigInt(branch.expiresMs ?? 0),
+  deleted: branch.deleted,
+  purgeMs: BigInt(branch.purgeMs ?? 0),
+  revision: BigInt(branch.revision),
+  open: branch.open,
+  leader: branch.leader ?? "",
+  frozen: branch.frozen,
+});
+
+/** Left out: the newest. */
+export function momentOf(moment: MomentMessage | undefined): Moment {
+  const at = moment?.at;
+  switch (at?.case) {
+    case "revision":
+      return { kind: "revision", revision: countOf("revision", at.value) };
+    case "timeMs":
+      return { kind: "time", wallMs: countOf("time_ms", at.value) };
+    case "checkpoint":
+      if (at.value === "") throw new DbError("invalidArgument", "checkpoint: expected its id, or SLOT-N");
+      return { kind: "checkpoint", name: at.value };
+    default:
+      return { kind: "newest" };
+  }
+}

@@ -1,0 +1,113 @@
+import type { MaybePromise } from "../../base/maybe-promise.ts";
+import type { Branches } from "../../engine/branches/branches.ts";
+import type { Database } from "../../engine/engine.ts";
+import type { Call, GrpcStream, StreamHandler, UnaryHandler } from "../../transport/transport.ts";
+import { GrpcError } from "../../transport/transport.ts";
+import type { CallCounts, MethodCounts } from "../call-counts.ts";
+import { codes, streamError, unaryError } from "../errors.ts";
+import { authorize } from "./authorize.ts";
+import { branchMethods } from "./branch-methods.ts";
+import { decode, encode, pathOf, type RepositoryContext, type StreamMethod, type UnaryMethod } from "./method.ts";
+
+/** What the service stands on; each throws `noLeader` while the store has not answered yet. */
+export interface RepositorySource {
+  readonly branches: () => Pick<Branches, "list" | "show">;
+  readonly databaseOf: (name: string) => MaybePromise<Database>;
+  readonly onBug: (error: unknown) => void;
+}
+
+export interface RepositoryRoutes {
+  readonly unary: ReadonlyMap<string, UnaryHandler>;
+  readonly streams: ReadonlyMap<string, StreamHandler>;
+}
+
+/** t4.v1.Repository (proto/t4/v1/repository.proto). Its calls are few: what is common to all is done here, plainly. */
+export function repositoryRoutes(source: RepositorySource, counts: CallCounts): RepositoryRoutes {
+  const unary = new Map<string, UnaryHandler>();
+  const streams = new Map<string, StreamHandler>();
+  for (const method of branchMethods(source.branches)) {
+    const path = pathOf(method.method);
+    unary.set(path, unaryHandler(source, method, counts.of(path, "unary")));
+  }
+  for (const method of streamMethods) {
+    const path = pathOf(method.method);
+    streams.set(path, streamHandler(source, method, counts.of(path, "server_stream")));
+  }
+  return { unary, streams };
+}
+
+const streamMethods: readonly StreamMethod[] = [];
+
+function contextOf(call: Call, { databaseOf }: RepositorySource): RepositoryContext {
+  const gone = new AbortController();
+  call.onCancel(() => gone.abort());
+  return { signal: gone.signal, databaseOf };
+}
+
+function unaryHandler(source: RepositorySource, method: UnaryMethod, counts: MethodCounts): UnaryHandler {
+  return async (message, call) => {
+    counts.started++;
+    try {
+      const request = decode(method.method.input, message);
+      await authorize(call, method.names(request), source.databaseOf);
+      const answer = encode(method.method.output, await method.run(request, contextOf(call, source)));
+      counts.ended(codes.ok);
+      return answer;
+    } catch (error) {
+      const mapped = unaryError(error);
+      counts.ended(mapped instanceof GrpcError ? mapped.code : codes.internal);
+      throw mapped;
+    }
+  };
+}
+
+/** A request that is one message, an answer of many: they are made no faster than the client takes them. */
+function streamHandler(source: RepositorySource, method: StreamMethod, counts: MethodCounts): StreamHandler {
+  return (stream) => {
+    counts.started++;
+    const context = contextOf(stream, source);
+    let request: Buffer | null = null;
+    stream.onMessage = (message) => {
+      request ??= message;
+    };
+    stream.onHalfClose = () => {
+      void answer(stream, request ?? Buffer.alloc(0), { source, method, context }).then((code) => counts.ended(code));
+    };
+  };
+}
+
+async function answer(
+  stream: GrpcStream,
+  message: Buffer,
+  { source, method, context }: { source: RepositorySource; method: StreamMethod; context: RepositoryContext },
+): Promise<number> {
+  const { signal } = context;
+  try {
+    const request = decode(method.method.input, message);
+    await authorize(stream, method.names(request), source.databaseOf);
+    for await (const each of method.run(request, context)) {
+      if (signal.aborted) return codes.canceled;
+      if (!stream.send(encode(method.method.output, each))) await drained(stream, signal);
+    }
+    if (signal.aborted) return codes.canceled;
+    stream.end(codes.ok);
+    return codes.ok;
+  } catch (error) {
+    if (signal.aborted) return codes.canceled;
+    const mapped = streamError(error);
+    if (mapped instanceof GrpcError) {
+      stream.end(mapped.code, mapped.message);
+      return mapped.code;
+    }
+    source.onBug(mapped);
+    stream.end(codes.internal, "internal error");
+    return codes.internal;
+  }
+}
+
+/** Resolves when the client has taken enough, or has gone. */
+const drained = (stream: GrpcStream, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    stream.onDrain = resolve;
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
