@@ -1,5 +1,6 @@
 import { equal } from "node:assert/strict";
 import { test } from "node:test";
+import { authContest } from "./differential/auth-contest.ts";
 import { contest } from "./differential/run.ts";
 import { openEngine } from "./engine-runner.ts";
 import { etcdIsMissing, startEtcd } from "./etcd-process.ts";
@@ -13,4 +14,15 @@ test("random operations are answered by the engine as by a real etcd", { skip: e
   const right = async () => overSocket(await startEtcd());
   const difference = await contest({ seed, operations: OPERATIONS, left: openEngine, right });
   equal(difference, null, `seed ${seed}: ${JSON.stringify(difference, null, 1)}`);
+});
+
+test("random operations of authentication, too", { skip: etcdIsMissing() }, async (context) => {
+  const seed = Math.floor(Math.random() * 1_000_000);
+  context.diagnostic(`test/compat/differential.ts --auth --seed ${seed} --operations ${OPERATIONS} replays it`);
+  const [left, right] = await Promise.all([openEngine(), startEtcd().then(overSocket)]);
+  try {
+    equal(await authContest({ seed, operations: OPERATIONS, left, right }), null, `seed ${seed}`);
+  } finally {
+    await Promise.all([left.close(), right.close()]);
+  }
 });
