@@ -67,11 +67,13 @@ export const answers: { readonly [kind in ErrorKind]: Answer } = {
   roleExists: { code: failedPrecondition, text: "etcdserver: role name already exists" }, // [E32]
   roleNotFound: { code: failedPrecondition, text: "etcdserver: role name not found" }, // [E33]
   roleEmpty: { code: invalidArgument, text: "etcdserver: role name is empty" }, // [E34]
-  authFailed: { code: invalidArgument, text: "etcdserver: authentication failed, invalid user ID or password" }, // [E35]
+  // [E35]
+  authFailed: { code: invalidArgument, text: "etcdserver: authentication failed, invalid user ID or password" },
   permissionNotGiven: { code: invalidArgument, text: "etcdserver: permission not given" }, // [E36]
   permissionDenied: { code: codes.permissionDenied, text: "etcdserver: permission denied" }, // [E37]
   roleNotGranted: { code: failedPrecondition, text: "etcdserver: role is not granted to the user" }, // [E38]
-  permissionNotGranted: { code: failedPrecondition, text: "etcdserver: permission is not granted to the role" }, // [E39]
+  // [E39]
+  permissionNotGranted: { code: failedPrecondition, text: "etcdserver: permission is not granted to the role" },
   authNotEnabled: { code: failedPrecondition, text: "etcdserver: authentication is not enabled" }, // [E40]
   invalidAuthToken: { code: codes.unauthenticated, text: "etcdserver: invalid auth token" }, // [E41]
   invalidAuthManagement: { code: invalidArgument, text: "etcdserver: invalid auth management" }, // [E42]

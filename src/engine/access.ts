@@ -30,9 +30,9 @@ interface LeaseLookup {
 }
 
 /**
- * What one caller may do with a branch (A10 to A16). Reads are held against the committed state when they are evaluated,
- * and once more when they had to wait. Writes make a guard, which holds them against the head where they are sequenced,
- * as often as they are evaluated.
+ * What one caller may do with a branch (A10 to A16). Reads are held against the committed state when they are
+ * evaluated, and once more when they had to wait. Writes make a guard, which holds them against the head where they are
+ * sequenced, as often as they are evaluated.
  */
 export class Access {
   readonly #auth: AuthDesk;

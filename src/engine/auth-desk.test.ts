@@ -86,7 +86,7 @@ test("what is granted, and not durable, shows nothing; a write under it waits fo
   equal((await alice.range(range("a"))).count, 1);
 });
 
-test("what is taken away counts from where it is in the log: a later write is refused, once that is durable", async () => {
+test("what is taken away counts from its place in the log: a later write is refused once that is durable", async () => {
   const rig = await openWithUsers();
   await permit(rig, write("a"));
   const alice = await loggedIn(rig, "alice");
@@ -102,7 +102,7 @@ test("what is taken away counts from where it is in the log: a later write is re
   await rejects(writing, isKind("permissionDenied"));
 });
 
-test("a request that waits for a read is asked again when it is sequenced: what it may do has changed meanwhile", async () => {
+test("a request that waited for a read is held against what may be done by then", async () => {
   const rig = await openWithUsers();
   await permit(rig, { ...read("a"), type: permissionTypes.readWrite });
   const alice = await loggedIn(rig, "alice");

@@ -39,8 +39,8 @@ export interface AuthDeskOptions {
  * Authentication of a branch under one leadership: the state, who is logged in, and the way by which it changes.
  *
  * Invariants:
- *   - What is sequenced is held against `head`, so that nothing is written under a permission that was revoked before it
- *     in the log. What is read is held against `committed`: a grant that is not durable shows nobody anything.
+ *   - What is sequenced is held against `head`, so that nothing is written under a permission that was revoked before
+ *     it in the log. What is read is held against `committed`: a grant that is not durable shows nobody anything.
  *   - Both are whole states that are never changed. `committed` follows when a change is durable; then tokens end.
  */
 export class AuthDesk {

@@ -80,8 +80,8 @@ export interface Credentials {
 export type Right = "user" | "root";
 
 /**
- * Users' and roles' names are byte strings, held as keys are. Each change is one record, and moves the auth revision, not
- * the store's. Rows A1 to A18.
+ * Users' and roles' names are byte strings, held as keys are. Each change is one record, and moves the auth revision,
+ * not the store's. Rows A1 to A18.
  */
 export interface Auth {
   /** As committed; for metrics. */

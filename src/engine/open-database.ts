@@ -30,7 +30,8 @@ export interface WatchedState {
 
 /**
  * A database over a tree that the log has been replayed into (`applyRecord`), by the leader of its branch, with all of
- * the log durable. Reads what the engine keeps in memory: the compact revision, the leases, users and roles, not the keys.
+ * the log durable. Reads what the engine keeps in memory: the compact revision, the leases, users and roles, not the
+ * keys.
  */
 export async function openDatabase(options: OpenOptions): Promise<BranchDatabase> {
   const { tree, revision, runtime, leadership, identity } = options;

@@ -5,8 +5,8 @@ import type { PasswordAnswer } from "./password-worker.ts";
 import type { Passwords } from "./runtime.ts";
 
 /**
- * bcrypt in threads of its own: each check takes a core for some 60 ms, and must hold up neither the event loop, nor the
- * log's writes (libuv's pool), nor the packing of tables (node-offload.ts). One core is left to all else. A thread
+ * bcrypt in threads of its own: each check takes a core for some 60 ms, and must hold up neither the event loop, nor
+ * the log's writes (libuv's pool), nor the packing of tables (node-offload.ts). One core is left to all else. A thread
  * starts with the first password, and ends when it had none for a while.
  */
 const THREADS = Math.min(4, Math.max(1, availableParallelism() - 1));

@@ -1,9 +1,7 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { isDbError } from "../../base/errors.ts";
-import { RoleSchema, UserSchema } from "../../gen/authpb/auth_pb.ts";
 import {
   authStateOf,
   decodeAuthMeta,
@@ -32,27 +30,6 @@ test("golden bytes", () => {
     ],
   };
   equal(hex(encodeRole(role)), "0a01721208080212016" + "11a010012031201" + "6b");
-});
-
-test("they are authpb's messages, as a protobuf library writes them", () => {
-  const user = create(UserSchema, {
-    name: Buffer.from("bob"),
-    password: Buffer.from("$2a"),
-    roles: ["r", "s"],
-    options: { noPassword: true },
-  });
-  deepEqual(decodeUser(row(toBinary(UserSchema, user))), {
-    name: "bob",
-    passwordHash: "$2a",
-    roles: ["r", "s"],
-    noPassword: true,
-  });
-  const role = fromBinary(RoleSchema, encodeRole({ name: "r", permissions: [{ type: 1, key: "a", rangeEnd: "b" }] }));
-  equal(Buffer.from(role.name).toString(), "r");
-  deepEqual(
-    role.keyPermission.map(({ permType, key, rangeEnd }) => [permType, hex(key), hex(rangeEnd)]),
-    [[1, "61", "62"]],
-  );
 });
 
 test("what is written is read back, and what is cut or changed is corrupt or something else, never a crash", () => {

@@ -5,8 +5,8 @@ import { AuthState, type Role, type User } from "./auth-state.ts";
 
 /**
  * What the spaces `users` and `roles` hold: authpb.User and authpb.Role in protobuf, byte for byte as etcd's own
- * encoder writes them (a snapshot takes them over as they are); the key is the name. The space `meta` holds under "auth"
- * whether authentication is on, and the auth revision (docs/formats/record.md).
+ * encoder writes them (a snapshot takes them over as they are); the key is the name. The space `meta` holds under
+ * "auth" whether authentication is on, and the auth revision (docs/formats/record.md).
  */
 export const AUTH_META_KEY = "auth";
 

@@ -4,9 +4,9 @@ import type { Caller } from "./auth-state.ts";
 import type { TokenProvider } from "./tokens.ts";
 
 /**
- * JSON web tokens (RFC 7519, signatures of RFC 7518 and 8037) as etcd gives them: claims username, revision (of the auth
- * store) and exp. Valid on every node that has the key, and until they expire: a user that is deleted keeps its token,
- * which then permits nothing.
+ * JSON web tokens (RFC 7519, signatures of RFC 7518 and 8037) as etcd gives them: claims username, revision (of the
+ * auth store) and exp. Valid on every node that has the key, and until they expire: a user that is deleted keeps its
+ * token, which then permits nothing.
  */
 export interface JwtSettings {
   readonly method: JwtMethod;
@@ -34,7 +34,7 @@ export const jwtMethods = {
 } as const satisfies Record<string, { family: string; bits: Bits }>;
 export type JwtMethod = keyof typeof jwtMethods;
 
-/** A longer one is not looked at: ours have a few hundred characters, and it is decoded before it is known to be true. */
+/** A longer one is not looked at: ours have a few hundred characters, and all is decoded before any is believed. */
 const TOKEN_LENGTH_MAX = 16 * 1024;
 /** Verified tokens that are remembered: to verify one takes about 0.1 ms. */
 const VERIFIED_MAX = 10_000;

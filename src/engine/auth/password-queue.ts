@@ -9,8 +9,8 @@ export interface PasswordQueueSettings {
 }
 
 /**
- * Who waits for a password to be checked or hashed, which takes some 60 ms of a core. Served in turn by address, so that
- * one that tries passwords as fast as it can holds up itself:
+ * Who waits for a password to be checked or hashed, which takes some 60 ms of a core. Served in turn by address, so
+ * that one that tries passwords as fast as it can holds up itself:
  *
  *   10.0.0.1: a b c d e f …      next: a, x, y, b, c, …
  *   10.0.0.2: x

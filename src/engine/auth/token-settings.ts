@@ -14,7 +14,7 @@ export interface KeyFiles {
 
 const JWT_TTL_MS = 300_000;
 
-/** "simple", "", "jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=10m". Throws an Error that says what is wrong. */
+/** "simple", "", "jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=10m". Throws an Error that says why not. */
 export function parseTokenChoice(text: string, parseDuration: (text: string) => number): TokenChoice {
   const [kind, ...pairs] = text.split(",");
   const options = new Map<string, string>();

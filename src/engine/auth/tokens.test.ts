@@ -90,7 +90,7 @@ test("JWT: each method signs, verifies, and refuses what was changed or signed o
   }
 });
 
-test("JWT: remembered tokens end in time, too; a public key is no HMAC secret; only with the private key are they given", () => {
+test("JWT: remembered tokens end in time; a public key is no HMAC secret, and gives no tokens", () => {
   const time = { wallMs: 0 };
   const tokens = new JwtTokens(jwtSettings({ method: "RS256", ttlMs: 10_000 }, rsa), () => time.wallMs);
   const token = tokens.issue("alice", at(1));
