@@ -4,6 +4,7 @@ import { authAccessStories } from "./auth-access.ts";
 import { clusterStories } from "./cluster.ts";
 import { compactStories } from "./compact.ts";
 import { concurrencyStories } from "./concurrency.ts";
+import { kubernetesStories } from "./kubernetes.ts";
 import { leaseStories } from "./lease.ts";
 import { maintenanceStories } from "./maintenance.ts";
 import { otherStories } from "./other.ts";
@@ -25,5 +26,6 @@ export const allStories: Readonly<Record<string, readonly Story[]>> = {
   maintenance: maintenanceStories,
   cluster: clusterStories,
   concurrency: concurrencyStories,
+  kubernetes: kubernetesStories,
   other: otherStories,
 };
