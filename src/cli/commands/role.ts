@@ -16,7 +16,7 @@ export const roleCommand = (): Command =>
     .description("Adds, changes and shows roles and what they permit")
     .addHelpText(
       "after",
-      "\nExamples:\n  t4 role add readers\n  t4 role grant-permission readers read cfg/ --prefix\n  t4 role get readers",
+      "\nExamples:\n  t4 role add readers\n  t4 role grant-permission readers read c/ --prefix\n  t4 role get readers",
     )
     .addCommand(add())
     .addCommand(remove())
