@@ -1,5 +1,5 @@
+import type { PastState } from "../engine/branches/past-state.ts";
 import { AT_HEAD, KEYS, type KeyRange, type Version } from "../storage/storage.ts";
-import type { BranchState } from "./state-at.ts";
 
 /** Versions read at once. */
 const PAGE = 1000;
@@ -12,7 +12,7 @@ interface Found {
 }
 
 /** Live keys of a range in order, at most `limit` (0: all). */
-export async function liveIn({ tree }: BranchState, range: KeyRange, limit: number): Promise<Found> {
+export async function liveIn({ tree }: PastState, range: KeyRange, limit: number): Promise<Found> {
   const found = await tree.scan(KEYS, range, AT_HEAD, { limit: limit === 0 ? 0 : limit + 1 });
   return limit > 0 && found.length > limit
     ? { versions: found.slice(0, limit), more: true }
@@ -20,7 +20,7 @@ export async function liveIn({ tree }: BranchState, range: KeyRange, limit: numb
 }
 
 /** Every version and tombstone of a range that is kept, oldest first, at most `limit` (0: all). */
-export async function versionsIn({ tree, revision }: BranchState, range: KeyRange, limit: number): Promise<Found> {
+export async function versionsIn({ tree, revision }: PastState, range: KeyRange, limit: number): Promise<Found> {
   const reading = tree.versions({ range, after: 0, upTo: revision, compacted: null });
   const versions: Version[] = [];
   try {

@@ -215,6 +215,11 @@ export class BranchTree implements Tree {
     );
   }
 
+  /** For who goes by layers: each the youngest first. The lists are of this moment. */
+  get layers(): { readonly memtables: readonly Memtable[]; readonly runs: readonly Run[] } {
+    return { memtables: [this.#active, ...this.#frozen], runs: this.#levels.runs };
+  }
+
   apply(entry: Entry): void {
     this.#active.apply(entry);
     if (entry.space === KEYS) this.#head = entry.main;
