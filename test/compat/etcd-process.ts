@@ -17,6 +17,7 @@ export const etcdIsMissing = (): string | false =>
 export interface ServerProcess {
   /** host:port for gRPC. */
   readonly address: string;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -26,7 +27,9 @@ const START_TIMEOUT_MS = 20_000;
  * A real etcd of one member with an empty store. Short election timings make it start in 0.1 s, and allow leases of
  * 1 s.
  */
-export async function startEtcd(options: { defaultTimings?: boolean; program?: string } = {}): Promise<ServerProcess> {
+export async function startEtcd(
+  options: { defaultTimings?: boolean; program?: string; flags?: readonly string[] } = {},
+): Promise<ServerProcess> {
   const directory = await mkdtemp(join(tmpdir(), "t4-etcd-"));
   const [port, peerPort] = await freePorts(2);
   const client = `http://127.0.0.1:${port}`;
@@ -39,7 +42,8 @@ export async function startEtcd(options: { defaultTimings?: boolean; program?: s
     ...["--watch-progress-notify-interval", `${PROGRESS_INTERVAL_MS}ms`],
     ...["--bcrypt-cost", "4"],
   ];
-  const child = spawn(options.program ?? etcdProgram, [...flags, ...timings], { stdio: ["ignore", "ignore", "pipe"] });
+  const all = [...flags, ...timings, ...(options.flags ?? [])];
+  const child = spawn(options.program ?? etcdProgram, all, { stdio: ["ignore", "ignore", "pipe"] });
   return started(child, `127.0.0.1:${port}`, directory);
 }
 
@@ -63,7 +67,7 @@ export async function started(child: ChildProcess, address: string, directory: s
     }
     await sleep(20);
   }
-  return { address, stop };
+  return { address, pid: child.pid!, stop };
 }
 
 async function answers(address: string): Promise<boolean> {
