@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
+import { randomOf } from "../../../test/branches/random.ts";
 import {
   atRevision,
   newest,
@@ -22,17 +23,6 @@ const all = { from: "", to: null };
 const pairs = new KeyValueReader();
 const textOf = (version: Version | null): string | null =>
   version === null ? null : Buffer.from(pairs.read(version).value).toString("latin1");
-
-/** mulberry32 */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 type Row = [key: string, before: string | null, after: string | null];
 

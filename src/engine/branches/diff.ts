@@ -214,7 +214,7 @@ function ownRuns(runs: readonly Run[], shared: ReadonlyMap<ObjectKey, TableRef>)
 const newestOf = (ref: TableRef): number => ref.spaces.find(({ space }) => space === KEYS)?.mainMax ?? 0;
 
 /** Whether versions behind the fork, or tombstones, may have been dropped from what the side has. */
-function hasLost({ tree, compactRevision }: DiffSide, fork: number): boolean {
+export function hasLost({ tree, compactRevision }: DiffSide, fork: number): boolean {
   assert(fork >= 0, "a fork lies at a revision");
   if (compactRevision <= fork) return false;
   // What a checkpoint has compacted, some merge may have dropped, with all trace of the table that it was in.

@@ -1,0 +1,181 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { test } from "node:test";
+import { randomOf } from "../../../test/branches/random.ts";
+import {
+  atRevision,
+  newest,
+  request,
+  runtime,
+  smallTables,
+  TestRepository,
+  write,
+} from "../../../test/branches/repository.ts";
+import { range } from "../../../test/engine/requests.ts";
+import { defaultTreeSettings } from "../../storage/tree.ts";
+import type { Database, Row } from "../engine.ts";
+import { KeyValueReader } from "../mvcc/key-value.ts";
+import { BucketHistory, type BucketHistoryOptions } from "./bucket-history.ts";
+import type { MergePage, MergeRequest, MergeSummary, OnConflict } from "./history.ts";
+
+const all = { from: "", to: null };
+const pairs = new KeyValueReader();
+const textOf = (row: Row | null): string | null =>
+  row === null ? null : Buffer.from(pairs.read(row).value).toString("latin1");
+
+function historyOf(repository: TestRepository, more: Partial<BucketHistoryOptions> = {}): BucketHistory {
+  const databaseOf = (name: string) => repository.database(name);
+  const writer = { databaseOf, limits: { opsMax: 128, bytesMax: 1 << 20 } };
+  return new BucketHistory({ store: repository.store, runtime, request, settle: async () => {}, writer, ...more });
+}
+
+async function mergeOf(history: BucketHistory, given: Partial<MergeRequest> & Pick<MergeRequest, "source" | "into">) {
+  const pages: MergePage[] = [];
+  const merging = history.merge({ range: all, onConflict: "fail", apply: false, ...given });
+  for (;;) {
+    const { value, done } = await merging.next();
+    if (done)
+      return { changes: pages.flatMap(({ changes }) => changes), conflicts: conflictsOf(pages), summary: value };
+    pages.push(value as MergePage);
+  }
+}
+
+const conflictsOf = (pages: readonly MergePage[]) =>
+  pages.flatMap(({ conflicts }) =>
+    conflicts.map(({ key, base, ours, theirs }) => [key, textOf(base), textOf(ours), textOf(theirs)]),
+  );
+
+async function pairsOf(database: Database): Promise<Map<string, string>> {
+  const { rows } = await database.range(range("\0", "\0"));
+  return new Map(rows.map((row) => [pairs.read(row).key, textOf(row)!]));
+}
+
+/** What a three-way merge is, key by key. */
+function naive(base: Map<string, string>, ours: Map<string, string>, theirs: Map<string, string>) {
+  const changes: { key: string; delete: boolean }[] = [];
+  const conflicts: (string | null)[][] = [];
+  for (const key of [...new Set([...base.keys(), ...ours.keys(), ...theirs.keys()])].sort()) {
+    const [was, our, their] = [base, ours, theirs].map((map) => map.get(key) ?? null);
+    if (their === was || their === our) continue;
+    if (our !== was) conflicts.push([key, was!, our!, their!]);
+    else changes.push({ key, delete: their === null });
+  }
+  return { changes, conflicts };
+}
+
+function applied(ours: Map<string, string>, theirs: Map<string, string>, keys: readonly string[]): Map<string, string> {
+  const result = new Map(ours);
+  for (const key of keys) {
+    const their = theirs.get(key);
+    if (their === undefined) result.delete(key);
+    else result.set(key, their);
+  }
+  return new Map([...result].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+for (const seed of [11, 12, 13, 14]) {
+  test(`a merge is the three-way merge of all pairs (seed ${seed})`, async () => {
+    await using repository = await TestRepository.open({ tree: smallTables(defaultTreeSettings) });
+    const random = randomOf(seed);
+    const history = historyOf(repository, {
+      writer: {
+        databaseOf: (name) => repository.database(name),
+        limits: { opsMax: seed % 2 === 0 ? 100 : 7, bytesMax: 1 << 20 },
+      },
+    });
+    const main = await repository.serve("main");
+    const change = async (name: string): Promise<void> => {
+      const served = await repository.serve(name);
+      for (let n = 10 + random(30); n > 0; n--) {
+        const key = `key/${String(random(80)).padStart(3, "0")}`;
+        await write(served.database, key, random(4) === 0 ? null : `value ${random(4)}`);
+      }
+      const { committed, compactRevision } = served.database;
+      if (random(3) === 0) await served.checkpoint();
+      if (random(3) === 0) await served.database.compact({ revision: committed, physical: false });
+      if (random(3) === 0) await served.database.maintenance.defragment(AbortSignal.timeout(10_000));
+      ok(compactRevision <= committed);
+    };
+    await change("main");
+    await main.checkpoint();
+    for (let round = 0; round < 6; round++) {
+      await change("main");
+      const base = await pairsOf(main.database);
+      const child = `child-${round}`;
+      const database = await repository.cut(child);
+      await change(child);
+      if (random(2) === 0) await change("main");
+      const [source, into] = random(2) === 0 ? [child, "main"] : ["main", child];
+      const [theirs, ours] = [
+        await pairsOf(await repository.database(source)),
+        await pairsOf(await repository.database(into)),
+      ];
+      const expected = naive(base, ours, theirs);
+      const dry = await mergeOf(history, { source, into });
+      deepEqual(dry.changes, expected.changes);
+      deepEqual(dry.conflicts, expected.conflicts);
+      deepEqual(await pairsOf(await repository.database(into)), ours, "nothing is applied unless asked");
+      const onConflict = (["fail", "ours", "theirs"] as const)[random(3)] as OnConflict;
+      const done = await mergeOf(history, { source, into, apply: true, onConflict });
+      const taken = expected.changes.map(({ key }) => key);
+      if (onConflict === "theirs") taken.push(...expected.conflicts.map(([key]) => key!));
+      const refused = onConflict === "fail" && expected.conflicts.length > 0;
+      deepEqual(await pairsOf(await repository.database(into)), applied(ours, theirs, refused ? [] : taken));
+      const summary: MergeSummary = done.summary as MergeSummary;
+      equal(summary.applied, refused ? 0 : taken.length);
+      equal(summary.transactions, Math.ceil(taken.length / (seed % 2 === 0 ? 100 : 7)));
+      if (!refused) equal((await mergeOf(history, { source, into })).changes.length, 0, "again: nothing is left");
+      ok(database.committed > 0);
+    }
+  });
+}
+
+test("a key that is written while a merge is applied is not overwritten unseen", async () => {
+  await using repository = await TestRepository.open();
+  const main = await repository.database("main");
+  await write(main, "a", "base");
+  await write(main, "b", "base");
+  const child = await repository.cut("child");
+  await write(child, "a", "theirs");
+  let interfered = 0;
+  const databaseOf = async (name: string): Promise<Database> => {
+    // Between the look at it and the transaction.
+    if (interfered++ === 0) await write(main, "a", "written meanwhile");
+    return repository.database(name);
+  };
+  const history = historyOf(repository, { writer: { databaseOf, limits: { opsMax: 128, bytesMax: 1 << 20 } } });
+  const { summary } = await mergeOf(history, { source: "child", into: "main", apply: true });
+  deepEqual([summary.conflicts, summary.applied], [1, 0]);
+  deepEqual(
+    [...(await pairsOf(main))],
+    [
+      ["a", "written meanwhile"],
+      ["b", "base"],
+    ],
+  );
+});
+
+test("a range as of any retained revision, though it is compacted", async () => {
+  await using repository = await TestRepository.open();
+  const served = await repository.serve("main");
+  const main = served.database;
+  for (let n = 0; n < 10; n++) await write(main, `k${n}`, `v${n}`);
+  await main.compact({ revision: main.committed, physical: false });
+  await write(main, "k3", null);
+  const history = historyOf(repository);
+  const at = async (revision: number, more = {}) => {
+    const found = await history.rangeAt({ branch: "main", moment: atRevision(revision) }, range("k", "l", more));
+    return { keys: found.rows.map((row) => pairs.read(row).key), count: found.count, more: found.more };
+  };
+  deepEqual(await at(4), { keys: ["k0", "k1", "k2"], count: 3, more: false });
+  deepEqual(await at(11, { limit: 2 }), { keys: ["k0", "k1"], count: 10, more: true });
+  deepEqual(await at(12, { countOnly: true }), { keys: [], count: 9, more: false });
+  await rejects(at(99), /revision 99 is not there yet/);
+  const child = await repository.cut("child", "main", atRevision(5));
+  await write(child, "only", "here");
+  const ofChild = await history.rangeAt({ branch: "child", moment: newest }, range("\0", "\0"));
+  equal(ofChild.count, 5, "a branch without a checkpoint of its own, too");
+  await rejects(
+    history.rangeAt({ branch: "child", moment: atRevision(3) }, range("k")),
+    /revision 3 is not retained; the nearest: revision 5 \(the beginning\)/,
+  );
+});

@@ -1,0 +1,288 @@
+import { DbError } from "../../base/errors.ts";
+import type { BranchId, Revision } from "../../base/ids.ts";
+import type { MaybePromise } from "../../base/maybe-promise.ts";
+import { resolveBranch } from "../../leadership/branch-name.ts";
+import { MeteredStore } from "../../objects/metered.ts";
+import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { BlockCache } from "../../storage/block-cache.ts";
+import type { Database, RangeRequest, RangeResult, Row } from "../engine.ts";
+import { openRange } from "../mvcc/range-cursor.ts";
+import { StateDiff } from "./diff.ts";
+import { forkPoint } from "./fork-point.ts";
+import {
+  ANSWER_BYTES_MAX,
+  type DiffRequest,
+  type DiffSummary,
+  type History,
+  type KeyDifference,
+  type MergePage,
+  type MergeRequest,
+  type MergeSummary,
+  type StateName,
+} from "./history.ts";
+import {
+  applyTransaction,
+  isTaken,
+  Merge,
+  type MergeEntry,
+  MergeTransactions,
+  type TransactionLimits,
+} from "./merge.ts";
+import { openPast, type PastOptions, type PastState } from "./past-state.ts";
+
+export interface BucketHistoryOptions {
+  readonly store: ObjectStore;
+  readonly runtime: Runtime;
+  readonly request: RequestOptions;
+  /** Has what this process has acknowledged of a branch put into the bucket first; nothing to do where it leads none. */
+  readonly settle: (name: string) => Promise<void>;
+  /** What merges are written with; null: nobody leads here, so none can be. */
+  readonly writer: {
+    readonly databaseOf: (name: string) => MaybePromise<Database>;
+    readonly limits: TransactionLimits;
+  } | null;
+}
+
+const CACHE_BYTES = 32 << 20;
+/** A merge whose keys are written meanwhile is begun anew so often. */
+const MERGE_ATTEMPTS_MAX = 5;
+const PAGE_ROWS = 4096;
+const PAGE_BYTES = 1 << 20;
+
+/** The history of branches as their bucket has it. */
+export class BucketHistory implements History {
+  readonly #options: BucketHistoryOptions;
+
+  constructor(options: BucketHistoryOptions) {
+    this.#options = options;
+  }
+
+  async *diff(request: DiffRequest): AsyncGenerator<readonly KeyDifference[], DiffSummary, undefined> {
+    const bucket = this.#bucket(request.signal);
+    const open: PastState[] = [];
+    try {
+      for (const state of [request.from, request.to]) open.push(await this.open(bucket, state));
+      const [from, to] = [open[0]!, open[1]!];
+      const fork = await forkPoint(bucket, from, to);
+      const { runtime, signal } = { ...this.#options, signal: request.signal };
+      const diff = new StateDiff(from, to, {
+        runtime,
+        range: request.range,
+        forkRevision: fork?.revision ?? null,
+        signal,
+      });
+      let [added, removed, changed] = [0, 0, 0];
+      for await (const batch of diff.batches()) {
+        for (const { before, after } of batch) {
+          if (before === null) added++;
+          else if (after === null) removed++;
+          else changed++;
+        }
+        yield batch;
+      }
+      return {
+        added,
+        removed,
+        changed,
+        fromRevision: from.revision,
+        toRevision: to.revision,
+        blocksRead: diff.blocksRead,
+        bytesRead: bytesReadFrom(bucket.store),
+      };
+    } finally {
+      for (const state of open) await state.close();
+    }
+  }
+
+  async rangeAt(name: StateName, request: RangeRequest): Promise<RangeResult & { wallMs: number }> {
+    const state = await this.open(this.#bucket(), name);
+    try {
+      const { revision, wallMs } = state;
+      // What was compacted is seen as well: it is as of a moment before.
+      const point = { revision: revision as Revision, compactRevision: -1 };
+      const cursor = await openRange(state.tree, point, { ...request, revision: 0 });
+      const rows: Row[] = [];
+      let bytes = 0;
+      while (!cursor.ended) {
+        for (const row of await cursor.next(PAGE_ROWS, PAGE_BYTES)) {
+          rows.push(row);
+          bytes += row.end - row.start;
+        }
+        if (bytes > ANSWER_BYTES_MAX) {
+          throw new DbError("requestTooLarge", `over ${ANSWER_BYTES_MAX >> 20} MiB are asked for: limit the range`);
+        }
+      }
+      const { more, count } = cursor;
+      return { kind: "range", revision: point.revision, rows, more, count, wallMs };
+    } finally {
+      await state.close();
+    }
+  }
+
+  /**
+   * Looks first, at all of it, and applies nothing unless all can be. What fits one transaction is one; else what was
+   * applied before an interruption is no difference any more when the same request is made again.
+   */
+  async *merge(request: MergeRequest): AsyncGenerator<MergePage, MergeSummary, undefined> {
+    const { writer } = this.#options;
+    if (request.apply && writer === null) {
+      throw new DbError("unimplemented", "a merge is applied by a server that leads the branch: ask one (--endpoints)");
+    }
+    const earlier = { applied: 0, transactions: 0 };
+    for (let attempt = 1; ; attempt++) {
+      const work = await MergeWork.open(this, this.#bucket(request.signal), request);
+      try {
+        const planned = yield* work.plan(writer?.limits ?? DEFAULT_LIMITS, attempt === 1);
+        if (!request.apply || (planned.conflicts > 0 && request.onConflict === "fail")) return planned;
+        const database = await writer!.databaseOf(request.into);
+        const done = await work.apply(database, writer!.limits);
+        earlier.applied += done.applied;
+        earlier.transactions += done.transactions;
+        if (done.revision !== null) return { ...planned, ...earlier, revision: done.revision || planned.revision };
+      } finally {
+        await work.close();
+      }
+      if (attempt === MERGE_ATTEMPTS_MAX) {
+        throw new DbError(
+          "tooManyRequests",
+          `keys of ${request.into} are written all the time: ${earlier.applied} changes were applied, merge again`,
+        );
+      }
+    }
+  }
+
+  /** A state by its name; to be closed. */
+  async open(bucket: PastOptions, { branch, moment }: StateName): Promise<PastState> {
+    return openPast(bucket, await this.#find(branch), moment);
+  }
+
+  /** By its name, or by its id of 32 hexadecimal digits. */
+  async #find(branch: string): Promise<BranchId> {
+    const { store, runtime, request, settle } = this.#options;
+    if (/^[0-9a-f]{32}$/.test(branch)) return branch as BranchId;
+    const { branch: id } = await resolveBranch(store, branch, runtime, request);
+    await settle(branch);
+    return id;
+  }
+
+  /** One view of the bucket for all that belongs to a call: its requests are counted, its blocks kept together. */
+  #bucket(signal?: AbortSignal): PastOptions & { readonly store: MeteredStore } {
+    const { store, runtime, request } = this.#options;
+    return {
+      store: new MeteredStore(store, runtime.clock),
+      runtime,
+      request: signal === undefined ? request : { ...request, signal },
+      cache: new BlockCache({ bytesMax: CACHE_BYTES }),
+    };
+  }
+}
+
+/** Where nobody says otherwise, as a server does by default. */
+const DEFAULT_LIMITS: TransactionLimits = { opsMax: 128, bytesMax: 1 << 20 };
+
+/** One attempt of a merge: two states, gone through as often as need be. */
+class MergeWork {
+  readonly #request: MergeRequest;
+  readonly #bucket: PastOptions;
+  readonly #states: readonly PastState[];
+  readonly #merge: Merge;
+  /** Null: it is more than one transaction, and made anew as it is applied. */
+  #one: MergeTransactions | null = null;
+
+  private constructor(request: MergeRequest, bucket: PastOptions, states: readonly PastState[], merge: Merge) {
+    this.#request = request;
+    this.#bucket = bucket;
+    this.#states = states;
+    this.#merge = merge;
+  }
+
+  static async open(history: BucketHistory, bucket: PastOptions, request: MergeRequest): Promise<MergeWork> {
+    const newest = { kind: "newest" } as const;
+    const states: PastState[] = [];
+    try {
+      for (const branch of [request.source, request.into]) {
+        states.push(await history.open(bucket, { branch, moment: newest }));
+      }
+      const merge = await Merge.begin(bucket, states[0]!, states[1]!);
+      return new MergeWork(request, bucket, states, merge);
+    } catch (error) {
+      for (const state of states) await state.close();
+      throw error;
+    }
+  }
+
+  async *plan(limits: TransactionLimits, tell: boolean): AsyncGenerator<MergePage, MergeSummary, undefined> {
+    let [changes, conflicts, transactions] = [0, 0, 0];
+    const gathered = new MergeTransactions(limits);
+    for await (const entries of this.#batches()) {
+      const taken = entries.filter((entry) => isTaken(entry, this.#request.onConflict));
+      const against = entries.filter(({ conflict }) => conflict);
+      changes += taken.length;
+      conflicts += against.length;
+      for (const entry of taken) gathered.add(entry);
+      if (gathered.full.length > 1) {
+        transactions += gathered.full.length;
+        gathered.full.length = 0;
+      }
+      if (tell && entries.length > 0) {
+        yield { changes: taken.map(({ key, theirs }) => ({ key, delete: theirs === null })), conflicts: against };
+      }
+    }
+    gathered.finish();
+    transactions += gathered.full.length;
+    if (transactions === 1) this.#one = gathered;
+    const { revision } = this.#states[1]!;
+    return { changes, conflicts, applied: 0, transactions, baseRevision: this.#merge.fork.revision, revision };
+  }
+
+  /** `revision` is null where a key was written meanwhile, 0 where there is nothing to apply. */
+  async apply(
+    database: Database,
+    limits: TransactionLimits,
+  ): Promise<{ applied: number; transactions: number; revision: number | null }> {
+    let done = { applied: 0, transactions: 0, revision: 0 as number | null };
+    const carryOut = async (gathered: MergeTransactions): Promise<void> => {
+      for (const request of gathered.full.splice(0)) {
+        if (done.revision === null) return;
+        const revision = await applyTransaction(database, request);
+        const more = revision === null ? 0 : 1;
+        done = {
+          applied: done.applied + more * request.success.length,
+          transactions: done.transactions + more,
+          revision,
+        };
+      }
+    };
+    if (this.#one !== null) {
+      await carryOut(this.#one);
+      return done;
+    }
+    const gathered = new MergeTransactions(limits);
+    for await (const entries of this.#batches()) {
+      for (const entry of entries) if (isTaken(entry, this.#request.onConflict)) gathered.add(entry);
+      // Dying between two of them leaves a part applied, which is no difference any more.
+      await carryOut(gathered);
+      if (done.revision === null) return done;
+    }
+    gathered.finish();
+    await carryOut(gathered);
+    return done;
+  }
+
+  #batches(): AsyncGenerator<readonly MergeEntry[], void, undefined> {
+    const { range, signal } = this.#request;
+    return this.#merge.batches({ runtime: this.#bucket.runtime, range, signal });
+  }
+
+  async close(): Promise<void> {
+    await this.#merge.close();
+    for (const state of this.#states) await state.close();
+  }
+}
+
+function bytesReadFrom(store: MeteredStore): number {
+  let bytes = 0;
+  for (const series of store.series()) if (series.operation === "get") bytes += series.bytes;
+  return bytes;
+}

@@ -1,0 +1,88 @@
+import type { KeyRange } from "../../storage/storage.ts";
+import type { RangeRequest, RangeResult, Row } from "../engine.ts";
+import type { Moment } from "./moment.ts";
+
+/**
+ * What can be asked of the past of branches: of any retained moment, compacted by etcd or not. From the bucket, so that
+ * it does not matter who leads. Every method rejects with a DbError; `notRetained` names the nearest moments.
+ */
+export interface History {
+  /** Batches in the order of keys, made as they are taken; then the sums. */
+  diff(request: DiffRequest): AsyncGenerator<readonly KeyDifference[], DiffSummary, undefined>;
+  /** Its rows take no more than `ANSWER_BYTES_MAX`. */
+  rangeAt(state: StateName, range: RangeRequest): Promise<RangeResult & { wallMs: number }>;
+  /** What it would change, and what stands against it; then, if it is to, it does. */
+  merge(request: MergeRequest): AsyncGenerator<MergePage, MergeSummary, undefined>;
+}
+
+/** A state of a branch. */
+export interface StateName {
+  readonly branch: string;
+  readonly moment: Moment;
+}
+
+export interface DiffRequest {
+  readonly from: StateName;
+  readonly to: StateName;
+  readonly range: KeyRange;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Null: the key is not there. */
+export interface KeyDifference {
+  readonly key: string;
+  readonly before: Row | null;
+  readonly after: Row | null;
+}
+
+export interface DiffSummary {
+  readonly added: number;
+  readonly removed: number;
+  readonly changed: number;
+  readonly fromRevision: number;
+  readonly toRevision: number;
+  /** Of tables, to find out which keys may differ. */
+  readonly blocksRead: number;
+  /** Of objects of any kind. */
+  readonly bytesRead: number;
+}
+
+export const ANSWER_BYTES_MAX = 64 << 20;
+
+export type OnConflict = "fail" | "ours" | "theirs";
+
+/** The changes of `source` since the two parted, into `into`. */
+export interface MergeRequest {
+  readonly source: string;
+  readonly into: string;
+  readonly range: KeyRange;
+  /** Of a key that both have changed, to different values: `ours` is what `into` has. */
+  readonly onConflict: OnConflict;
+  /** Unless this is set nothing is changed. */
+  readonly apply: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface MergePage {
+  readonly changes: readonly { readonly key: string; readonly delete: boolean }[];
+  readonly conflicts: readonly MergeConflict[];
+}
+
+/** Null: the key is, or was, not there. */
+export interface MergeConflict {
+  readonly key: string;
+  readonly base: Row | null;
+  readonly ours: Row | null;
+  readonly theirs: Row | null;
+}
+
+export interface MergeSummary {
+  readonly changes: number;
+  readonly conflicts: number;
+  readonly applied: number;
+  /** So many it takes, or took. More than one: a series, which the same request goes on with after an interruption. */
+  readonly transactions: number;
+  readonly baseRevision: number;
+  /** Of `into`, behind the last of them; else as it was looked at. */
+  readonly revision: number;
+}
