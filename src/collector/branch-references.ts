@@ -146,7 +146,7 @@ const nothing = (
 });
 
 /** The log that is kept begins before every checkpoint of the branch's own: the first states are its origin's. */
-function beginsAtOrigin(newest: Checkpoint, origin: Origin | null): boolean {
+export function beginsAtOrigin(newest: Checkpoint, origin: Origin | null): boolean {
   if (origin === null || newest.firstLogSlot > origin.position.nextSlot) return false;
   const own = newest.retained.some((each) => each.branch === newest.branch && each.nextSlot === newest.firstLogSlot);
   return !own && newest.point.position.nextSlot !== newest.firstLogSlot;

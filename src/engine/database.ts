@@ -97,6 +97,8 @@ export interface DatabaseOptions {
   readonly lessor: Lessor;
   readonly auth: { readonly state: AuthState; readonly tokens: TokenProvider };
   readonly committed: Committed;
+  /** Leases were left out when the branch was cut. */
+  readonly leasesStripped: boolean;
   readonly maintenance: MaintenanceState;
   readonly watch: WatchPort;
   /** Called once: the instance answers nothing any more, and must be opened anew. */
@@ -169,6 +171,7 @@ export class BranchDatabase implements Database {
       clock,
       timers,
       requestTimeoutMs: settings.requestTimeoutMs,
+      leasesStripped: this.#options.leasesStripped,
       callsMax: settings.callsMax,
       bytesMax: settings.bytesMax,
       proof: () => this.#leadership.proof(),

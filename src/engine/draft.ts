@@ -42,6 +42,8 @@ export interface NewPair {
  */
 export class Draft {
   readonly reads: Reads;
+  /** Leases were left out when the branch was cut. */
+  readonly leasesStripped: boolean;
   /** Of the head, before this request. */
   revision: Revision = revision(1);
   compactRevision = -1;
@@ -58,7 +60,8 @@ export class Draft {
   #otherSub = 0;
   readonly #prev = new KeyValueReader();
 
-  constructor(tree: Tree) {
+  constructor(tree: Tree, { leasesStripped = false }: { leasesStripped?: boolean } = {}) {
+    this.leasesStripped = leasesStripped;
     this.reads = new Reads(tree, AT_HEAD);
   }
 
@@ -95,7 +98,7 @@ export class Draft {
       const header = this.#prev.read(prev);
       createRevision = header.createRevision;
       version = header.version + 1;
-      if (header.hasLease) leaseBefore = header.lease;
+      if (header.hasLease) leaseBefore = this.#holderOf(pair.key, header.lease);
     }
     const { key, value, valueStart, valueEnd, lease } = pair;
     const modRevision = this.revision + 1;
@@ -111,7 +114,8 @@ export class Draft {
     const row: Entry = { space: KEYS, key, main: modRevision, sub, tombstone: false, effect, bytes, start, end };
     this.entries.push(row);
     this.changes.push({ key: pair.key, kv: row, deleted: false, prev });
-    if (leaseBefore !== pair.lease) this.#moveLease(pair.key, leaseBefore, pair.lease);
+    const leaseNow = this.#isGone(pair.lease) ? 0n : pair.lease;
+    if (leaseBefore !== leaseNow) this.#moveLease(pair.key, leaseBefore, leaseNow);
     return row;
   }
 
@@ -130,7 +134,21 @@ export class Draft {
     const kv: Row = { bytes, start, end };
     this.changes.push({ key, kv, deleted: true, prev: before });
     const header = this.#prev.read(prev);
-    if (header.hasLease) this.#moveLease(key, header.lease, 0n);
+    if (header.hasLease) this.#moveLease(key, this.#holderOf(key, header.lease), 0n);
+  }
+
+  /** The lease that a pair hangs on: where leases were stripped it may name one that it does not; then none. */
+  #holderOf(key: string, lease: bigint): bigint {
+    if (!this.leasesStripped) return lease;
+    const held = leaseKey(lease) + key;
+    const own = this.entries.findLast((entry) => entry.space === spaces.leaseKeys && entry.key === held);
+    const isHeld = own === undefined ? this.reads.getOther(spaces.leaseKeys, held) !== null : !own.tombstone;
+    return isHeld ? lease : 0n;
+  }
+
+  /** So can be a lease that a put takes over from the pair before it. */
+  #isGone(lease: bigint): boolean {
+    return this.leasesStripped && lease !== 0n && this.reads.getOther(spaces.leases, leaseKey(lease)) === null;
   }
 
   /**

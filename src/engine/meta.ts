@@ -1,5 +1,5 @@
 import { DbError } from "../base/errors.ts";
-import type { Epoch } from "../base/ids.ts";
+import type { BranchId, Epoch } from "../base/ids.ts";
 import { ByteReader, varintSize, writeVarint } from "../base/varint.ts";
 import { AT_HEAD, spaces, type Tree, type Version } from "../storage/storage.ts";
 
@@ -10,7 +10,19 @@ export const metaKeys = {
   downgrade: "downgrade",
   member: (id: string) => `member/${id}`,
   setting: (name: string) => `setting/${name}`,
+  /** What a branch was cut without: written when that is done. */
+  stripped: (by: BranchId) => `stripped/${by}`,
 };
+
+/** Bits of what "stripped/…" holds. */
+export const STRIPPED_AUTH = 1;
+export const STRIPPED_LEASES = 2;
+
+/** Whether leases were ever left out at a cut: then a key may name one that it does not hang on. */
+export async function readLeasesStripped(tree: Tree): Promise<boolean> {
+  const marks = await tree.scan(spaces.meta, { from: "stripped/", to: "stripped0" }, AT_HEAD, { limit: 0 });
+  return marks.some(({ bytes, start, end }) => start < end && (bytes[start]! & STRIPPED_LEASES) !== 0);
+}
 
 /** −1 before the first compaction (C1). */
 export async function readCompactRevision(tree: Tree): Promise<number> {

@@ -10,10 +10,13 @@ import { leaseIdOfKey } from "./lease-key.ts";
 import { Alarms } from "./maintenance/alarms.ts";
 import { Downgrade } from "./maintenance/downgrade.ts";
 import { Members } from "./maintenance/members.ts";
-import { readCompactRevision, readReleased } from "./meta.ts";
+import { readCompactRevision, readLeasesStripped, readReleased } from "./meta.ts";
 import type { Committed } from "./sequencer.ts";
 
-export type OpenOptions = Omit<DatabaseOptions, "lessor" | "auth" | "committed" | "maintenance" | "watch"> & {
+export type OpenOptions = Omit<
+  DatabaseOptions,
+  "lessor" | "auth" | "committed" | "leasesStripped" | "maintenance" | "watch"
+> & {
   /** After the last record replayed. */
   readonly revision: Revision;
   /** Makes the watch half; `told` is the revision that it starts at. */
@@ -54,7 +57,8 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
     downgrade: await Downgrade.read(tree),
   };
   const auth = { state: await readAuthState(tree), tokens: createTokens(options.settings.auth, runtime) };
-  return new BranchDatabase({ ...options, lessor, auth, committed, maintenance, watch });
+  const leasesStripped = await readLeasesStripped(tree);
+  return new BranchDatabase({ ...options, lessor, auth, committed, leasesStripped, maintenance, watch });
 }
 
 async function readAuthState(tree: Tree): Promise<AuthState> {

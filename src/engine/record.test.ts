@@ -74,7 +74,7 @@ test("a record that does not fit its place is corrupt, and names itself", () => 
     );
   isCorrupt("", /ends early/);
   isCorrupt("0201", /version 2/);
-  isCorrupt("0109", /unknown kind 9/);
+  isCorrupt("0163", /unknown kind 99/);
   isCorrupt("0101 c0", /flags/);
   isCorrupt("0101 4f", /flags/);
   isCorrupt("0101 60 05 0a0161 1803", /effect/);

@@ -10,7 +10,7 @@ import { KeyValueReader } from "./mvcc/key-value.ts";
  * read:
  *   - entries of the user's keys carry a KeyValue whose mod_revision is the record's revision; the n-th of them has
  *     sub n;
- *   - a record with such entries takes a revision, one without does not;
+ *   - a record with such entries takes a revision, one without does not, but that a bump goes up to any;
  *   - entries of other spaces have the record's number as main, and the n-th of them has sub n.
  */
 export const RECORD_VERSION = 1;
@@ -28,6 +28,10 @@ export const recordKinds = {
   setting: 6,
   auth: 7,
   alarm: 8,
+  /** Users and roles, or leases, that a branch was cut without. */
+  strip: 9,
+  /** A branch goes on from a higher revision, and is compacted there: of a promotion or a restore. */
+  bump: 10,
 } as const;
 export type RecordKind = (typeof recordKinds)[keyof typeof recordKinds];
 
@@ -129,6 +133,11 @@ export function applyRecord(tree: Tree, record: LogRecord, revisionBefore: numbe
     throw new DbError(
       "corrupt",
       `log record ${record.number} changes keys at revision ${record.revision}, after ${revisionBefore}`,
+    );
+  if (!changesKeys && record.revision !== revisionBefore && decoded.kind !== recordKinds.bump)
+    throw new DbError(
+      "corrupt",
+      `log record ${record.number} changes no keys, and goes from revision ${revisionBefore} to ${record.revision}`,
     );
   for (const entry of decoded.entries) tree.apply(entry);
   return decoded;

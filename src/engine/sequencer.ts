@@ -51,7 +51,7 @@ export class Sequencer {
     this.#tree = tree;
     this.#log = log;
     this.#options = options;
-    this.#draft = new Draft(tree);
+    this.#draft = new Draft(tree, { leasesStripped: options.leasesStripped ?? false });
     this.#head = { revision: options.revision, compactRevision: options.compactRevision, record: log.head };
     this.#durable = log.durable;
     log.onDurable = (durable) => this.#onDurable(durable);
@@ -399,6 +399,8 @@ export interface SequencerOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly requestTimeoutMs: number;
+  /** Leases were left out when the branch was cut. */
+  readonly leasesStripped?: boolean;
   readonly callsMax: number;
   readonly bytesMax: number;
   proof(): MaybePromise<DbError | null>;

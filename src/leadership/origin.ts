@@ -32,6 +32,20 @@ export interface Origin {
   readonly runs: readonly OriginRun[];
   /** What the branch's own log goes on from: its own first slot, and all else as of the point. */
   readonly position: OriginPosition;
+  /**
+   * What is left out of the state at the point, in this order: its first leader logs that before anything else. A branch
+   * that is cut off one which had no checkpoint yet has that one's, too.
+   */
+  readonly strips?: readonly OriginStrip[] | undefined;
+}
+
+export interface OriginStrip {
+  /** The branch that was cut with it. */
+  readonly by: BranchId;
+  /** Users, roles, and that authentication is on. */
+  readonly auth: boolean;
+  /** Leases, and that keys hang on them. */
+  readonly leases: boolean;
 }
 
 export interface OriginCheckpoint {
@@ -62,6 +76,7 @@ export interface OriginPosition {
 }
 
 const RUNS_MAX = 10_000;
+const STRIPS_MAX = 1000;
 
 /** A branch that begins with nothing: etcd's revision 1, no record. */
 export const rootOrigin = (branch: BranchId): Origin => ({
@@ -99,7 +114,7 @@ export function decodeOrigin(branch: BranchId, bytes: Uint8Array): Origin {
 }
 
 function originOf(body: unknown): Origin {
-  const fields = new Fields(body, ["branch", "parent", "checkpoint", "runs", "position"]);
+  const fields = new Fields(body, ["branch", "parent", "checkpoint", "runs", "position", "strips"]);
   return {
     branch: branchOf(fields, "branch"),
     parent: fields.orNull("parent", () => branchOf(fields, "parent")),
@@ -124,7 +139,13 @@ function originOf(body: unknown): Origin {
         "wallMs",
       ]),
     ),
+    ...(fields.has("strips") && { strips: fields.list("strips", STRIPS_MAX, stripOf) }),
   };
+}
+
+function stripOf(item: unknown, where: string): OriginStrip {
+  const strip = new Fields(item, ["by", "auth", "leases"], where);
+  return { by: branchOf(strip, "by"), auth: strip.flag("auth"), leases: strip.flag("leases") };
 }
 
 function runOf(item: unknown, where: string): OriginRun {

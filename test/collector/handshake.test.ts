@@ -2,9 +2,13 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { hash } from "node:crypto";
 import { test } from "node:test";
 import { type Epoch, epoch, type ObjectKey, recordNumber, revision, slot } from "../../src/base/ids.ts";
-import type { BranchReferences } from "../../src/collector/branch-references.ts";
 import { Collector } from "../../src/collector/collector.ts";
-import { BranchCut, type CutPoint, cutAtNewestCheckpoint } from "../../src/engine/branches/cut-branch.ts";
+import {
+  BranchCut,
+  type CutParent,
+  type CutPoint,
+  cutAtNewestCheckpoint,
+} from "../../src/engine/branches/cut-branch.ts";
 import { leaderRegister } from "../../src/leadership/acquire.ts";
 import { takenBy } from "../../src/leadership/leader-record.ts";
 import { encodeOrigin, type Origin, rootOrigin } from "../../src/leadership/origin.ts";
@@ -197,8 +201,7 @@ test("names of a collection that is not done are not cut from, though all is the
   const writer = await world.lead(null);
   await world.write(writer, 10, [await world.table(writer.epoch)]);
   const old: { point: CutPoint | null } = { point: null };
-  const keepFirst = async (parent: BranchReferences): Promise<CutPoint> =>
-    (old.point ??= await cutAtNewestCheckpoint(parent));
+  const keepFirst = async (parent: CutParent): Promise<CutPoint> => (old.point ??= await cutAtNewestCheckpoint(parent));
   const options = { store: world.store, runtime, parent: BRANCH, name: "child", request, point: keepFirst };
   const cut = new BranchCut(options);
   // The parent's list does not save it here: the collections alone.

@@ -1,10 +1,10 @@
 import { deepEqual, ok } from "node:assert/strict";
 import type { BranchId } from "../../src/base/ids.ts";
-import type { BranchReferences } from "../../src/collector/branch-references.ts";
 import { Collector, type CollectorOptions } from "../../src/collector/collector.ts";
 import {
   BranchCut,
   type CutOptions,
+  type CutParent,
   type CutPoint,
   cutAtNewestCheckpoint,
 } from "../../src/engine/branches/cut-branch.ts";
@@ -148,7 +148,7 @@ class CollectionWorld {
     if (others.length >= BRANCHES_MAX) return this.#deleteBranch(node, random.pick(others));
     const parent = random.chance(0.6) ? this.#main! : random.pick([this.#main!, ...others]);
     const name = `b${++this.#names}`;
-    const point = (references: BranchReferences): Promise<CutPoint> => choose(store, references, random);
+    const point = (references: CutParent): Promise<CutPoint> => choose(store, references, random);
     await new SlowCut({ store, runtime, parent, name, point, request }, node).run();
   }
 
@@ -276,7 +276,7 @@ class SlowCollector extends Collector {
 }
 
 /** A retained checkpoint, with or without some of the log behind it. */
-async function choose(store: ObjectStore, parent: BranchReferences, random: SimRandom): Promise<CutPoint> {
+async function choose(store: ObjectStore, parent: CutParent, random: SimRandom): Promise<CutPoint> {
   const newest = await cutAtNewestCheckpoint(parent);
   if (parent.newest === null || random.chance(0.3)) return newest;
   const all = [...parent.newest.retained.map((each) => ({ ...each, sha256: each.id }))];
@@ -290,7 +290,7 @@ async function choose(store: ObjectStore, parent: BranchReferences, random: SimR
     const name = parseKey(key);
     return name?.kind === "segment" && name.slot >= nextSlot ? [name.slot] : [];
   });
-  if (parent.logFrom === null || nextSlot < parent.logFrom || slots[0] !== nextSlot) {
+  if (nextSlot < parent.newest.firstLogSlot || slots[0] !== nextSlot) {
     return { checkpoint, runs: [], position };
   }
   // Dense from the first slot on.

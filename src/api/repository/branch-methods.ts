@@ -2,14 +2,35 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { DbError } from "../../base/errors.ts";
 import type { Branches, BranchInfo } from "../../engine/branches/branches.ts";
 import type { Moment } from "../../engine/branches/moment.ts";
-import { type BranchSchema, type Moment as MomentMessage, Repository } from "../../gen/t4/v1/repository_pb.ts";
+import {
+  type BranchSchema,
+  type Moment as MomentMessage,
+  Repository,
+  type State,
+} from "../../gen/t4/v1/repository_pb.ts";
 import { countOf, type UnaryMethod, unaryMethod } from "./method.ts";
 
 const { method } = Repository;
 
 /** The methods that make, show and change branches. */
-export function branchMethods(branches: () => Pick<Branches, "list" | "show">): UnaryMethod[] {
+export function branchMethods(branches: () => Pick<Branches, "list" | "show" | "create">): UnaryMethod[] {
   return [
+    unaryMethod({
+      method: method.branchCreate,
+      names: ({ from }) => [fromOf(from)],
+      run: async (request) => {
+        const { name, from, stripAuth, stripLeases } = request;
+        const { branch, revision } = await branches().create({
+          name,
+          from: fromOf(from),
+          moment: momentOf(from?.moment),
+          expiresInMs: countOf("expires_in_ms", request.expiresInMs) || null,
+          stripAuth,
+          stripLeases,
+        });
+        return { branch: branchMessage(branch), revision: BigInt(revision) };
+      },
+    }),
     unaryMethod({
       method: method.branchList,
       names: () => [],
@@ -25,6 +46,9 @@ export function branchMethods(branches: () => Pick<Branches, "list" | "show">): 
     }),
   ];
 }
+
+/** Of no branch named: main. */
+const fromOf = (from: State | undefined): string => (from === undefined || from.branch === "" ? "main" : from.branch);
 
 export const branchMessage = (branch: BranchInfo): MessageInitShape<typeof BranchSchema> => ({
   name: branch.name,

@@ -11,7 +11,7 @@ import { decode, encode, pathOf, type RepositoryContext, type StreamMethod, type
 
 /** What the service stands on; each throws `noLeader` while the store has not answered yet. */
 export interface RepositorySource {
-  readonly branches: () => Pick<Branches, "list" | "show">;
+  readonly branches: () => Pick<Branches, "list" | "show" | "create">;
   readonly databaseOf: (name: string) => MaybePromise<Database>;
   readonly onBug: (error: unknown) => void;
 }

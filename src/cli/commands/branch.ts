@@ -1,8 +1,9 @@
 import { Command } from "commander";
 import { Repository } from "../../gen/t4/v1/repository_pb.ts";
+import { createCommand } from "../branch/create.ts";
+import { branchesOf } from "../branch/offline.ts";
 import { treeLines } from "../branch/tree.ts";
 import { type BranchView, notesOf, timeText, viewOfInfo, viewOfMessage } from "../branch/view.ts";
-import type { OfflineContext } from "../offline.ts";
 import { print, printFields, tableText } from "../output.ts";
 import { type Format, onRepository, repositoryOptions, type Ways } from "../repository.ts";
 
@@ -16,11 +17,13 @@ export function branchCommand(): Command {
       [
         "\nThrough a server (--endpoints), or on the bucket itself where --store or --data-dir names it.",
         "\nExamples:",
+        "  t4 branch create staging",
         "  t4 branch list",
         "  t4 branch tree",
         "  t4 branch show staging --json",
       ].join("\n"),
     );
+  command.addCommand(createCommand());
   command.addCommand(listCommand()).addCommand(showCommand()).addCommand(treeCommand());
   for (const sub of command.commands) for (const option of repositoryOptions()) sub.addOption(option);
   return command;
@@ -111,9 +114,4 @@ function printShown({ branch, ancestry }: Shown, format: Format): void {
     Expires: branch.expiresMs === null ? "never" : timeText(branch.expiresMs),
     ...(branch.frozen && { Frozen: true }),
   });
-}
-
-async function branchesOf(context: OfflineContext) {
-  const { OfflineBranches } = await import("../../engine/branches/offline-branches.ts");
-  return new OfflineBranches(context);
 }

@@ -1,16 +1,25 @@
 import { assert } from "../../base/assert.ts";
 import { DbError, isDbError } from "../../base/errors.ts";
-import { type BranchId, branchId, type ObjectKey, type Slot } from "../../base/ids.ts";
-import { type BranchReferences, KnownCheckpoints, readBranchReferences } from "../../collector/branch-references.ts";
+import { type BranchId, branchId, type Epoch, type ObjectKey, type Slot } from "../../base/ids.ts";
+import { beginsAtOrigin } from "../../collector/branch-references.ts";
 import { readOpenCollections } from "../../collector/ledger.ts";
-import { type BranchName, branchNameRegister } from "../../leadership/branch-name.ts";
-import { encodeOrigin, type Origin, type OriginRun } from "../../leadership/origin.ts";
+import { leaderRegister } from "../../leadership/acquire.ts";
+import { type BranchName, branchNameRegister, newBranchName } from "../../leadership/branch-name.ts";
+import {
+  encodeOrigin,
+  type Origin,
+  type OriginCheckpoint,
+  type OriginRun,
+  readOrigin,
+} from "../../leadership/origin.ts";
 import { createOnce } from "../../objects/conditional.ts";
 import { checkpointKey, originKey, parseKey, prefixes, segmentKey } from "../../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../../objects/objects.ts";
-import type { SwapOutcome } from "../../objects/register.ts";
+import type { RegisterState, SwapOutcome } from "../../objects/register.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
+import type { Checkpoint } from "../../storage/checkpoint.ts";
 import { decodeCheckpoint } from "../../storage/checkpoint-codec.ts";
+import { newestCheckpoint } from "../../storage/checkpoint-store.ts";
 
 export interface CutOptions {
   readonly store: ObjectStore;
@@ -22,12 +31,32 @@ export interface CutOptions {
    * Where to cut, of what the parent has just now; asked anew for each attempt. Throws `outOfRange` and the like where
    * there is no such moment.
    */
-  readonly point: (parent: BranchReferences) => Promise<CutPoint>;
+  readonly point: (parent: CutParent) => Promise<CutPoint>;
+  /** What is left out of the state there. */
+  readonly strip?: { readonly auth: boolean; readonly leases: boolean } | undefined;
+  /** Wall time, ms since 1970, from which on the branch may be deleted; null or left out: never by itself. */
+  readonly expiresMs?: number | null | undefined;
+  /** The parent as its leader has it in memory, where that is this process; left out: all is read from the store. */
+  readonly leader?: CutLeader | undefined;
   readonly request: RequestOptions;
 }
 
 /** What the origin will say, but for the branch itself. */
-export type CutPoint = Pick<Origin, "checkpoint" | "runs" | "position">;
+export type CutPoint = Pick<Origin, "checkpoint" | "runs" | "position" | "strips">;
+
+/** What is chosen of. `origin`: null where the branch needs it no more. */
+export interface CutParent {
+  readonly branch: BranchId;
+  readonly newest: Checkpoint | null;
+  readonly origin: Origin | null;
+}
+
+/** The leadership of a parent in this process. */
+export interface CutLeader {
+  readonly epoch: Epoch;
+  /** As of now. Throws once it leads no more. */
+  parent(): Promise<CutParent>;
+}
 
 /** Each means that a collection had taken, or was about to take, what was needed. */
 const ATTEMPTS_MAX = 10;
@@ -43,33 +72,47 @@ const ATTEMPTS_MAX = 10;
  * 2. Only what passed every check gets a name. Else the origin is deleted, by its creator, and an id is never used
  *    twice; a crash leaves an origin without a name, which keeps what it names until it is deleted.
  * 3. Stalling between any two steps is safe: the origin is there all the while.
+ * 4. Where the parent's leader cuts, it need not look whether all exists. What its newest checkpoint lists now has been
+ *    listed, or was not yet written, whenever a collection read the references since this leadership began; and that it
+ *    leads still is read from the store after the origin was made.
  */
 export class BranchCut {
   private readonly options: CutOptions;
+  private nameBefore: RegisterState<BranchName> | null = null;
+  private newest: Checkpoint | null = null;
+  private origin: Origin | null = null;
 
   constructor(options: CutOptions) {
     this.options = options;
   }
 
   async run(): Promise<BranchId> {
+    return (await this.cut()).branch;
+  }
+
+  /** The same; resolves with all that the origin says. */
+  async cut(): Promise<Origin> {
+    const { name, runtime, store, request } = this.options;
+    this.nameBefore = await branchNameRegister(store, name, runtime).read(request);
+    if (this.nameBefore !== null && !this.nameBefore.body.tombstone) throw isTaken(name);
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const branch = await this.attempt();
-      if (branch !== null) return branch;
+      const origin = await this.attempt();
+      if (origin !== null) return origin;
     }
-    const { name } = this.options;
     throw new DbError(
       "storeUnavailable",
       `branch ${name}: what it needs was collected ${ATTEMPTS_MAX} times meanwhile`,
     );
   }
 
-  private async attempt(): Promise<BranchId | null> {
-    const { parent, runtime, point } = this.options;
-    const origin: Origin = {
-      ...(await point(await this.readParent())),
-      branch: branchId(runtime.random.bytes(16).toString("hex")),
-      parent,
-    };
+  private async attempt(): Promise<Origin | null> {
+    const { parent, runtime, point, strip } = this.options;
+    const branch = branchId(runtime.random.bytes(16).toString("hex"));
+    const found = await point(await this.readParent());
+    const own = strip?.auth || strip?.leases ? [{ by: branch, auth: strip.auth, leases: strip.leases }] : [];
+    const strips = [...(found.strips ?? []), ...own];
+    const { checkpoint, runs, position } = found;
+    const origin: Origin = { branch, parent, checkpoint, runs, position, ...(strips.length > 0 && { strips }) };
     await this.createOrigin(origin);
     let passed = false;
     try {
@@ -78,7 +121,7 @@ export class BranchCut {
         needs !== null &&
         !(await this.isCollected(needs)) &&
         (await this.isListed(origin)) &&
-        (await this.exists(origin, needs));
+        (this.options.leader !== undefined || (await this.exists(origin, needs)));
     } finally {
       // Also when a check has failed for want of an answer: nothing was named.
       if (!passed) await this.deleteOrigin(origin);
@@ -86,7 +129,7 @@ export class BranchCut {
     if (!passed) return null;
     await this.createName(origin);
     await this.lookAgain(origin);
-    return origin.branch;
+    return origin;
   }
 
   /** Step 1. */
@@ -107,15 +150,10 @@ export class BranchCut {
 
   /** Step 3, its first half: the parent is not deleted, and still has what was chosen of it. */
   async isListed(origin: Origin): Promise<boolean> {
+    if (this.options.leader !== undefined) await this.readLeader();
     const parent = await this.readParent();
     const { checkpoint, runs } = origin;
-    if (checkpoint !== null) {
-      const key = checkpointKey(checkpoint.branch, checkpoint.nextSlot, checkpoint.n);
-      const start = parent.origin?.checkpoint ?? null;
-      const isStart = start !== null && checkpointKey(start.branch, start.nextSlot, start.n) === key;
-      if (!parent.checkpoints.has(key) && !isStart) return false;
-    }
-    return runs.every((run) => isKept(run, parent));
+    return (checkpoint === null || lists(parent, checkpoint)) && runs.every((run) => isKept(run, parent));
   }
 
   /** Step 3, its second half: all that is needed, of whatever branch, exists. */
@@ -142,7 +180,7 @@ export class BranchCut {
   /** Step 4. */
   async createName(origin: Origin): Promise<void> {
     const { name } = this.options;
-    let outcome: SwapOutcome<BranchName> | null;
+    let outcome: SwapOutcome<BranchName>;
     try {
       outcome = await this.swapName(origin);
     } catch (error) {
@@ -150,34 +188,33 @@ export class BranchCut {
       await this.deleteOrigin(origin);
       throw error;
     }
-    if (outcome?.kind === "swapped") return;
+    if (outcome.kind === "swapped") return;
     // The name may come to be: its origin must be there then.
-    if (outcome?.kind === "unknown") {
+    if (outcome.kind === "unknown") {
       throw new DbError("storeUnavailable", `creating branch ${name}: ${outcome.cause.message}`);
     }
     await this.deleteOrigin(origin);
-    throw new DbError("invalidArgument", `there is a branch named ${name} already`);
+    throw isTaken(name);
   }
 
-  /** Null where the name is taken. */
-  private async swapName(origin: Origin): Promise<SwapOutcome<BranchName> | null> {
-    const { store, runtime, name, request } = this.options;
-    const register = branchNameRegister(store, name, runtime);
-    const before = await register.read(request);
-    if (before !== null && !before.body.tombstone) return null;
-    const body: BranchName = { branch: origin.branch, protected: false, expiresMs: null, tombstone: false };
-    return register.swap(before, body, request);
+  private swapName(origin: Origin): Promise<SwapOutcome<BranchName>> {
+    const { store, runtime, name, expiresMs, request } = this.options;
+    const body = newBranchName(origin.branch, expiresMs ?? null);
+    return branchNameRegister(store, name, runtime).swap(this.nameBefore, body, request);
   }
 
   /** Step 5: a parent that is being deleted takes its own origin, and what is reached through it, with it. */
   async lookAgain(origin: Origin): Promise<void> {
     const { store, runtime, name, request } = this.options;
-    const parent = await this.readParent().catch((error: unknown) => {
-      if (isDbError(error, "notFound")) return null;
-      throw error;
-    });
+    const parent = await this.readLeader().then(
+      () => true,
+      (error: unknown) => {
+        if (isDbError(error, "notFound")) return false;
+        throw error;
+      },
+    );
     const there = await store.get(originKey(origin.branch), request);
-    if (parent !== null && there !== null) return;
+    if (parent && there !== null) return;
     const register = branchNameRegister(store, name, runtime);
     const state = await register.read(request);
     if (state?.body.branch === origin.branch && !state.body.tombstone) {
@@ -191,13 +228,27 @@ export class BranchCut {
     await this.options.store.delete(originKey(origin.branch), this.options.request);
   }
 
-  private async readParent(): Promise<BranchReferences> {
-    const { store, request, parent } = this.options;
-    const known = new KnownCheckpoints();
-    const graceFromMs = Number.POSITIVE_INFINITY;
-    const references = await readBranchReferences(parent, { store, request, graceFromMs, known });
-    if (references.tombstone) throw new DbError("notFound", `branch ${parent} is deleted`);
-    return references;
+  private async readParent(): Promise<CutParent> {
+    const { store, request, parent: branch, leader } = this.options;
+    if (leader !== undefined) return leader.parent();
+    this.newest = await newestCheckpoint(store, branch, request, this.newest);
+    const { newest } = this;
+    await this.readLeader();
+    // It never changes.
+    this.origin ??= await readOrigin(store, branch, request);
+    const needsOrigin = newest === null || beginsAtOrigin(newest, this.origin);
+    return { branch, newest, origin: needsOrigin ? this.origin : null };
+  }
+
+  /** Throws where the parent is deleted, or was to be led by this process and is not. */
+  private async readLeader(): Promise<void> {
+    const { store, runtime, request, parent, leader } = this.options;
+    const state = await leaderRegister(store, parent, runtime).read(request);
+    if (state?.body.tombstone) throw new DbError("notFound", `branch ${parent} is deleted`);
+    // A record with the same epoch is the same leadership.
+    if (leader !== undefined && (state === null || state.body.epoch !== leader.epoch || state.body.released)) {
+      throw new DbError("leadershipLost", `branch ${parent} has another leader since`);
+    }
   }
 
   /** Null where the checkpoint is gone already. */
@@ -205,14 +256,23 @@ export class BranchCut {
     const objects = new Set<ObjectKey>();
     if (checkpoint === null) return { objects, runs };
     const key = checkpointKey(checkpoint.branch, checkpoint.nextSlot, checkpoint.n);
-    const object = await this.options.store.get(key, this.options.request);
-    if (object === null) return null;
-    const { id, runs: tables } = decodeCheckpoint(key, object.body);
-    if (id !== checkpoint.sha256)
+    const read = await this.readNamed(key, checkpoint);
+    if (read === null) return null;
+    const { id, runs: tables } = read;
+    if (id !== checkpoint.sha256) {
       throw new DbError("corrupt", `object ${key}: has id ${id}, expected ${checkpoint.sha256}`);
+    }
     objects.add(key);
     for (const run of tables) for (const table of run) objects.add(table.key);
     return { objects, runs };
+  }
+
+  private async readNamed(key: ObjectKey, { sha256 }: OriginCheckpoint): Promise<Checkpoint | null> {
+    const { store, request, leader } = this.options;
+    const newest = leader === undefined ? null : (await leader.parent()).newest;
+    if (newest?.id === sha256) return newest;
+    const object = await store.get(key, request);
+    return object && decodeCheckpoint(key, object.body);
   }
 
   private async listAll(prefix: string, within?: { from: ObjectKey; count: number }): Promise<Set<ObjectKey>> {
@@ -237,11 +297,12 @@ interface Needs {
 }
 
 /** The newest checkpoint, and nothing behind it: all that has been checkpointed. */
-export async function cutAtNewestCheckpoint(parent: BranchReferences): Promise<CutPoint> {
+export async function cutAtNewestCheckpoint(parent: CutParent): Promise<CutPoint> {
   const { newest, origin } = parent;
   if (newest === null) {
     if (origin === null) throw new DbError("notFound", `branch ${parent.branch} has no origin`);
-    return { checkpoint: origin.checkpoint, runs: origin.runs, position: { ...origin.position, nextSlot: 1 as Slot } };
+    const { checkpoint, runs, strips, position } = origin;
+    return { checkpoint, runs, position: { ...position, nextSlot: 1 as Slot }, ...(strips && { strips }) };
   }
   const { position } = newest.point;
   return {
@@ -251,10 +312,25 @@ export async function cutAtNewestCheckpoint(parent: BranchReferences): Promise<C
   };
 }
 
+const isTaken = (name: string): DbError => new DbError("invalidArgument", `there is a branch named ${name} already`);
+
+const sameCheckpoint = (a: OriginCheckpoint, b: OriginCheckpoint): boolean =>
+  checkpointKey(a.branch, a.nextSlot, a.n) === checkpointKey(b.branch, b.nextSlot, b.n);
+
+/** It is the newest one, retained by that, or what the parent's origin begins with. */
+function lists({ branch, newest, origin }: CutParent, checkpoint: OriginCheckpoint): boolean {
+  if (origin?.checkpoint != null && sameCheckpoint(origin.checkpoint, checkpoint)) return true;
+  if (newest === null) return false;
+  const { nextSlot } = newest.point.position;
+  const named = { branch, nextSlot, n: newest.n, sha256: newest.id };
+  if (sameCheckpoint(named, checkpoint)) return true;
+  return newest.retained.some((each) => sameCheckpoint({ ...each, sha256: each.id }, checkpoint));
+}
+
 /** The log is kept for the parent's own checkpoints, or as what its origin replays. */
-function isKept({ branch, first, last }: OriginRun, parent: BranchReferences): boolean {
-  if (branch === parent.branch && parent.logFrom !== null && first >= parent.logFrom) return true;
-  return parent.origin?.runs.some((run) => run.branch === branch && first >= run.first && last <= run.last) ?? false;
+function isKept({ branch, first, last }: OriginRun, { branch: parent, newest, origin }: CutParent): boolean {
+  if (branch === parent && first >= (newest?.firstLogSlot ?? 1)) return true;
+  return origin?.runs.some((run) => run.branch === branch && first >= run.first && last <= run.last) ?? false;
 }
 
 function isInRuns(key: ObjectKey, runs: readonly OriginRun[]): boolean {

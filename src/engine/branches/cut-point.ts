@@ -1,12 +1,13 @@
+import { assert } from "../../base/assert.ts";
 import { DbError } from "../../base/errors.ts";
-import type { RecordNumber, Slot } from "../../base/ids.ts";
-import type { BranchReferences } from "../../collector/branch-references.ts";
-import type { Origin, OriginCheckpoint, OriginRun } from "../../leadership/origin.ts";
+import type { BranchId, RecordNumber, Slot } from "../../base/ids.ts";
+import type { Origin, OriginRun } from "../../leadership/origin.ts";
 import type { LogPosition } from "../../log/log.ts";
 import { findLogPoint, type LogMoment } from "../../log/log-point.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
+import type { Checkpoint } from "../../storage/checkpoint.ts";
 import { readCheckpoint } from "../../storage/checkpoint-store.ts";
-import type { CutPoint } from "./cut-branch.ts";
+import type { CutParent, CutPoint } from "./cut-branch.ts";
 import { type Base, checkReached, type Moment, routeTo } from "./moment.ts";
 
 export interface CutPointOptions {
@@ -27,7 +28,7 @@ const FIRST_SLOT = 1 as Slot;
  * Throws `notFound` when a collector was quicker (ask again, of the parent read anew), `notRetained` for a moment that
  * cannot be had any more, or is not there yet.
  */
-export async function cutPointAt(options: CutPointOptions, parent: BranchReferences): Promise<CutPoint> {
+export async function cutPointAt(options: CutPointOptions, parent: CutParent): Promise<CutPoint> {
   const { store, window, request, moment } = options;
   const { newest, origin, branch } = parent;
   const route = routeTo(moment, newest, origin?.position ?? null);
@@ -38,28 +39,20 @@ export async function cutPointAt(options: CutPointOptions, parent: BranchReferen
   const end = await findLogPoint({ store, branch, from, moment: logMoment, window, request });
   checkReached(moment, end);
   const runs = [...start.runs, ...runTo(branch, from, end)];
-  return { checkpoint: start.checkpoint, runs, position: { ...end, nextSlot: FIRST_SLOT } };
+  return { ...start, runs, position: { ...end, nextSlot: FIRST_SLOT } };
 }
 
-async function startAt(
-  { store, request }: CutPointOptions,
-  parent: BranchReferences,
-  base: Base,
-): Promise<Pick<Origin, "checkpoint" | "runs"> & { position: LogPosition }> {
-  if (base.checkpoint === null) {
-    const { origin } = parent;
-    if (origin === null) throw new DbError("notFound", `branch ${parent.branch}: its origin has just been collected`);
-    return { checkpoint: origin.checkpoint, runs: origin.runs, position: origin.position };
-  }
-  const { nextSlot, n, id: sha256 } = base.checkpoint;
-  const named: OriginCheckpoint = { branch: parent.branch, nextSlot, n, sha256 };
-  const { newest } = parent;
-  const checkpoint = newest?.id === sha256 ? newest : await readCheckpoint(store, named, request);
-  if (checkpoint === null) throw new DbError("notFound", `a checkpoint of branch ${parent.branch} was just collected`);
-  return { checkpoint: named, runs: [], position: checkpoint.point.position };
+async function startAt({ store, request }: CutPointOptions, parent: CutParent, base: Base): Promise<Start> {
+  if (base.checkpoint === null) return startAtOrigin(parent.branch, parent.origin);
+  const { nextSlot, n, id } = base.checkpoint;
+  const { newest, branch } = parent;
+  const checkpoint = newest?.id === id ? newest : await readCheckpoint(store, { branch, nextSlot, n }, request);
+  if (checkpoint === null) throw new DbError("notFound", `a checkpoint of branch ${branch} was just collected`);
+  if (checkpoint.id === id) return startAtOwn(branch, checkpoint);
+  throw new DbError("corrupt", `a checkpoint of branch ${branch} has id ${checkpoint.id}, the newest one lists ${id}`);
 }
 
-function runTo(branch: BranchReferences["branch"], from: LogPosition, end: LogPosition): OriginRun[] {
+function runTo(branch: BranchId, from: LogPosition, end: LogPosition): OriginRun[] {
   if (end.nextSlot === from.nextSlot) return [];
   const last = (end.nextSlot - 1) as Slot;
   return [{ branch, first: from.nextSlot, last, lastRecord: end.lastRecord as RecordNumber }];
@@ -75,4 +68,26 @@ function asLogMoment(moment: Moment): LogMoment | null {
     default:
       return moment;
   }
+}
+
+/** As far as the parent's leader has logged and uploaded, which it knows: asks nothing of the store. */
+export function cutPointAtEnd({ newest, origin, branch }: CutParent, end: LogPosition): CutPoint {
+  const start = newest === null ? startAtOrigin(branch, origin) : startAtOwn(branch, newest);
+  assert(end.nextSlot >= start.position.nextSlot, "the end of a log is not before its checkpoint");
+  const runs = [...start.runs, ...runTo(branch, start.position, end)];
+  return { ...start, runs, position: { ...end, nextSlot: FIRST_SLOT } };
+}
+
+type Start = Pick<Origin, "checkpoint" | "runs" | "strips"> & { position: LogPosition };
+
+function startAtOrigin(branch: BranchId, origin: Origin | null): Start {
+  if (origin === null) throw new DbError("notFound", `branch ${branch}: its origin has just been collected`);
+  const { checkpoint, runs, strips, position } = origin;
+  return { checkpoint, runs, position, ...(strips && { strips }) };
+}
+
+/** Of a checkpoint of the parent's own: what was stripped when the parent was cut is not in it. */
+function startAtOwn(branch: BranchId, { point, n, id }: Checkpoint): Start {
+  const { position } = point;
+  return { checkpoint: { branch, nextSlot: position.nextSlot, n, sha256: id }, runs: [], position };
 }

@@ -82,6 +82,14 @@ export class BranchSet {
     return held.served.failure === null ? held.served.database : this.#whenOpen(held);
   }
 
+  /** The branch itself, opened if need be, for what is done to it as a whole. Rejects as `find`. */
+  async lead(name: string): Promise<ServedBranch> {
+    await this.find(name);
+    const held = this.#held.get(name);
+    if (held === undefined || held.closing !== null) throw new DbError("noLeader", `branch ${name} is being closed`);
+    return held.served;
+  }
+
   async #open(name: string): Promise<Database> {
     return this.#whenOpen(await this.#hold(name));
   }

@@ -1,6 +1,6 @@
 import { DbError } from "../../base/errors.ts";
 import type { BranchId, Slot } from "../../base/ids.ts";
-import { type OriginCheckpoint, type OriginRun, readOrigin } from "../../leadership/origin.ts";
+import { type Origin, type OriginCheckpoint, type OriginRun, readOrigin } from "../../leadership/origin.ts";
 import type { LogPosition } from "../../log/log.ts";
 import { checkpointKey, originKey } from "../../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
@@ -18,6 +18,8 @@ export interface BranchStart {
   readonly runs: readonly OriginRun[];
   /** The branch's log is kept from here on. */
   readonly firstSlot: Slot;
+  /** Null where the branch has a checkpoint of its own. */
+  readonly origin: Origin | null;
 }
 
 /** Reads starts of one branch; its origin and a checkpoint, which never change, once. */
@@ -39,7 +41,7 @@ export class BranchStarts {
     if (checkpoint !== null) {
       this.#newest = checkpoint;
       const { position } = checkpoint.point;
-      return { id: checkpoint.id, position, checkpoint, runs: [], firstSlot: checkpoint.firstLogSlot };
+      return { id: checkpoint.id, position, checkpoint, runs: [], firstSlot: checkpoint.firstLogSlot, origin: null };
     }
     this.#atOrigin ??= await this.#readOrigin();
     return this.#atOrigin;
@@ -49,7 +51,7 @@ export class BranchStarts {
     const origin = await readOrigin(this.#store, this.#branch, this.#request);
     const { position, runs } = origin;
     const checkpoint = origin.checkpoint === null ? null : await this.#readCheckpoint(origin.checkpoint);
-    return { id: `origin of ${this.#branch}`, position, checkpoint, runs, firstSlot: position.nextSlot };
+    return { id: `origin of ${this.#branch}`, position, checkpoint, runs, firstSlot: position.nextSlot, origin };
   }
 
   /** An origin keeps what it names: a checkpoint that is missing, or another one, is corruption. */

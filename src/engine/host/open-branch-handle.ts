@@ -1,11 +1,16 @@
 import { assert } from "../../base/assert.ts";
 import { DbError, isDbError } from "../../base/errors.ts";
+import { beginsAtOrigin } from "../../collector/branch-references.ts";
 import type { Leadership } from "../../leadership/leadership.ts";
+import type { Origin } from "../../leadership/origin.ts";
 import type { LocalLog } from "../../log/local-log.ts";
-import type { LogWriter } from "../../log/log.ts";
+import type { LogPosition, LogWriter } from "../../log/log.ts";
 import { orAborted } from "../../log/writer-options.ts";
+import type { Checkpoint } from "../../storage/checkpoint.ts";
 import type { BranchTree } from "../../storage/tree.ts";
+import type { CutLeader, CutParent } from "../branches/cut-branch.ts";
 import type { BranchDatabase } from "../database.ts";
+import type { BranchStart } from "./branch-start.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import { closeAll } from "./close-all.ts";
 import type { OutageNotices } from "./outage-notices.ts";
@@ -18,6 +23,10 @@ export interface OpenBranchParts {
   readonly leadership: Leadership;
   readonly checkpointer: Checkpointer;
   readonly outages: OutageNotices;
+  /** What it was opened from. */
+  readonly start: BranchStart;
+  /** Reads the branch's origin, which a cut far back may begin with. */
+  readonly readOrigin: () => Promise<Origin>;
 }
 
 /** A branch that is being led, with all that must be ended when it is given up. */
@@ -36,6 +45,32 @@ export class OpenBranch {
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void> {
     return this.#parts.checkpointer.checkpoint();
+  }
+
+  /** Uploads all that has been acknowledged; resolves with where the log in the store then ends. */
+  flush(signal?: AbortSignal): Promise<LogPosition> {
+    return this.#parts.log.drain(signal);
+  }
+
+  /** For who cuts a branch off this one. */
+  cutLeader(): CutLeader {
+    const { database, leadership, checkpointer, start } = this.#parts;
+    let origin = start.origin;
+    const parent = async (): Promise<CutParent> => {
+      const why = database.unprovenBecause();
+      if (why !== null) throw why;
+      // Before the first one of its own: what the branch itself was cut with.
+      const newest = this.#isOwn(checkpointer.newest) ? checkpointer.newest : null;
+      if (newest !== null && newest.firstLogSlot > 1) return { branch: leadership.branch, newest, origin: null };
+      origin ??= await this.#parts.readOrigin();
+      const isNeeded = newest === null || beginsAtOrigin(newest, origin);
+      return { branch: leadership.branch, newest, origin: isNeeded ? origin : null };
+    };
+    return { epoch: leadership.epoch, parent };
+  }
+
+  #isOwn(checkpoint: Checkpoint | null): boolean {
+    return checkpoint?.branch === this.#parts.leadership.branch;
   }
 
   /**

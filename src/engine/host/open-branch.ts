@@ -6,6 +6,7 @@ import type { DataDirectory } from "../../leadership/data-directory.ts";
 import { BranchDisk } from "../../leadership/disk-identity.ts";
 import { clusterId, memberId } from "../../leadership/identity.ts";
 import type { Leadership } from "../../leadership/leadership.ts";
+import { readOrigin } from "../../leadership/origin.ts";
 import type { Waiting } from "../../leadership/outlive.ts";
 import type { Repository } from "../../leadership/repository.ts";
 import type { NodeSession } from "../../leadership/session.ts";
@@ -27,6 +28,7 @@ import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
 import type { DiskCache } from "../../storage/disk-cache.ts";
 import { openScratch } from "../../storage/scratch.ts";
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
+import { strip } from "../branches/strip.ts";
 import type { BranchDatabase } from "../database.ts";
 import { openDatabase } from "../open-database.ts";
 import { applyRecord } from "../record.ts";
@@ -161,6 +163,8 @@ class Opening {
       notices.info("uploading what only the local log has", { records: tail.length });
       await log.drain(this.#options.signal);
     }
+    const { signal } = this.#options;
+    await strip({ tree, log, strips: start.origin?.strips ?? [], revision: head, signal });
     return this.#serve(leadership, { tree, log, start, revision: head });
   }
 
@@ -329,7 +333,18 @@ class Opening {
     });
     tree.onBug = (error) => database.close(bug(error));
     const outages = new OutageNotices({ branch: name, log, leadership, runtime, notices });
-    return new OpenBranch({ database, tree, log, localLog: this.#localLog, leadership, checkpointer, outages });
+    const request = { timeoutMs: settings.requestTimeoutMs };
+    return new OpenBranch({
+      database,
+      tree,
+      log,
+      localLog: this.#localLog,
+      leadership,
+      checkpointer,
+      outages,
+      start,
+      readOrigin: () => readOrigin(store, id, request),
+    });
   }
 
   /** After a failure: as a crash would leave it, but for what this process holds. */

@@ -62,6 +62,18 @@ export class ServedBranch {
       : (state.failure ?? new DbError("noLeader", "being opened"));
   }
 
+  get id(): BranchId {
+    return this.#branch.id;
+  }
+
+  /** The leadership under which it is open now. Throws as `database` does. */
+  get leading(): OpenBranch {
+    if (this.#state.kind === "open") return this.#state.branch;
+    // Says why not.
+    void this.database;
+    throw new DbError("noLeader");
+  }
+
   /** Resolves when it is first known what calls are to be answered: it is open, or there is a reason why not. */
   get answers(): Promise<void> {
     return this.#firstAnswer.promise;
