@@ -200,6 +200,37 @@ test("a file that was removed and came back with a crash, alone, is passed over"
     deepEqual(await files(runtime), ["log-3", "log-4"]);
   }));
 
+test("whichever of the files that were removed a crash brings back, the log is read", async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const simulation = createSimulation(seed);
+    const machine = simulation.machine("a");
+    await simulation.run(async () => {
+      let { runtime } = machine.start();
+      await runtime.disk.makeDirectory("/data");
+      await runtime.disk.syncDirectory("/");
+      const { log, writer } = await open(runtime);
+      for (let n = 0; n < 30; n++) {
+        await writer.write(1000);
+        await simulation.sleep(20);
+      }
+      if (seed % 2 === 0) {
+        // Nothing is written any more that could tell the next start of it.
+        log.uploaded(number(30));
+        await simulation.sleep(2000);
+      } else {
+        await log.close();
+        void open(runtime, { discard: true, uploaded: number(30) });
+        await simulation.sleep(seed / 20);
+      }
+      machine.crash();
+      runtime = machine.start().runtime;
+      const { tail } = await readLocalLog({ disk: runtime.disk, directory, branch });
+      // What is discarded may have gone, the oldest first.
+      if (seed % 2 === 0 || tail !== null) equal(tail && lastOfTail(tail).number, 30);
+    });
+  }
+});
+
 test("a gap in what is not uploaded is corrupt", () =>
   withDisk(async (_machine, runtime) => {
     for (let n = 0; n < 3; n++) {

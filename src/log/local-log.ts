@@ -49,6 +49,9 @@ const GROWTH = 4;
  * 3. The next file is made ahead. While it is not ready the present one grows: a write never waits for it.
  * 4. A file goes when all of it is in the bucket and a later one has a frame, oldest first. It may become the next one,
  *    with a new generation.
+ * 5. A crash may bring back a file that was removed, without one that was removed after it. Such a gap is told from a
+ *    file that is missing by what the newest frame says is in the bucket; where it does not say so yet, a removal is
+ *    made durable before the next one.
  */
 export class LocalLog {
   /** What was found on the disk and discarded, for the log. */
@@ -72,6 +75,10 @@ export class LocalLog {
   private spare: { path: string; bytes: number } | null = null;
   private sequence: number;
   private uploadedRecord: RecordNumber;
+  /** Of that, what a frame on the disk says. */
+  private uploadedOnDisk: RecordNumber;
+  /** The last record of a file whose removal may not be durable; 0 if there is none. */
+  private removedUpTo = 0;
   private work: Promise<void> = Promise.resolve();
   private preparing = false;
   private trimming = false;
@@ -93,6 +100,7 @@ export class LocalLog {
     this.current = started.current;
     this.sequence = started.sequence;
     this.uploadedRecord = options.uploaded;
+    this.uploadedOnDisk = options.uploaded;
     this.notes = started.notes;
     this.fileBytes = this.current.bytes;
     this.prepareAt = this.fileBytes / 2;
@@ -123,6 +131,8 @@ export class LocalLog {
       if (options.discard || file.lastRecord === null) {
         await disk.remove(file.path);
         if (file.lastRecord !== null) {
+          // Rule 5: what is discarded may be nowhere else.
+          await disk.syncDirectory(directory);
           notes.push(
             `local log ${file.path}, up to record ${file.lastRecord} of epochs before ${epoch}, was discarded`,
           );
@@ -154,12 +164,13 @@ export class LocalLog {
     const file = this.current;
     const { generation, checksum: previousChecksum } = file;
     const { epoch } = this.options;
-    const checksum = sealFrame(batch, { generation, epoch, uploaded: this.uploadedRecord, previousChecksum });
+    const uploaded = this.uploadedRecord;
+    const checksum = sealFrame(batch, { generation, epoch, uploaded, previousChecksum });
     this.writing = true;
     const written = file.handle.write(batch.bytes.subarray(0, batch.end), file.at);
     // After a failure `writing` stays: what is on the disk is not known, so nothing may follow it.
-    if (isPromise(written)) return written.then(() => this.written(file, batch, checksum));
-    this.written(file, batch, checksum);
+    if (isPromise(written)) return written.then(() => this.written(file, batch, { checksum, uploaded }));
+    this.written(file, batch, { checksum, uploaded });
   }
 
   /** Everything up to `record` is in the bucket. */
@@ -179,8 +190,13 @@ export class LocalLog {
     for (const one of closed) if (one.status === "rejected") throw one.reason;
   }
 
-  private written(file: LogFile, batch: RecordBatch, checksum: number): void {
+  private written(
+    file: LogFile,
+    batch: RecordBatch,
+    { checksum, uploaded }: { checksum: number; uploaded: RecordNumber },
+  ): void {
     this.writing = false;
+    this.uploadedOnDisk = uploaded;
     file.at += batch.end;
     file.bytes = Math.max(file.bytes, file.at);
     file.checksum = checksum;
@@ -252,6 +268,10 @@ export class LocalLog {
     if (this.older.length === 1 && this.current.at === FILE_HEADER_BYTES) return false;
     const { path, file } = oldest;
     const { fileBytesMax } = this.settings;
+    if (this.removedUpTo > this.uploadedOnDisk) {
+      await this.disk.syncDirectory(this.options.directory);
+      this.removedUpTo = 0;
+    }
     await file?.handle.close();
     const fits = file !== null && file.bytes >= fileBytesMax && file.bytes <= 2 * fileBytesMax;
     if (fits && this.spare === null && this.next === null && !this.preparing) {
@@ -262,6 +282,7 @@ export class LocalLog {
       await this.disk.remove(path);
     }
     this.older.shift();
+    this.removedUpTo = oldest.lastRecord;
     return true;
   }
 
