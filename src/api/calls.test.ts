@@ -174,7 +174,7 @@ test("a stream whose branch opens late begins then, but not for a client that ha
   deepEqual(database.told, ["progress"]);
 });
 
-test("B1.9 B1.10 hasleader and client-api-version", () => {
+test("B1.9 B1.10 E07 E44 hasleader and client-api-version", () => {
   const { routes, database } = setUp();
   const message = Buffer.from("0a0161", "hex");
   const version = { "client-api-version": "\xff\xfe" };

@@ -102,7 +102,7 @@ test("what is taken away counts from its place in the log: a later write is refu
   await rejects(writing, isKind("permissionDenied"));
 });
 
-test("a request that waited for a read is held against what may be done by then", async () => {
+test("A18 E43 a request that waited for a read is held against what may be done by then", async () => {
   const rig = await openWithUsers();
   await permit(rig, { ...read("a"), type: permissionTypes.readWrite });
   const alice = await loggedIn(rig, "alice");
@@ -152,7 +152,7 @@ test("a password that is changed while it is being checked does not log in", asy
   ok(await loggedIn(rig, "alice", "new"));
 });
 
-test("names of certificates are users' only where that is asked for, and a token comes first", async () => {
+test("A17 names of certificates are users' only where that is asked for, and a token comes first", async () => {
   const rig = await openWithUsers();
   await permit(rig, read("a"));
   throws(() => rig.database.as(byCertificate("alice")).range(range("a")), isKind("userEmpty"));

@@ -162,7 +162,7 @@ test("durability fails: every call pending is told its outcome is unknown; nothi
   equal(watch.revisions.length, 0);
 });
 
-test("deposed, and closed", async () => {
+test("E48 E50 deposed, and closed", async () => {
   const deposed = await openRig({ auto: false });
   const call = track(() => deposed.database.put(put("a")));
   deposed.leadership.onLost(new DbError("leadershipLost", "epoch 2 leads"));
@@ -178,7 +178,7 @@ test("deposed, and closed", async () => {
   equal(closed.watch.failed?.kind, "stopped");
 });
 
-test("past the request timeout a call is told so; it is committed all the same when it is durable", async () => {
+test("B1.5 E49 past the request timeout a call is told so; it is committed all the same when it is durable", async () => {
   const { database, log, time, watch } = await openRig({ auto: false });
   const early = track(() => database.put(put("a")));
   await time.pass(3000);
@@ -199,7 +199,7 @@ test("past the request timeout a call is told so; it is committed all the same w
   equal(time.timersSet, 0, "nothing pending, no timer");
 });
 
-test("calls and bytes not yet durable are bounded", async () => {
+test("B1.4 E26 calls and bytes not yet durable are bounded", async () => {
   const calls = await openRig({ auto: false, settings: { callsMax: 3 } });
   for (let i = 0; i < 3; i++) void track(() => calls.database.put(put(`k${i}`)));
   throws(() => calls.database.put(put("k")), isKind("tooManyRequests"));

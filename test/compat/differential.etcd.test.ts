@@ -8,7 +8,9 @@ import { overSocket } from "./socket-endpoint.ts";
 
 const OPERATIONS = 1500;
 
-test("random operations are answered by the engine as by a real etcd", { skip: etcdIsMissing() }, async (context) => {
+test("Q1 Q2 random operations are answered by the engine as by a real etcd; ties in any order", {
+  skip: etcdIsMissing(),
+}, async (context) => {
   const seed = Math.floor(Math.random() * 1_000_000);
   context.diagnostic(`seed ${seed}: test/compat/differential.ts --seed ${seed} --operations ${OPERATIONS} replays it`);
   const right = async () => overSocket(await startEtcd());

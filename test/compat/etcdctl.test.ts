@@ -24,7 +24,7 @@ const etcdctl = (server: ServerProcess, line: string, stdin = "") => run(program
 const sideOf = (name: string, server: ServerProcess): Side => ({ name, program: () => programFor(server) });
 
 function comparison(name: string, body: (etcd: ServerProcess, t4: ServerProcess) => Promise<void>): void {
-  test(`etcdctl: ${name}`, { skip: missing, timeout: 120_000 }, async () => {
+  test(`M9 etcdctl: ${name}`, { skip: missing, timeout: 120_000 }, async () => {
     const started = await Promise.all([startEtcd({ defaultTimings: true }), startServer(["--name", "default"])]);
     try {
       await body(...started);

@@ -115,7 +115,7 @@ test("ALPN: HTTP/2 or HTTP/1.1, as the client asks", async () => {
   await rejects(hear(port, alice, { ALPNProtocols: ["smtp"] }));
 });
 
-test("versions and cipher suites", async () => {
+test("B1.7 versions and cipher suites", async () => {
   const newest = await listen(filesOf({ minVersion: "TLSv1.3" }));
   equal((await hear(newest, alice)).protocol, "TLSv1.3");
   await rejects(hear(newest, alice, { maxVersion: "TLSv1.2" }));

@@ -109,7 +109,7 @@ export const authAccessStories: Story[] = [
   }),
 
   story(
-    "A14 transactions: comparisons, both branches, nested ones, whichever is taken (CVE-2026-33343)",
+    "A14 T15 transactions: comparisons, both branches, nested ones, whichever is taken (CVE-2026-33343)",
     async (client) => {
       const { root, alice } = await withUsers(client, {
         alice: [
@@ -162,7 +162,7 @@ export const authAccessStories: Story[] = [
     await alice.put("b", "2", { lease: 7n });
   }),
 
-  story("A15 leases: whose keys one may not write or read (CVE-2026-33413)", async (client) => {
+  story("A15 L10 leases: whose keys one may not write or read (CVE-2026-33413)", async (client) => {
     const { root, alice, reader } = await withUsers(client, {
       alice: [[READWRITE, "a", "c"]],
       reader: [[READ, "a", "c"]],
@@ -209,7 +209,7 @@ export const authAccessStories: Story[] = [
     await alice.revoke(2n);
   }),
 
-  story("A16 watching takes reading all of it (GHSA-xg4h-6gfc-h4m8)", async (client) => {
+  story("A16 W6 watching takes reading all of it (GHSA-xg4h-6gfc-h4m8)", async (client) => {
     const { root, alice } = await withUsers(client, {
       alice: [
         [READ, "a"],

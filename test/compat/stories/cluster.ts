@@ -11,7 +11,7 @@ const shapes = (members: readonly Member[]): string[] =>
 
 export const clusterStories: Story[] = [
   {
-    name: "M8 a learner is announced, listed as unstarted, updated, removed",
+    name: "M8 E17 E22 E23 a learner is announced, listed as unstarted, updated, removed",
     async body(client) {
       await client.transcript.silently(async () => {
         const urls = ["http://b:2", "http://a:1"];
@@ -61,7 +61,7 @@ export const clusterStories: Story[] = [
     },
   },
   {
-    name: "M8 the only member can neither be removed nor promoted",
+    name: "M8 E18 E21 Q9 the only member can neither be removed nor promoted",
     async body(client) {
       await client.transcript.silently(async () => {
         const { members } = await client.call(method.memberList, {});

@@ -48,7 +48,7 @@ async function hashes(client: EtcdClient, revisions: readonly number[]): Promise
 
 export const maintenanceStories: Story[] = [
   {
-    name: "M2 NOSPACE refuses what adds to the state, and nothing else, until it is disarmed",
+    name: "M2 P10 D7 T16 L11 NOSPACE refuses what adds to the state, and nothing else, until it is disarmed",
     async body(client) {
       await client.put("k", "1");
       await client.put("other", "1");

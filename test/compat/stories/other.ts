@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import * as pb from "../../../src/gen/etcdserverpb/rpc_pb.ts";
 import {
   AlarmRequest_AlarmAction,
   AlarmType,
@@ -8,7 +9,9 @@ import {
   Maintenance,
 } from "../../../src/gen/etcdserverpb/rpc_pb.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../src/gen/grpc/health/v1/health_pb.ts";
+import { bytes } from "../client.ts";
 import { fails, type Story } from "../story.ts";
+import { get as rangeOp } from "./txn.ts";
 
 export const otherStories: Story[] = [
   {
@@ -87,6 +90,47 @@ export const otherStories: Story[] = [
         9,
         "etcdserver: authentication is not enabled",
       );
+    },
+  },
+  {
+    name: "B1.13 every answer has a header: whose it is, and the store's revision",
+    async body(client) {
+      const { method } = pb.KV;
+      await client.put("a", "1");
+      const { header } = await client.put("b", "2");
+      const answers = {
+        range: await client.call(method.range, { key: bytes("a"), revision: 2n }),
+        put: await client.put("b", "3"),
+        deleteNothing: await client.del("none"),
+        delete: await client.del("b"),
+        txn: await client.txn({}),
+        compact: await client.compact(2),
+        grant: await client.grant(100, 7),
+        timeToLive: await client.timeToLive(7n),
+        leases: await client.call(pb.Lease.method.leaseLeases, {}),
+        revoke: await client.revoke(7n),
+        hash: await client.transcript.silently(() => client.call(Maintenance.method.hash, {})),
+        hashKv: await client.call(Maintenance.method.hashKV, {}),
+        alarm: await client.call(Maintenance.method.alarm, {}),
+        authStatus: await client.call(Auth.method.authStatus, {}),
+        members: await client.transcript.silently(() => client.call(Cluster.method.memberList, {})),
+        watch: await client.watch().created("a"),
+      };
+      const revisions: Record<string, bigint> = {};
+      for (const [name, answer] of Object.entries(answers)) {
+        const { clusterId, memberId, revision } = answer.header!;
+        deepEqual([clusterId, memberId], [header!.clusterId, header!.memberId], name);
+        revisions[name] = revision;
+      }
+      const { range, put, deleteNothing, members, ...later } = revisions;
+      deepEqual([range, put, deleteNothing, members], [3n, 4n, 4n, 0n]);
+      ok(Object.values(later).every((revision) => revision === 5n));
+      const inner = await client.txn({ success: [rangeOp("a")] });
+      const [first] = inner.responses;
+      ok(first!.response.case === "responseRange");
+      deepEqual(first!.response.value.header, { ...first!.response.value.header!, clusterId: 0n, memberId: 0n });
+      // Neither of these has one.
+      deepEqual((await client.call(Maintenance.method.defragment, {})).header, undefined);
     },
   },
   {
