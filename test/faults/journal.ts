@@ -20,11 +20,19 @@ export class Journal {
   readonly #acknowledged: (Written & { atMs: number })[] = [];
   readonly #observed: Written[] = [];
   #verifiedTo = 1;
+  /** The history up to here is only known by the state that it left. */
+  #trimmedTo = 1;
+  readonly #trimmed = new Map<string, string>();
   acknowledgedTotal = 0;
   observedTotal = 0;
 
   get verifiedTo(): number {
     return this.#verifiedTo;
+  }
+
+  /** 1 while nothing was trimmed. */
+  get trimmedTo(): number {
+    return this.#trimmedTo;
   }
 
   acknowledge(written: Written): void {
@@ -43,12 +51,12 @@ export class Journal {
   }
 
   /**
-   * `events`: the server's history from `verifiedTo + 1` (or from 2 with `whole`) to `head`, in order. Throws an
-   * assertion that says what is wrong.
+   * `events`: the server's history from `verifiedTo + 1` (or with `whole` from `trimmedTo + 1`) to `head`, in order.
+   * Throws an assertion that says what is wrong.
    */
   verify(events: readonly Written[], head: number, options: { whole: boolean }): void {
     const byRevision = Map.groupBy(events, (event) => event.revision);
-    const first = options.whole ? 2 : this.#verifiedTo + 1;
+    const first = options.whole ? this.#trimmedTo + 1 : this.#verifiedTo + 1;
     for (let revision = first; revision <= head; revision++) {
       const now = byRevision.get(revision);
       assert(now !== undefined, `revision ${revision} of ${head} is missing from the history`);
@@ -68,13 +76,15 @@ export class Journal {
   }
 
   #mustHave(written: Written): void {
-    const there = this.#history
-      .get(written.revision)
-      ?.some((event) => event.key === written.key && event.value === written.value);
-    assert(
-      there,
-      `lost: ${show([written])}; revision ${written.revision} has ${show(this.#history.get(written.revision))}`,
-    );
+    const { revision, key, value } = written;
+    // A read shows rows of any age: what it showed of a trimmed one was the newest of its key.
+    if (revision <= this.#trimmedTo) {
+      const left = this.#trimmed.get(key);
+      assert(left === value, `lost: ${show([written])}; the history before has left ${left?.slice(0, 40)}`);
+      return;
+    }
+    const there = this.#history.get(revision)?.some((event) => event.key === key && event.value === value);
+    assert(there, `lost: ${show([written])}; revision ${revision} has ${show(this.#history.get(revision))}`);
   }
 
   #checkUnique(): void {
@@ -96,21 +106,35 @@ export class Journal {
     this.#verifiedTo = Math.min(this.#verifiedTo, head);
   }
 
-  /** The live keys that the verified history leaves. */
-  state(): Map<string, string> {
-    const state = new Map<string, string>();
-    for (let revision = 2; revision <= this.#verifiedTo; revision++) {
-      for (const { key, value } of this.#history.get(revision)!) {
-        if (value === null) state.delete(key);
-        else state.set(key, value);
-      }
+  /** Forgets the verified history up to a revision, but for the state that it leaves. */
+  trim(revision: number): void {
+    assert(revision <= this.#verifiedTo, "what is not verified is not forgotten");
+    for (; this.#trimmedTo < revision; this.#trimmedTo++) {
+      apply(this.#trimmed, this.#history.get(this.#trimmedTo + 1)!);
+      this.#history.delete(this.#trimmedTo + 1);
     }
+  }
+
+  /** The live keys that the verified history leaves, up to a revision that was not trimmed. */
+  state(to = this.#verifiedTo): Map<string, string> {
+    assert(to >= this.#trimmedTo && to <= this.#verifiedTo, "the history there is known");
+    const state = new Map(this.#trimmed);
+    for (let revision = this.#trimmedTo + 1; revision <= to; revision++) apply(state, this.#history.get(revision)!);
     return state;
   }
 }
 
+function apply(state: Map<string, string>, events: readonly Written[]): void {
+  for (const { key, value } of events) {
+    if (value === null) state.delete(key);
+    else state.set(key, value);
+  }
+}
+
 const show = (events: readonly Written[] | undefined): string =>
-  events === undefined ? "nothing" : events.map(({ revision, key, value }) => `${key}=${value}@${revision}`).join(" ");
+  events === undefined
+    ? "nothing"
+    : events.map(({ revision, key, value }) => `${key}=${value?.slice(0, 40)}@${revision}`).join(" ");
 
 const sameEvents = (a: readonly Written[], b: readonly Written[]): boolean =>
   a.length === b.length && a.every((event, n) => event.key === b[n]!.key && event.value === b[n]!.value);

@@ -125,6 +125,11 @@ export class ServerProcess {
     return child !== null && child.exitCode === null && child.signalCode === null;
   }
 
+  /** Undefined while it does not run. */
+  get pid(): number | undefined {
+    return this.isRunning ? this.#child!.pid : undefined;
+  }
+
   /** What it wrote to standard error since it was started, whole lines. */
   get lines(): string[] {
     return this.#output.split("\n").slice(0, -1);
