@@ -102,3 +102,26 @@ test("at the bound the branch longest unused makes room; where all are in use, t
     },
   );
 });
+
+test("a branch of which a snapshot is being read is not idle", async (t) => {
+  const { host, store } = await openHost(t, { idleMs: 60 });
+  await found(store, "read");
+  const read = await host.database("read");
+  await read.put(put("k"));
+  const given = new AbortController();
+  const snapshot = await read.maintenance.snapshot(given.signal);
+  await sleep(400);
+  for await (const piece of snapshot.pieces()) ok(piece.length > 0);
+  await read.put(put("l"));
+  await sleep(400);
+  await rejects(async () => read.put(put("m")));
+});
+
+test("calls for many branches at once open no more than there may be", async (t) => {
+  const { host, store } = await openHost(t, { openMax: 2 });
+  const names = ["a", "b", "c", "d", "e"];
+  for (const name of names) await found(store, name);
+  const opened = await Promise.allSettled(names.map(async (name) => host.database(name)));
+  equal(opened.filter(({ status }) => status === "fulfilled").length, 2);
+  for (const one of opened) if (one.status === "rejected") match(one.reason.message, /2 branches are open and in use/);
+});

@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import { DbError, isDbError, messageOf } from "../../base/errors.ts";
+import type { BranchId } from "../../base/ids.ts";
 import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { nearNames } from "../../base/near-names.ts";
 import { listNames, resolveBranch } from "../../leadership/branch-name.ts";
@@ -38,7 +39,7 @@ interface Held {
 
 /**
  * The branches that a process has open. A pinned one is opened at once and stays; any other is opened by the first call
- * for it, and closed, cleanly, when it has been idle: no call, no live lease, no watch.
+ * for it, and closed, cleanly, when it has been idle: no call, no snapshot or merge, no live lease, no watch.
  *
  *   (unknown) ─ first call ─► looked up ─► opening ─► open ─ idle, or room is needed ─► closing ─► (unknown)
  *
@@ -84,10 +85,35 @@ export class BranchSet {
 
   /** The branch itself, opened if need be, for what is done to it as a whole. Rejects as `find`. */
   async lead(name: string): Promise<ServedBranch> {
-    await this.find(name);
-    const held = this.#held.get(name);
-    if (held === undefined || held.closing !== null) throw new DbError("noLeader", `branch ${name} is being closed`);
+    const { runtime, settings } = this.#surroundings;
+    const held = await this.#hold(name);
+    held.usedMs = this.#nowMs();
+    await within(runtime, { timeoutMs: settings.requestTimeoutMs }, held.served.answers);
+    // Says why not.
+    void held.served.leading;
     return held.served;
+  }
+
+  /** What the store says of the name has changed: whoever serves it here serves what it points to now, or nobody. */
+  async renamed(name: string): Promise<void> {
+    this.#unknown.delete(name);
+    await this.#lookups.get(name)?.catch(() => {});
+    const held = this.#held.get(name);
+    if (held !== undefined && held.closing === null) await this.#settle(name, held);
+  }
+
+  async #settle(name: string, held: Held): Promise<void> {
+    const id = await this.#resolve(name).catch((error: unknown) => {
+      if (isDbError(error, "notFound")) return null;
+      throw error;
+    });
+    if (id === null) await this.#close(name, held, "its name is gone");
+    else await held.served.follow(id, this.#timeLimit(CLOSE_MS));
+  }
+
+  async #resolve(name: string): Promise<BranchId> {
+    const { store, runtime, settings } = this.#surroundings;
+    return (await resolveBranch(store, name, runtime, { timeoutMs: settings.requestTimeoutMs })).branch;
   }
 
   async #open(name: string): Promise<Database> {
@@ -122,13 +148,25 @@ export class BranchSet {
     const { branch: id } = await resolveBranch(store, name, runtime, request).catch((error: unknown) =>
       this.#explain(name, error),
     );
-    await this.#makeRoom();
+    // Bounded by the branches that there are: each turn closes one, or throws. Others may come in meanwhile.
+    while (this.#held.size >= this.#settings.openMax) await this.#makeRoom();
     this.#checkOpen();
     assert(!this.#held.has(name), "a branch is held once");
-    const served = new ServedBranch(this.#surroundings, { id, name });
+    const served = new ServedBranch(this.#surroundings, { id, name }, () => this.#resolve(name));
     const held: Held = { served, pinned: false, usedMs: this.#nowMs(), closing: null };
     this.#held.set(name, held);
     return held;
+  }
+
+  /** A branch that got another name is held by the old one until that is seen. */
+  async #leaveTo(name: string, id: BranchId): Promise<void> {
+    for (const [other, held] of [...this.#held]) {
+      if (held.served.id !== id) continue;
+      await (held.closing ?? this.#settle(other, held));
+      if (this.#held.get(other) === held && held.served.id === id) {
+        throw new DbError("noLeader", `branch ${name} is open as ${other}: it is being promoted`);
+      }
+    }
   }
 
   async #explain(name: string, error: unknown): Promise<never> {
@@ -143,9 +181,8 @@ export class BranchSet {
     throw explained;
   }
 
-  /** Closes the branch longest unused if there are as many as there may be. */
+  /** Closes the branch longest unused. Throws where all are in use. */
   async #makeRoom(): Promise<void> {
-    if (this.#held.size < this.#settings.openMax) return;
     // A call that is under way began no longer ago than a request may take.
     const unusedSinceMs = this.#nowMs() - this.#surroundings.settings.engine.requestTimeoutMs;
     const [name, oldest] =
@@ -169,14 +206,13 @@ export class BranchSet {
   }
 
   /** Never rejects: what was not uploaded in time is found by the next opening, as after a crash. */
-  #close(name: string, held: Held): Promise<void> {
+  #close(name: string, held: Held, why = "it was idle"): Promise<void> {
     const { notices } = this.#surroundings;
     held.closing ??= held.served
       .close(this.#timeLimit(CLOSE_MS))
       .then(
-        () => notices.info("closed, it was idle", { branch: name }),
-        (error: unknown) =>
-          notices.warn("an idle branch was not closed cleanly", { branch: name, why: messageOf(error) }),
+        () => notices.info("closed", { branch: name, why }),
+        (error: unknown) => notices.warn("a branch was not closed cleanly", { branch: name, why: messageOf(error) }),
       )
       .finally(() => {
         if (this.#held.get(name) === held) this.#held.delete(name);
@@ -213,6 +249,8 @@ export class BranchSet {
 function isIdle(held: Held): boolean {
   if (held.pinned || held.closing !== null) return false;
   if (held.served.failure !== null) return true;
-  const { leases, watchStreams } = held.served.database.status();
+  const { database } = held.served.leading;
+  if (database.callsPending > 0 || database.maintenance.busy) return false;
+  const { leases, watchStreams } = database.status();
   return leases === 0 && watchStreams === 0;
 }

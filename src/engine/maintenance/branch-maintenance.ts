@@ -60,9 +60,15 @@ const ALL = { from: "", to: null };
 export class BranchMaintenance implements Maintenance {
   readonly #ports: MaintenancePorts;
   #scans = 0;
+  #defragmentations = 0;
 
   constructor(ports: MaintenancePorts) {
     this.#ports = ports;
+  }
+
+  /** Work that may take long is under way: a branch with that is not idle. */
+  get busy(): boolean {
+    return this.#scans + this.#defragmentations > 0;
   }
 
   get alarms(): readonly Alarm[] {
@@ -108,7 +114,12 @@ export class BranchMaintenance implements Maintenance {
   }
 
   async defragment(signal: AbortSignal): Promise<void> {
-    await this.#ports.defragment(signal);
+    this.#defragmentations++;
+    try {
+      await this.#ports.defragment(signal);
+    } finally {
+      this.#defragmentations--;
+    }
   }
 
   members(self: MemberAddresses, { linearizable }: { linearizable: boolean }): MaybePromise<readonly Member[]> {
