@@ -9,7 +9,13 @@ import { Chain } from "./chain.ts";
 import type { LogPosition, Segment } from "./log.ts";
 import { readListed } from "./reader.ts";
 import { markOfPosition } from "./record-codec.ts";
-import { decodeSegment, encodeFence, hashOfSegment } from "./segment-codec.ts";
+import {
+  decodeSegment,
+  encodeFence,
+  hashOfSegment,
+  SEGMENT_HEADER_BYTES,
+  SEGMENT_TRAILER_BYTES,
+} from "./segment-codec.ts";
 
 /** Where a takeover begins to read: the newest checkpoint, or the branch's origin. */
 export interface TakeoverStart {
@@ -33,6 +39,9 @@ export interface TakeoverLogOptions<Start extends TakeoverStart> {
  * same effect.
  */
 const CREATE_REQUESTS = 3;
+/** Of segments that are kept for the replay: what a leader leaves behind its last checkpoint, mostly. */
+const KEPT_BYTES_MAX = 16 << 20;
+const FENCE_BYTES = SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES;
 
 /**
  * The log's part of a takeover (DESIGN: leadership and fencing, rule 2); the driver is leadership's.
@@ -52,6 +61,9 @@ export class FencingLog<Start extends TakeoverStart> {
   private startOfChain: Start | null = null;
   /** The slot of our first fence in the chain as read. */
   private fencedSlot: Slot | null = null;
+  /** What was read of the log, from its start on, up to a bound: whoever replays it need not read that again. */
+  readonly kept = new Map<Slot, Segment>();
+  private keptBytes = 0;
 
   constructor(options: TakeoverLogOptions<Start>) {
     this.options = options;
@@ -92,9 +104,17 @@ export class FencingLog<Start extends TakeoverStart> {
     this.startOfChain = start;
     this.chain = chain;
     this.fencedSlot = null;
-    await readListed(chain, this.options, (segment) => {
+    this.kept.clear();
+    this.keptBytes = 0;
+    await readListed(chain, this.options, (segment, bytes) => {
       if (this.isOwn(segment, epoch)) this.fencedSlot ??= segment.header.slot;
+      this.keep(segment, bytes);
     });
+  }
+
+  private keep(segment: Segment, bytes: number): void {
+    this.keptBytes += bytes;
+    if (this.keptBytes <= KEPT_BYTES_MAX) this.kept.set(segment.header.slot, segment);
   }
 
   async fence(epoch: Epoch): Promise<"fenced" | "taken"> {
@@ -104,6 +124,7 @@ export class FencingLog<Start extends TakeoverStart> {
     const segment = await this.create(nextSlot, epoch);
     const own = this.isOwn(segment, epoch);
     chain.accept(segment);
+    this.keep(segment, FENCE_BYTES);
     if (!own) return "taken";
     this.fencedSlot = nextSlot;
     return "fenced";
@@ -123,6 +144,7 @@ export class FencingLog<Start extends TakeoverStart> {
       assert(one.status === "fulfilled", "failures were thrown");
       const own = this.isOwn(one.value, epoch);
       const verdict = chain.accept(one.value);
+      this.keep(one.value, FENCE_BYTES);
       assert(own === (verdict === "valid"), "behind the first fence all but our own fences is void");
     }
   }

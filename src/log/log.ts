@@ -143,7 +143,7 @@ export const defaultLogSettings: LogSettings = {
   segmentAgeMs: 5,
   putIntervalMinMs: 0,
   uploadAgeMs: 1000,
-  uploadBytes: 16 << 20,
+  uploadBytes: 4 << 20,
   uploadBytesMax: 256 << 20,
   requestTimeoutMs: 10_000,
 };

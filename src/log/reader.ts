@@ -25,6 +25,8 @@ export interface LogTailOptions extends LogReadOptions {
   newestCheckpointSlot(): Promise<Slot>;
   /** Reads up to this slot, which is known to lie within the log; unset: to the first free slot. */
   readonly until?: Slot;
+  /** Segments that were read before, as a slot never changes; each is taken out when its turn comes. */
+  readonly kept?: Map<Slot, Segment>;
 }
 
 export type LogReadResult =
@@ -43,23 +45,30 @@ export type LogReadResult =
  * `onSegment` does.
  */
 export async function readLog(options: LogTailOptions): Promise<LogReadResult> {
-  const { branch, from, until } = options;
+  const { branch, from, until, kept } = options;
   const chain = new Chain(branch, from);
-  const fetcher = new SlotFetcher({ ...options, from: from.nextSlot, request: requestOf(options) });
+  let fetcher: SlotFetcher | null = null;
   try {
     for (;;) {
       const { nextSlot } = chain.position();
       if (until !== undefined && nextSlot >= until) return { kind: "end", position: chain.position() };
-      const object = await fetcher.next();
-      if (object === null) return await judgeMiss(options, chain.position());
-      const segment = decodeSegment(segmentKey(branch, nextSlot), object.body);
+      // What was kept is a run from the beginning on: once one is fetched, all that follow are.
+      let segment = fetcher === null ? kept?.get(nextSlot) : undefined;
+      if (segment === undefined) {
+        fetcher ??= new SlotFetcher({ ...options, from: nextSlot, request: requestOf(options) });
+        const object = await fetcher.next();
+        if (object === null) return await judgeMiss(options, chain.position());
+        segment = decodeSegment(segmentKey(branch, nextSlot), object.body);
+      } else {
+        kept!.delete(nextSlot);
+      }
       const error = accept(chain, segment);
       if (error === "void") continue;
       if (error !== null) return { kind: "broken", position: chain.position(), error };
       await options.onSegment(segment);
     }
   } finally {
-    fetcher.close();
+    fetcher?.close();
   }
 }
 
@@ -97,7 +106,7 @@ async function judgeMiss(options: LogTailOptions, position: LogPosition): Promis
 export async function readListed(
   chain: Chain,
   options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
-  onObject: (segment: Segment) => void,
+  onObject: (segment: Segment, bytes: number) => void,
 ): Promise<void> {
   const from = chain.position().nextSlot;
   const until = await listRun(chain.branch, from, options);
@@ -116,7 +125,7 @@ export async function readListed(
       // Collected since it was listed: a newer checkpoint is there, which the taker reads next (rule 2d).
       if (object === null) return;
       const segment = decodeSegment(segmentKey(chain.branch, nextSlot), object.body);
-      onObject(segment);
+      onObject(segment, object.bytes);
       chain.accept(segment);
     }
   } finally {

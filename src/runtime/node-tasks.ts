@@ -10,7 +10,7 @@ import { type FromTask, receiveError, sendError, type ToTask } from "./task-mess
  */
 const IDLE_MS = 15_000;
 /** A small young generation: what a task makes lives a moment or until its end. */
-const YOUNG_MEGABYTES = 16;
+const YOUNG_MEGABYTES = 6;
 /** Of one thread, at once; whoever has so many has lost count. */
 const TASKS_MAX = 256;
 

@@ -118,7 +118,7 @@ export const runSettings = {
     "least time between two segment uploads; caps the store's bill",
   ),
   "upload-age": ours(durationKind({ min: 1, max: 3_600_000 }), "1s", "local: age at which records are uploaded"),
-  "upload-bytes": ours(bytesKind({ min: 1 << 16, max: GiB }), "16MiB", "local: size at which records are uploaded"),
+  "upload-bytes": ours(bytesKind({ min: 1 << 16, max: GiB }), "4MiB", "local: size at which records are uploaded"),
   "upload-bytes-max": ours(
     bytesKind({ min: 1 << 20, max: 64 * GiB }),
     "256MiB",
@@ -126,7 +126,7 @@ export const runSettings = {
   ),
   "memtable-bytes": ours(
     bytesKind({ min: 1 << 20, max: 4 * GiB }),
-    "32MiB",
+    "16MiB",
     "state in memory before it is written as a table",
   ),
   "retain-log": ours(ageKind, "24h", "how far back every revision can be had again"),

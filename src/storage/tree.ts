@@ -55,7 +55,7 @@ export interface TreeSettings extends MergePolicy {
 }
 
 export const defaultTreeSettings: TreeSettings = {
-  tableBytes: 32 << 20,
+  tableBytes: 16 << 20,
   blockBytes: 16 << 10,
   runsMax: 6,
   runsHardMax: 32,

@@ -31,7 +31,7 @@ export interface CheckpointerSettings {
 }
 
 export const defaultCheckpointerSettings: CheckpointerSettings = {
-  memtableBytes: 32 << 20,
+  memtableBytes: 16 << 20,
   logBytes: 64 << 20,
   intervalMs: 15 * 60_000,
 };

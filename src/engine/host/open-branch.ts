@@ -197,6 +197,7 @@ class Opening {
       branch: this.#branch.id,
       from: start.position,
       until: end.nextSlot,
+      kept: this.#takeover.kept,
       requestTimeoutMs: settings.requestTimeoutMs,
       signal: this.#options.signal,
       newestCheckpointSlot: async () => (await this.#starts.newest()).position.nextSlot as Slot,
