@@ -68,7 +68,7 @@ function report(error: unknown): number {
   }
   if (error instanceof CommandError) {
     process.stderr.write(`Error: ${error.message}\n`);
-    return 1;
+    return error.exitCode;
   }
   throw error;
 }

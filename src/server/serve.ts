@@ -208,6 +208,7 @@ class Server {
     };
     const repository = {
       branches: () => this.#openHost().branches,
+      history: () => this.#openHost().history,
       databaseOf: (name: string) => this.#databaseNamed(name),
       onBug,
     };

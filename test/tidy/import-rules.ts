@@ -20,6 +20,7 @@ const table: Record<string, readonly string[]> = {
     "engine/engine.ts",
     "engine/maintenance/maintenance.ts",
     "engine/branches/branches.ts",
+    "engine/branches/history.ts",
     "engine/branches/moment.ts",
     "transport/transport.ts",
     "gen",

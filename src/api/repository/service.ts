@@ -1,5 +1,6 @@
 import type { MaybePromise } from "../../base/maybe-promise.ts";
 import type { Branches } from "../../engine/branches/branches.ts";
+import type { History } from "../../engine/branches/history.ts";
 import type { Database } from "../../engine/engine.ts";
 import type { Call, GrpcStream, StreamHandler, UnaryHandler } from "../../transport/transport.ts";
 import { GrpcError } from "../../transport/transport.ts";
@@ -7,11 +8,13 @@ import type { CallCounts, MethodCounts } from "../call-counts.ts";
 import { codes, streamError, unaryError } from "../errors.ts";
 import { authorize } from "./authorize.ts";
 import { branchMethods } from "./branch-methods.ts";
+import { historyMethods, historyStreams } from "./history-methods.ts";
 import { decode, encode, pathOf, type RepositoryContext, type StreamMethod, type UnaryMethod } from "./method.ts";
 
 /** What the service stands on; each throws `noLeader` while the store has not answered yet. */
 export interface RepositorySource {
   readonly branches: () => Pick<Branches, "list" | "show" | "create">;
+  readonly history: () => History;
   readonly databaseOf: (name: string) => MaybePromise<Database>;
   readonly onBug: (error: unknown) => void;
 }
@@ -25,18 +28,16 @@ export interface RepositoryRoutes {
 export function repositoryRoutes(source: RepositorySource, counts: CallCounts): RepositoryRoutes {
   const unary = new Map<string, UnaryHandler>();
   const streams = new Map<string, StreamHandler>();
-  for (const method of branchMethods(source.branches)) {
+  for (const method of [...branchMethods(source.branches), ...historyMethods(source.history)]) {
     const path = pathOf(method.method);
     unary.set(path, unaryHandler(source, method, counts.of(path, "unary")));
   }
-  for (const method of streamMethods) {
+  for (const method of historyStreams(source.history)) {
     const path = pathOf(method.method);
     streams.set(path, streamHandler(source, method, counts.of(path, "server_stream")));
   }
   return { unary, streams };
 }
-
-const streamMethods: readonly StreamMethod[] = [];
 
 function contextOf(call: Call, { databaseOf }: RepositorySource): RepositoryContext {
   const gone = new AbortController();

@@ -6,6 +6,7 @@ import { compactCommand } from "./compact.ts";
 import { completionCommand } from "./completion.ts";
 import { defragCommand } from "./defrag.ts";
 import { delCommand } from "./del.ts";
+import { diffCommand } from "./diff.ts";
 import { downgradeCommand } from "./downgrade.ts";
 import { electCommand } from "./elect.ts";
 import { endpointCommand } from "./endpoint.ts";
@@ -49,6 +50,7 @@ export function addOnlineCommands(program: Command): void {
     program.addCommand(make());
   }
   program.addCommand(inspectCommand()).addCommand(verifyCommand()).addCommand(logCommand()).addCommand(gcCommand());
+  program.addCommand(diffCommand());
   program.addCommand(branchCommand());
   program.addCommand(authCommand()).addCommand(userCommand()).addCommand(roleCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));

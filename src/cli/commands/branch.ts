@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { Repository } from "../../gen/t4/v1/repository_pb.ts";
 import { createCommand } from "../branch/create.ts";
+import { mergeCommand } from "../branch/merge.ts";
 import { branchesOf } from "../branch/offline.ts";
 import { treeLines } from "../branch/tree.ts";
 import { type BranchView, notesOf, timeText, viewOfInfo, viewOfMessage } from "../branch/view.ts";
@@ -23,7 +24,7 @@ export function branchCommand(): Command {
         "  t4 branch show staging --json",
       ].join("\n"),
     );
-  command.addCommand(createCommand());
+  command.addCommand(createCommand()).addCommand(mergeCommand());
   command.addCommand(listCommand()).addCommand(showCommand()).addCommand(treeCommand());
   for (const sub of command.commands) for (const option of repositoryOptions()) sub.addOption(option);
   return command;

@@ -8,13 +8,20 @@ import {
   RangeRequest_SortOrder as SortOrder,
   RangeRequest_SortTarget as SortTarget,
 } from "../../gen/etcdserverpb/rpc_pb.ts";
+import { Repository } from "../../gen/t4/v1/repository_pb.ts";
+import type { EtcdClient } from "../client.ts";
 import { int64, online } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import { goJson } from "../go-json.ts";
 import { keyRange, type RangeOptions } from "../key-range.ts";
+import { momentOf } from "../moment.ts";
+import type { OfflineContext } from "../offline.ts";
 import { type OutputOptions, print, printBytes, printFields, printHeader, printPairFields } from "../output.ts";
+import { isOffline, onRepository, repositoryOptions } from "../repository.ts";
+import { stateMessage } from "../state-name.ts";
 
 export interface GetOptions extends RangeOptions {
+  at?: string;
   consistency?: string;
   order?: string;
   sortBy?: string;
@@ -49,19 +56,51 @@ export function addGetOptions(command: Command): Command {
     .option("--max-create-rev <revision>", "greatest creation revision");
 }
 
-export const getCommand = (): Command =>
-  addGetOptions(new Command("get"))
-    .description("Gets a key, or a range of keys")
+export function getCommand(): Command {
+  const command = addGetOptions(new Command("get"))
+    .description("Gets a key, or a range of keys, as of now or of any retained moment")
+    .option("--at <moment>", "as of a revision, time, age or checkpoint, though it was compacted")
     .addHelpText(
       "after",
-      "\nExamples:\n  t4 get /config/a\n  t4 get --prefix /config/ --keys-only\n  t4 get a z --limit 10 --json",
-    )
-    .action(async (_key, _end, options: GetOptions, command: Command) => {
-      const request = rangeRequest(command.args, options);
-      await online(command, async ({ client, output }) => {
-        printRange(await client.unary(KV.method.range, request), options, output);
-      });
+      [
+        "\nWith --at the answer comes from checkpoints and log; --store or --data-dir read them without a server.",
+        "\nExamples:",
+        "  t4 get /config/a",
+        "  t4 get --prefix /config/ --keys-only",
+        "  t4 get a z --limit 10 --json",
+        "  t4 get --prefix /config/ --at 2h",
+        "  t4 get /config/a --at 120000 --branch staging",
+      ].join("\n"),
+    );
+  for (const option of repositoryOptions()) command.addOption(option);
+  return command.action(async (_key, _end, options: GetOptions, command: Command) => {
+    const request = rangeRequest(command.args, options);
+    if (options.at !== undefined || isOffline(command)) return getAt(command, request, options);
+    await online(command, async ({ client, output }) => {
+      printRange(await client.unary(KV.method.range, request), options, output);
     });
+  });
+}
+
+/** From the past; where a bucket is named, from that alone. */
+async function getAt(command: Command, request: Request, options: GetOptions): Promise<void> {
+  if (options.rev !== undefined) throw new UsageError("--rev and --at cannot be set together");
+  const { branch = "main", hex = false } = command.optsWithGlobals<{ branch?: string; hex?: boolean }>();
+  const state = { branch, moment: momentOf(options.at) };
+  const ways = {
+    online: async (client: EtcdClient) => {
+      const asked = { state: stateMessage(state), range: request };
+      return (await client.repository([branch], Repository.method.rangeAt, asked)).range!;
+    },
+    offline: async (context: OfflineContext) =>
+      (await import("../range-at.ts")).offlineRangeAt(context, state, request),
+  };
+  await onRepository(command, ways, (answer, format) => {
+    printRange(answer, options, { format: format === "table" ? "simple" : format, hex });
+  });
+}
+
+type Request = MessageInitShape<typeof RangeRequestSchema>;
 
 const ORDERS: Record<string, SortOrder> = { ASCEND: SortOrder.ASCEND, DESCEND: SortOrder.DESCEND, "": SortOrder.NONE };
 const TARGETS: Record<string, SortTarget> = {

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import type { CheckpointLog } from "../../readers/checkpoint-log.ts";
+import type { CheckpointLog } from "../../engine/branches/checkpoint-log.ts";
 import { findBranch } from "../../readers/open-offline.ts";
 import { UsageError } from "../errors.ts";
 import { offline, offlineOptions } from "../offline.ts";
@@ -27,7 +27,7 @@ export function logCommand(): Command {
   return command.action(async (branch: string, options: { limit?: string }, self: Command) => {
     const limit = limitOf(options.limit);
     await offline(self, async (repository) => {
-      const { readCheckpointLog } = await import("../../readers/checkpoint-log.ts");
+      const { readCheckpointLog } = await import("../../engine/branches/checkpoint-log.ts");
       const found = await findBranch(repository, branch);
       const log = await readCheckpointLog(repository.store, found.id, repository.request);
       const shown = { ...log, entries: log.entries.slice(-limit) };

@@ -1,6 +1,7 @@
 import { DbError } from "../../base/errors.ts";
 import type { BranchId, Revision } from "../../base/ids.ts";
 import type { MaybePromise } from "../../base/maybe-promise.ts";
+import { Turns } from "../../base/turns.ts";
 import { resolveBranch } from "../../leadership/branch-name.ts";
 import { MeteredStore } from "../../objects/metered.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
@@ -8,6 +9,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { BlockCache } from "../../storage/block-cache.ts";
 import type { Database, RangeRequest, RangeResult, Row } from "../engine.ts";
 import { openRange } from "../mvcc/range-cursor.ts";
+import { type CheckpointLog, readCheckpointLog } from "./checkpoint-log.ts";
 import { StateDiff } from "./diff.ts";
 import { forkPoint } from "./fork-point.ts";
 import {
@@ -44,6 +46,9 @@ export interface BucketHistoryOptions {
   } | null;
 }
 
+/** Each may hold the log behind a checkpoint in memory. */
+const CALLS_AT_ONCE = 4;
+const CALLS_WAITING_MAX = 100;
 const CACHE_BYTES = 32 << 20;
 /** A merge whose keys are written meanwhile is begun anew so often. */
 const MERGE_ATTEMPTS_MAX = 5;
@@ -53,6 +58,7 @@ const PAGE_BYTES = 1 << 20;
 /** The history of branches as their bucket has it. */
 export class BucketHistory implements History {
   readonly #options: BucketHistoryOptions;
+  readonly #turns = new Turns(CALLS_AT_ONCE, CALLS_WAITING_MAX);
 
   constructor(options: BucketHistoryOptions) {
     this.#options = options;
@@ -61,6 +67,7 @@ export class BucketHistory implements History {
   async *diff(request: DiffRequest): AsyncGenerator<readonly KeyDifference[], DiffSummary, undefined> {
     const bucket = this.#bucket(request.signal);
     const open: PastState[] = [];
+    const leave = await this.#turns.take(request.signal);
     try {
       for (const state of [request.from, request.to]) open.push(await this.open(bucket, state));
       const [from, to] = [open[0]!, open[1]!];
@@ -91,13 +98,16 @@ export class BucketHistory implements History {
         bytesRead: bytesReadFrom(bucket.store),
       };
     } finally {
+      leave();
       for (const state of open) await state.close();
     }
   }
 
   async rangeAt(name: StateName, request: RangeRequest): Promise<RangeResult & { wallMs: number }> {
-    const state = await this.open(this.#bucket(), name);
+    const leave = await this.#turns.take(undefined);
+    let state: PastState | null = null;
     try {
+      state = await this.open(this.#bucket(), name);
       const { revision, wallMs } = state;
       // What was compacted is seen as well: it is as of a moment before.
       const point = { revision: revision as Revision, compactRevision: -1 };
@@ -116,7 +126,8 @@ export class BucketHistory implements History {
       const { more, count } = cursor;
       return { kind: "range", revision: point.revision, rows, more, count, wallMs };
     } finally {
-      await state.close();
+      leave();
+      await state?.close();
     }
   }
 
@@ -131,7 +142,11 @@ export class BucketHistory implements History {
     }
     const earlier = { applied: 0, transactions: 0 };
     for (let attempt = 1; ; attempt++) {
-      const work = await MergeWork.open(this, this.#bucket(request.signal), request);
+      const leave = await this.#turns.take(request.signal);
+      const work = await MergeWork.open(this, this.#bucket(request.signal), request).catch((error: unknown) => {
+        leave();
+        throw error;
+      });
       try {
         const planned = yield* work.plan(writer?.limits ?? DEFAULT_LIMITS, attempt === 1);
         if (!request.apply || (planned.conflicts > 0 && request.onConflict === "fail")) return planned;
@@ -141,6 +156,7 @@ export class BucketHistory implements History {
         earlier.transactions += done.transactions;
         if (done.revision !== null) return { ...planned, ...earlier, revision: done.revision || planned.revision };
       } finally {
+        leave();
         await work.close();
       }
       if (attempt === MERGE_ATTEMPTS_MAX) {
@@ -150,6 +166,11 @@ export class BucketHistory implements History {
         );
       }
     }
+  }
+
+  async log(branch: string): Promise<CheckpointLog> {
+    const { store, request } = this.#options;
+    return readCheckpointLog(store, await this.#find(branch), request);
   }
 
   /** A state by its name; to be closed. */

@@ -1,5 +1,6 @@
 import type { KeyRange } from "../../storage/storage.ts";
 import type { RangeRequest, RangeResult, Row } from "../engine.ts";
+import type { CheckpointLog } from "./checkpoint-log.ts";
 import type { Moment } from "./moment.ts";
 
 /**
@@ -11,6 +12,8 @@ export interface History {
   diff(request: DiffRequest): AsyncGenerator<readonly KeyDifference[], DiffSummary, undefined>;
   /** Its rows take no more than `ANSWER_BYTES_MAX`. */
   rangeAt(state: StateName, range: RangeRequest): Promise<RangeResult & { wallMs: number }>;
+  /** The checkpoints that are retained, each proved to be of the newest one's history. */
+  log(branch: string): Promise<CheckpointLog>;
   /** What it would change, and what stands against it; then, if it is to, it does. */
   merge(request: MergeRequest): AsyncGenerator<MergePage, MergeSummary, undefined>;
 }
@@ -45,6 +48,12 @@ export interface DiffSummary {
   readonly blocksRead: number;
   /** Of objects of any kind. */
   readonly bytesRead: number;
+}
+
+/** Keys as a range of etcd's names them: an empty end is one key, or, with an empty key, all; "\0" all from `key` on. */
+export function rangeOf(key: string, rangeEnd: string): KeyRange {
+  if (rangeEnd === "") return key === "" ? { from: "", to: null } : { from: key, to: `${key}\0` };
+  return { from: key === "\0" ? "" : key, to: rangeEnd === "\0" ? null : rangeEnd };
 }
 
 export const ANSWER_BYTES_MAX = 64 << 20;

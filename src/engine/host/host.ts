@@ -1,3 +1,4 @@
+import { DbError } from "../../base/errors.ts";
 import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { type DataDirectory, openDataDirectory, refuseFounding } from "../../leadership/data-directory.ts";
 import { randomNodeName } from "../../leadership/identity.ts";
@@ -6,10 +7,13 @@ import { NodeSession } from "../../leadership/session.ts";
 import type { SessionSettings } from "../../leadership/settings.ts";
 import type { ObjectStore } from "../../objects/objects.ts";
 import { ensureStoreHolds } from "../../objects/probe.ts";
+import { LATE, within } from "../../objects/retry.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { BlockCache } from "../../storage/block-cache.ts";
 import { CachedStore } from "../../storage/cached-store.ts";
 import { DiskCache, type DiskCacheSettings } from "../../storage/disk-cache.ts";
+import { BucketHistory } from "../branches/bucket-history.ts";
+import type { History } from "../branches/history.ts";
 import type { Database } from "../engine.ts";
 import { BranchSet, type BranchSetSettings } from "./branch-set.ts";
 import { closeAll } from "./close-all.ts";
@@ -50,11 +54,14 @@ export class Host {
   readonly #branches: BranchSet;
   /** What can be done with the repository's branches as a whole. */
   readonly branches: HostBranches;
+  /** What can be asked of their past. */
+  readonly history: History;
 
   private constructor(surroundings: BranchSurroundings, branches: BranchSetSettings) {
     this.#surroundings = surroundings;
     this.#branches = new BranchSet(surroundings, branches);
     this.branches = new HostBranches(surroundings, this.#branches);
+    this.history = historyOf(surroundings, this.#branches);
     this.repository = surroundings.repository;
     this.nodeName = surroundings.session.node;
   }
@@ -122,6 +129,29 @@ export class Host {
     ]);
   }
 }
+
+/** What a branch that is open here has acknowledged is in the store before it is looked at. */
+function historyOf({ store, runtime, settings }: BranchSurroundings, branches: BranchSet): History {
+  const { txnOpsMax, requestTimeoutMs } = settings.engine;
+  return new BucketHistory({
+    store,
+    runtime,
+    request: { timeoutMs: settings.requestTimeoutMs },
+    settle: async (name) => {
+      const served = branches.open.find((each) => each.name === name);
+      if (served === undefined || served.failure !== null) return;
+      const end = await within(runtime, { timeoutMs: requestTimeoutMs }, served.leading.flush());
+      if (end === LATE) throw new DbError("storeUnavailable", "what was acknowledged could not be uploaded in time");
+    },
+    writer: {
+      databaseOf: (name) => branches.find(name),
+      limits: { opsMax: txnOpsMax, bytesMax: MERGED_BYTES_MAX },
+    },
+  });
+}
+
+/** Of one transaction of a merge. */
+const MERGED_BYTES_MAX = 1 << 20;
 
 /** In a directory of its own, which whoever wants its room may remove. */
 function openDiskCache(

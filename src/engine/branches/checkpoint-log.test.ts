@@ -1,8 +1,8 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
-import { BRANCH, StorageBench } from "../../test/storage/storage-bench.ts";
-import { slot } from "../base/ids.ts";
-import { checkpointKey } from "../objects/keys.ts";
+import { BRANCH, StorageBench } from "../../../test/storage/storage-bench.ts";
+import { slot } from "../../base/ids.ts";
+import { checkpointKey } from "../../objects/keys.ts";
 import { readCheckpointLog } from "./checkpoint-log.ts";
 
 const request = { timeoutMs: 1000 };

@@ -1,11 +1,11 @@
-import { DbError } from "../base/errors.ts";
-import type { BranchId, ObjectKey } from "../base/ids.ts";
-import { checkpointKey } from "../objects/keys.ts";
-import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
-import type { Checkpoint, RetainedCheckpoint } from "../storage/checkpoint.ts";
-import { tableBytesOf } from "../storage/checkpoint.ts";
-import { newestCheckpoint, readCheckpoint } from "../storage/checkpoint-store.ts";
-import { appendLeaf, provesLeaf } from "../storage/mountain-range.ts";
+import { DbError } from "../../base/errors.ts";
+import type { BranchId, ObjectKey } from "../../base/ids.ts";
+import { checkpointKey } from "../../objects/keys.ts";
+import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
+import type { Checkpoint, RetainedCheckpoint } from "../../storage/checkpoint.ts";
+import { tableBytesOf } from "../../storage/checkpoint.ts";
+import { newestCheckpoint, readCheckpoint } from "../../storage/checkpoint-store.ts";
+import { appendLeaf, provesLeaf } from "../../storage/mountain-range.ts";
 
 /** A checkpoint that can still be opened. */
 export interface LogEntry {
@@ -14,6 +14,7 @@ export interface LogEntry {
   readonly branch: BranchId;
   readonly epoch: number;
   readonly nextSlot: number;
+  readonly n: number;
   readonly revision: number;
   readonly wallMs: number;
   readonly tables: number;
@@ -92,7 +93,7 @@ const tablesOf = (checkpoint: Checkpoint): Set<ObjectKey> =>
   new Set(checkpoint.runs.flatMap((run) => run.map((table) => table.key)));
 
 function entryOf(checkpoint: Checkpoint, before: ReadonlySet<ObjectKey>, leaf: number): LogEntry {
-  const { id, parent, branch, epoch, point, runs } = checkpoint;
+  const { id, parent, branch, epoch, n, point, runs } = checkpoint;
   const tables = runs.flat();
   const bytesAdded = tables.reduce((sum, table) => (before.has(table.key) ? sum : sum + table.bytes), 0);
   const { nextSlot, revision } = point.position;
@@ -103,6 +104,7 @@ function entryOf(checkpoint: Checkpoint, before: ReadonlySet<ObjectKey>, leaf: n
     branch,
     epoch,
     nextSlot,
+    n,
     revision,
     wallMs,
     tables: tables.length,
