@@ -13,6 +13,7 @@ import {
 } from "./disk-cache-format.ts";
 import { PieceQueue, type WaitingPieces } from "./disk-cache-queue.ts";
 import { Shelf } from "./disk-cache-shelf.ts";
+import { leftToOthers } from "./disk-room.ts";
 
 export interface DiskCacheSettings {
   /** What its files take together, at most. */
@@ -65,9 +66,6 @@ const RETRY_MS_MAX = 60_000;
 const QUEUE_BYTES_MAX = 16 << 20;
 /** Reads given to the disk at once: few enough that a write of the log does not wait for long behind them. */
 const READS_MAX = 8;
-/** Part of the disk that is left to others: the cache does not grow into it, and gives up files below half of it. */
-const ROOM_LEFT_SHARE = 0.1;
-const ROOM_LEFT_BYTES_MAX = 2 ** 30;
 /** A table larger than this part of the cache is not put into it when it is made: it would drive everything else out. */
 const TABLE_SHARE_MAX = 1 / 4;
 
@@ -433,12 +431,15 @@ export class DiskCache {
     }
   }
 
-  /** Takes note of the room on the disk, and gives a file up if it is too little. */
+  /**
+   * Takes note of the room on the disk. The cache does not grow into what is left to others, and gives a file up where
+   * less than half of that is free.
+   */
   async #measure(): Promise<void> {
     const { directory } = this.#options;
     const { disk } = this.#options.runtime;
     const { bytes, freeBytes } = await disk.space(directory);
-    const left = Math.min(ROOM_LEFT_BYTES_MAX, bytes * ROOM_LEFT_SHARE);
+    const left = leftToOthers(bytes);
     this.#room = freeBytes - left;
     if (freeBytes >= left / 2) return;
     const i = this.#shelves.findLastIndex((shelf) => shelf.bytes > 0);

@@ -1,5 +1,8 @@
 import { isDbError } from "../base/errors.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
+import { DiskError } from "../runtime/disk-error.ts";
 import type { Disk, DiskFile, Random } from "../runtime/runtime.ts";
+import { leftToOthers } from "./disk-room.ts";
 
 /**
  * A directory for files that are needed for a while and never again: what is larger than memory allows is sorted in
@@ -10,11 +13,13 @@ export interface Scratch {
   create(): Promise<ScratchFile>;
 }
 
-export interface ScratchFile {
-  readonly file: DiskFile;
+export interface ScratchFile extends Pick<DiskFile, "write" | "read"> {
   /** Closes and removes it. Never fails: what cannot be removed goes when the directory is opened again. */
   discard(): Promise<void>;
 }
+
+/** Between two looks at the room on the disk at most so much is written. */
+const LOOK_BYTES = 16 << 20;
 
 /** `directory` belongs to the caller alone: all that is in it is removed. Throws `diskFailed`. */
 export async function openScratch(runtime: { disk: Disk; random: Random }, directory: string): Promise<Scratch> {
@@ -24,6 +29,7 @@ export async function openScratch(runtime: { disk: Disk; random: Random }, direc
   return new ScratchDirectory(disk, directory, runtime.random.bytes(8).toString("hex"));
 }
 
+/** Writing fails, as on a full disk, where others would be left too little room. */
 class ScratchDirectory implements Scratch {
   readonly #disk: Disk;
   readonly #directory: string;
@@ -31,6 +37,8 @@ class ScratchDirectory implements Scratch {
   readonly #prefix: string;
   #count = 0;
   #made = false;
+  /** What may be written before the next look. */
+  #room = 0;
 
   constructor(disk: Disk, directory: string, prefix: string) {
     this.#disk = disk;
@@ -44,7 +52,11 @@ class ScratchDirectory implements Scratch {
     const path = `${this.#directory}/${this.#prefix}-${this.#count++}`;
     const file = (await this.#disk.open(path, { create: true }))!;
     return {
-      file,
+      write: (bytes, position) => {
+        if (bytes.length > this.#room) return this.#look(bytes.length).then(() => this.#write(file, bytes, position));
+        return this.#write(file, bytes, position);
+      },
+      read: (into, position) => file.read(into, position),
       discard: async () => {
         try {
           await file.close();
@@ -54,5 +66,20 @@ class ScratchDirectory implements Scratch {
         }
       },
     };
+  }
+
+  #write(file: DiskFile, bytes: Uint8Array, position: number): MaybePromise<void> {
+    this.#room -= bytes.length;
+    return file.write(bytes, position);
+  }
+
+  async #look(wanted: number): Promise<void> {
+    const { bytes, freeBytes } = await this.#disk.space(this.#directory);
+    const left = leftToOthers(bytes);
+    if (freeBytes - wanted < left) {
+      const what = `${freeBytes} bytes are free, ${left} of them are left to others`;
+      throw new DiskError(`cannot write to the directory ${this.#directory}: ${what}`, "ENOSPC");
+    }
+    this.#room = Math.max(wanted, Math.min(freeBytes - left, LOOK_BYTES));
   }
 }

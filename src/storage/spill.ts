@@ -63,7 +63,7 @@ export class SpillWriter {
     if (this.#filled === 0) return;
     const bytes = this.#buffer.subarray(0, this.#filled);
     this.#pieces.push({ start: this.#position, bytes: this.#filled, checksum: crc32c(bytes) });
-    const written = this.#file.file.write(bytes, this.#position);
+    const written = this.#file.write(bytes, this.#position);
     this.#position += this.#filled;
     this.#filled = 0;
     return isPromise(written) ? written : undefined;
@@ -101,7 +101,7 @@ export class SpillReader {
   async #read(piece: Piece): Promise<void> {
     // A buffer of its own: versions that were given out go on using the one before.
     const bytes = Buffer.allocUnsafeSlow(piece.bytes);
-    const read = await this.spill.file.file.read(bytes, piece.start);
+    const read = await this.spill.file.read(bytes, piece.start);
     if (read !== piece.bytes || crc32c(bytes) !== piece.checksum) {
       throw new DbError("diskFailed", "a scratch file has not kept what was written to it");
     }

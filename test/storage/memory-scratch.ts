@@ -1,5 +1,4 @@
 import { DiskError } from "../../src/runtime/disk-error.ts";
-import type { DiskFile } from "../../src/runtime/runtime.ts";
 import type { Scratch, ScratchFile } from "../../src/storage/scratch.ts";
 
 /** Scratch files in memory; counted, and failing when told to. */
@@ -14,7 +13,7 @@ export class MemoryScratch implements Scratch {
     this.files++;
     this.created++;
     let content = Buffer.alloc(0);
-    const file: Pick<DiskFile, "write" | "read"> = {
+    return {
       write: async (bytes, position) => {
         if (++this.writes >= this.failAt) throw new DiskError("cannot write the scratch file: it is full", "ENOSPC");
         const larger = Buffer.alloc(Math.max(content.length, position + bytes.length));
@@ -23,9 +22,6 @@ export class MemoryScratch implements Scratch {
         content = larger;
       },
       read: async (into, position) => content.copy(into, 0, position),
-    };
-    return {
-      file: file as DiskFile,
       discard: async () => {
         this.files--;
       },
