@@ -44,7 +44,7 @@ export function etcdRoutes(
   const leaders = new LeaderWatch(settings.timers);
   const methods = {
     ...unimplementedMethods,
-    ...kvService(requestSizeCheck(settings.requestBytesMax), new LargeRanges(settings.timers)),
+    ...kvService(requestSizeCheck(settings.requestBytesMax), new LargeRanges(settings.timers), counts),
     ...leaseService,
     ...clusterService(settings),
     ...maintenanceService,
@@ -57,7 +57,7 @@ export function etcdRoutes(
     ...unimplementedStreams,
     "/etcdserverpb.KV/RangeStream": rangeStream(settings.timers),
     "/etcdserverpb.Watch/Watch": watch,
-    "/etcdserverpb.Lease/LeaseKeepAlive": keepAlive,
+    "/etcdserverpb.Lease/LeaseKeepAlive": (call) => keepAlive(call, counts),
     "/etcdserverpb.Maintenance/Snapshot": snapshot,
     "/v3electionpb.Election/Observe": observe,
     "/grpc.health.v1.Health/Watch": healthWatch,
@@ -66,11 +66,11 @@ export function etcdRoutes(
   const unary = new Map<string, UnaryHandler>();
   const { onBug, onCorrupt } = settings;
   for (const [path, method] of Object.entries(methods)) {
-    unary.set(path, unaryHandler(find, { counts: counts.of(path, "unary"), onCorrupt }, method));
+    unary.set(path, unaryHandler(find, { counts: counts.of(path, "unary"), all: counts, onCorrupt }, method));
   }
   const streams = new Map<string, StreamHandler>();
   for (const [path, service] of Object.entries(services)) {
-    const surroundings = { counts: counts.of(path, typeOf(path)), leaders, onBug, onCorrupt };
+    const surroundings = { counts: counts.of(path, typeOf(path)), all: counts, leaders, onBug, onCorrupt };
     streams.set(path, streamHandler(find, surroundings, service));
   }
   if (repository === null) return { unary, streams, counts };

@@ -1,4 +1,5 @@
 import type { RequestOp, TxnRequest } from "../engine/engine.ts";
+import type { CallCounts } from "./call-counts.ts";
 import type { LargeRanges } from "./large-ranges.ts";
 import { answerRange } from "./range.ts";
 import type { RequestSizeCheck } from "./request-size.ts";
@@ -8,9 +9,12 @@ import { decodeCompaction, decodeDeleteRange, decodePut, decodeRange, decodeTxn 
 import { CompactionResponse, DeleteRangeResponse, PutResponse, TxnResponse } from "./wire/kv-responses.ts";
 
 /** etcdserverpb.KV. What a request may ask is checked by the engine. */
-export function kvService(checkSize: RequestSizeCheck, large: LargeRanges): Record<string, Method> {
+export function kvService(checkSize: RequestSizeCheck, large: LargeRanges, counts: CallCounts): Record<string, Method> {
   return {
-    "/etcdserverpb.KV/Range": (database, message, call) => answerRange(database, decodeRange(message), call, large),
+    "/etcdserverpb.KV/Range": (database, message, call) => {
+      counts.ranges++;
+      return answerRange(database, decodeRange(message), call, large);
+    },
     "/etcdserverpb.KV/Put": (database, message) => {
       const request = decodePut(message);
       checkSize(message);
@@ -24,7 +28,10 @@ export function kvService(checkSize: RequestSizeCheck, large: LargeRanges): Reco
     "/etcdserverpb.KV/Txn": (database, message) => {
       const request = decodeTxn(message);
       if (!isReadOnly(request)) checkSize(message);
-      return encoded(database.txn(request), (result) => new TxnResponse(headerOf(database), request, result));
+      return encoded(database.txn(request), (result) => {
+        counts.txnDone(result);
+        return new TxnResponse(headerOf(database), request, result);
+      });
     },
     "/etcdserverpb.KV/Compact": (database, message) => {
       const request = decodeCompaction(message);

@@ -3,6 +3,7 @@ import { bytesOfKey } from "../base/latin1.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { LeaseTimeToLiveResult } from "../engine/engine.ts";
 import type { Encodable } from "../transport/transport.ts";
+import type { CallCounts } from "./call-counts.ts";
 import type { StreamCall } from "./stream-call.ts";
 import { encoded, type Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
@@ -48,7 +49,7 @@ const PENDING_MAX = 128;
  * LeaseKeepAlive: each message is answered, in the order of the messages, though answers may become ready in
  * another (L4).
  */
-export function keepAlive(call: StreamCall): void {
+export function keepAlive(call: StreamCall, counts: Pick<CallCounts, "leasesRenewed">): void {
   const { stream, database } = call;
   /** Null: not answered yet. */
   const pending: { answer: Encodable | null }[] = [];
@@ -68,8 +69,10 @@ export function keepAlive(call: StreamCall): void {
     if (ready > 0) pending.splice(0, ready);
     if (finished && pending.length === 0) call.end();
   };
-  const renewed = (id: LeaseId, result: { ttlSeconds: number; revision: number }): Message =>
-    new Message().header(headerOf(database), result.revision).big(2, id).number(3, result.ttlSeconds);
+  const renewed = (id: LeaseId, result: { ttlSeconds: number; revision: number }): Message => {
+    if (result.ttlSeconds > 0) counts.leasesRenewed++;
+    return new Message().header(headerOf(database), result.revision).big(2, id).number(3, result.ttlSeconds);
+  };
 
   stream.onMessage = (message) =>
     call.guard(() => {

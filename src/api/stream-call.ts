@@ -4,7 +4,7 @@ import type { Database } from "../engine/engine.ts";
 import { GrpcError, type GrpcStream, type StreamHandler } from "../transport/transport.ts";
 import { admit, requiresLeader } from "./admission.ts";
 import { asCaller } from "./authorize.ts";
-import type { MethodCounts } from "./call-counts.ts";
+import type { CallCounts, MethodCounts } from "./call-counts.ts";
 import { codes, streamError } from "./errors.ts";
 import type { LeaderWatch } from "./leader-watch.ts";
 import type { DatabaseOf } from "./settings.ts";
@@ -67,6 +67,7 @@ export type StreamService = (call: StreamCall) => void;
 
 export interface StreamSurroundings {
   readonly counts: MethodCounts;
+  readonly all: CallCounts;
   readonly leaders: LeaderWatch;
   /** Told of what was thrown and is no error of operation. */
   readonly onBug: (error: unknown) => void;
@@ -79,10 +80,11 @@ export function streamHandler(
   service: StreamService,
 ): StreamHandler {
   const { counts, leaders } = surroundings;
+  const counting = { counts: surroundings.all, type: "stream" } as const;
   const open = (stream: GrpcStream, database: Database): void => {
     const call = new StreamCall(stream, asCaller(database, stream), surroundings);
     call.guard(() => {
-      admit(database, stream);
+      admit(database, stream, counting);
       service(call);
       if (requiresLeader(stream)) leaders.add(call);
     });

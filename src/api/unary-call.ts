@@ -4,7 +4,7 @@ import type { Database } from "../engine/engine.ts";
 import { type Call, type Encodable, GrpcError, type UnaryHandler } from "../transport/transport.ts";
 import { admit } from "./admission.ts";
 import { asCaller } from "./authorize.ts";
-import type { MethodCounts } from "./call-counts.ts";
+import type { CallCounts, MethodCounts } from "./call-counts.ts";
 import { codes, unaryError } from "./errors.ts";
 import type { DatabaseOf } from "./settings.ts";
 
@@ -16,6 +16,7 @@ export type Method = (database: Database, message: Buffer, call: Call) => MaybeP
 
 export interface UnarySurroundings {
   readonly counts: MethodCounts;
+  readonly all: CallCounts;
   readonly onCorrupt?: ((error: DbError) => void) | undefined;
 }
 
@@ -25,6 +26,7 @@ export interface UnarySurroundings {
  */
 export function unaryHandler(databaseOf: DatabaseOf, surroundings: UnarySurroundings, method: Method): UnaryHandler {
   const { counts, onCorrupt } = surroundings;
+  const counting = { counts: surroundings.all, type: "unary" } as const;
   const fail = (error: unknown): never => {
     if (isDbError(error, "corrupt")) onCorrupt?.(error);
     const mapped = unaryError(error);
@@ -36,7 +38,7 @@ export function unaryHandler(databaseOf: DatabaseOf, surroundings: UnarySurround
     return answer;
   };
   const run = (database: Database, message: Buffer, call: Call): MaybePromise<Encodable> => {
-    admit(database, call);
+    admit(database, call, counting);
     return method(asCaller(database, call), message, call);
   };
   return (message, call) => {

@@ -512,6 +512,7 @@ export class BranchDatabase implements Database {
       keysPut: watch.changed.puts,
       keysDeleted: watch.changed.deletes,
       leases: this.#lessor.size,
+      leasesExpired: this.#expiry.expired,
       errors: [...errors.flatMap((error) => (error === null ? [] : [error.message])), ...stored.errors],
     };
   }

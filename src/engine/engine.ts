@@ -381,6 +381,8 @@ export interface DatabaseStatus extends CacheStatus {
   readonly keysPut: number;
   readonly keysDeleted: number;
   readonly leases: number;
+  /** Ended because nobody kept them alive, under this leadership. */
+  readonly leasesExpired: number;
   /** What is wrong just now, in words; empty when all is well. */
   readonly errors: readonly string[];
 }

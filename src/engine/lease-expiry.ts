@@ -26,11 +26,17 @@ export class LeaseExpiry {
   #timerMs = 0;
   #notBeforeMs = 0;
   #revoking = 0;
+  #expired = 0;
   #stopped = false;
 
   constructor(lessor: Lessor, options: LeaseExpiryOptions) {
     this.#lessor = lessor;
     this.#options = options;
+  }
+
+  /** How many it has ended. */
+  get expired(): number {
+    return this.#expired;
   }
 
   /** To be called when a lease has come, or is due sooner. */
@@ -70,7 +76,8 @@ export class LeaseExpiry {
   async #expire(lease: Lease): Promise<void> {
     this.#revoking++;
     try {
-      await this.#options.expire(lease);
+      const { revoked } = await this.#options.expire(lease);
+      if (revoked) this.#expired++;
     } catch (error) {
       // Not now (no proof, no room, out of time): it is still due, and comes up again. A bug has ended the branch
       // already.

@@ -178,7 +178,7 @@ test("E48 E50 deposed, and closed", async () => {
   equal(closed.watch.failed?.kind, "stopped");
 });
 
-test("B1.5 E49 past the request timeout a call is told so; it is committed all the same when it is durable", async () => {
+test("B1.5 E49 past the request timeout a call is told so; it is committed when it is durable", async () => {
   const { database, log, time, watch } = await openRig({ auto: false });
   const early = track(() => database.put(put("a")));
   await time.pass(3000);

@@ -3,9 +3,10 @@ import { test } from "node:test";
 import { CallCounts } from "../api/call-counts.ts";
 import { DbError } from "../base/errors.ts";
 import type { Epoch, RecordNumber, Revision } from "../base/ids.ts";
-import type { Database, DatabaseStatus } from "../engine/engine.ts";
+import type { Database, DatabaseStatus, RangeResult, TxnResult } from "../engine/engine.ts";
+import { timeBoundsMs } from "../objects/metered.ts";
 import type { Clock, Disk } from "../runtime/runtime.ts";
-import type { Call, GrpcStream, TransportStats } from "../transport/transport.ts";
+import type { Call, Encodable, GrpcStream, TransportStats, UnaryHandler } from "../transport/transport.ts";
 import { CallMetrics } from "./call-metrics.ts";
 import { DiskTimings } from "./disk-timings.ts";
 import { createMetrics } from "./metrics.ts";
@@ -47,9 +48,12 @@ const status: DatabaseStatus = {
   keysPut: 3,
   keysDeleted: 1,
   leases: 0,
+  leasesExpired: 2,
   errors: [],
 };
 
+/** Three within 10 ms, one above all bounds. */
+const puts = [...timeBoundsMs.map((bound) => (bound === 10 ? 3 : 0)), 1];
 const identity = { memberId: 0xabcn } as Database["identity"];
 const maintenance = { quotaBytes: 5000 } as Database["maintenance"];
 
@@ -71,7 +75,10 @@ function world() {
     database: () => state.database as Database | null,
     transport: () => state.transport as unknown as TransportStats,
     calls,
-    storeRequests: () => [],
+    storeRequests: () => [
+      { ...{ operation: "put", object: "segment", outcome: "done", count: 4, bytes: 9, sumMs: 400 }, counts: puts },
+      { ...{ operation: "get", object: "segment", outcome: "done", count: 1, bytes: 9, sumMs: 400 }, counts: puts },
+    ],
     server,
   });
   return { state, server, shownAs: async (name: string) => shownAs(await scrape(), name) };
@@ -121,6 +128,32 @@ test("each scrape shows what is so at that moment, the first one too", async () 
   equal(await shownAs("etcd_server_is_leader"), "0");
 });
 
+test("B1.10 clients' versions, operations in transactions, leases, segments in the store", async () => {
+  const { state, shownAs } = world();
+  const { calls } = state;
+  for (let n = 0; n < 200; n++) calls.admitted(`3.${n}`, "unary");
+  calls.admitted("3.6", "stream");
+  calls.admitted(null, "unary");
+  const version = (name: string, type: string) =>
+    shownAs(`etcd_server_client_requests_total{type="${type}",client_api_version="${name}"}`);
+  deepEqual([await version("3.6", "unary"), await version("3.6", "stream")], ["1", "1"]);
+  // Clients cannot make names without end.
+  deepEqual([await version("3.150", "unary"), await version("other", "unary")], [undefined, "101"]);
+  const range = { kind: "range" } as RangeResult;
+  const nested = { kind: "txn", responses: [range, { kind: "put" }] } as unknown as TxnResult;
+  calls.txnDone({ kind: "txn", responses: [nested] } as unknown as TxnResult);
+  calls.txnDone({ kind: "txn", responses: [range] } as unknown as TxnResult);
+  deepEqual([await shownAs("etcd_mvcc_range_total"), await shownAs("etcd_mvcc_txn_total")], ["2", "1"]);
+  calls.of("/etcdserverpb.Lease/LeaseRevoke", "unary").ended(0);
+  calls.leasesRenewed = 7;
+  state.database = { status: () => status, unprovenBecause: () => null, identity, maintenance };
+  equal(await shownAs("etcd_debugging_lease_renewed_total"), "7");
+  equal(await shownAs("etcd_debugging_lease_revoked_total"), "3");
+  equal(await shownAs("etcd_debugging_server_lease_expired_total"), "2");
+  equal(await shownAs('etcd_disk_backend_commit_duration_seconds_bucket{le="0.01"}'), "3");
+  equal(await shownAs("etcd_disk_backend_commit_duration_seconds_count"), "4");
+});
+
 test("without a leadership what it would tell is absent", async () => {
   const { state, shownAs } = world();
   equal(await shownAs("etcd_debugging_mvcc_current_revision"), undefined);
@@ -136,11 +169,15 @@ test("how long calls and the log's durable writes took; messages of streams", as
   const path = "/etcdserverpb.Watch/Watch";
   state.calls.of(path, "bidi_stream").started = 1;
   const { unary, streams } = server.calls.around({
-    unary: new Map([["/etcdserverpb.KV/Put", () => Promise.reject(new Error("refused"))]]),
+    unary: new Map<string, UnaryHandler>([
+      ["/etcdserverpb.KV/Put", () => Promise.reject(new Error("refused"))],
+      ["/etcdserverpb.KV/Range", () => ({}) as Encodable],
+    ]),
     streams: new Map([[path, (stream) => void (stream.traffic!.sent += 5)]]),
   });
   streams.get(path)!({} as GrpcStream);
   await rejects(async () => unary.get("/etcdserverpb.KV/Put")!(Buffer.alloc(0), {} as Call));
+  void unary.get("/etcdserverpb.KV/Range")!(Buffer.alloc(0), {} as Call);
   const kept: string[] = [];
   const file = { write: (bytes: Uint8Array) => void kept.push(`${bytes.length}`) };
   const disk = server.disk.around({ open: async () => file, bootId: async () => "boot" } as unknown as Disk);
@@ -156,6 +193,9 @@ test("how long calls and the log's durable writes took; messages of streams", as
   equal(await shownAs("etcd_disk_wal_fsync_duration_seconds_sum"), "0.003");
   const put = 'grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put"';
   equal(await shownAs(`grpc_server_handling_seconds_count{${put}}`), "1");
+  const apply = (what: string) => `etcd_server_apply_duration_seconds_count{version="v3",op="Put",success="${what}"}`;
+  deepEqual([await shownAs(apply("true")), await shownAs(apply("false"))], ["0", "1"]);
+  equal(await shownAs('etcd_server_range_duration_seconds_count{success="true"}'), "1");
   const watch = 'grpc_type="bidi_stream",grpc_service="etcdserverpb.Watch",grpc_method="Watch"';
   equal(await shownAs(`grpc_server_msg_sent_total{${watch}}`), "5");
   equal(await shownAs(`grpc_server_msg_received_total{${watch}}`), "0");

@@ -43,7 +43,7 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
   new Gauge({ ...add, name: "t4_version", help: "Which t4 is running", labelNames: ["version"] }).set({ version }, 1);
   return () => {
     for (const refresh of refreshes) refresh();
-    return registry.metrics().then((text) => text + histogramLines(sources.server));
+    return registry.metrics().then((text) => text + histogramLines(sources.server, sources.storeRequests()));
   };
 }
 

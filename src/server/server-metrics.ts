@@ -2,7 +2,9 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import type { CallCounts } from "../api/call-counts.ts";
 import { etcdVersion } from "../base/version.ts";
 import type { Database } from "../engine/engine.ts";
-import type { CallMetrics } from "./call-metrics.ts";
+import type { RequestSeries } from "../objects/metered.ts";
+import { timeBoundsMs } from "../objects/metered.ts";
+import type { CallMetrics, Outcomes } from "./call-metrics.ts";
 import type { DiskTimings } from "./disk-timings.ts";
 
 /** What the server itself counts, beside branches, transport and store. */
@@ -31,10 +33,19 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
   const counters: readonly [Counter, () => number][] = [
     [counter(add, "etcd_server_health_success", "Calls of /health answered 200"), () => server.health.success],
     [counter(add, "etcd_server_health_failures", "Calls of /health answered 503"), () => server.health.failures],
-    [counter(add, "etcd_mvcc_range_total", "Range calls answered"), () => answered("Range") + answered("RangeStream")],
-    [counter(add, "etcd_mvcc_txn_total", "Txn calls answered"), () => answered("Txn")],
+    [counter(add, "etcd_mvcc_range_total", "Ranges, in transactions too"), () => calls.ranges + answered(RANGE_STREAM)],
+    [counter(add, "etcd_mvcc_txn_total", "Transactions of more than one operation"), () => calls.txns],
+    [counter(add, "etcd_debugging_lease_granted_total", "Leases granted to callers"), () => answered(LEASE_GRANT)],
+    [counter(add, "etcd_debugging_lease_renewed_total", "Keep-alives of live leases"), () => calls.leasesRenewed],
+    [
+      counter(add, "etcd_debugging_lease_revoked_total", "Leases revoked, by callers or at their end"),
+      () => answered(LEASE_REVOKE) + expired(),
+    ],
+    [counter(add, "etcd_debugging_server_lease_expired_total", "Leases that nobody kept alive"), () => expired()],
   ];
-  const answered = (method: string): number => calls.methods.get(`/etcdserverpb.KV/${method}`)?.handled[0] ?? 0;
+  const answered = (path: string): number => calls.methods.get(path)?.handled[0] ?? 0;
+  const expired = (): number => database()?.status().leasesExpired ?? 0;
+  const refreshVersions = addVersions(calls, add);
   const refreshMessages = addMessages({ calls, server }, add);
   return () => {
     const present = database();
@@ -47,6 +58,29 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
       one.inc(value());
     }
     refreshMessages();
+    refreshVersions();
+  };
+}
+
+const RANGE_STREAM = "/etcdserverpb.KV/RangeStream";
+const LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant";
+const LEASE_REVOKE = "/etcdserverpb.Lease/LeaseRevoke";
+
+/** B1.10 */
+function addVersions(calls: CallCounts, add: Add): () => void {
+  const requests = new Counter({
+    ...add,
+    name: "etcd_server_client_requests_total",
+    help: "Calls by what clients say of their version",
+    labelNames: ["type", "client_api_version"],
+  });
+  return () => {
+    requests.reset();
+    for (const [version, counts] of calls.versions) {
+      for (const type of ["unary", "stream"] as const) {
+        if (counts[type] > 0) requests.inc({ type, client_api_version: version }, counts[type]);
+      }
+    }
   };
 }
 
@@ -71,16 +105,51 @@ function addMessages({ calls, server }: Pick<Sources, "calls" | "server">, add: 
   };
 }
 
+const head = (name: string, help: string): string => `# HELP ${name} ${help}\n# TYPE ${name} histogram\n`;
+
 /** What is counted by bounds where it happens, as text. */
-export function histogramLines({ disk, calls }: ServerCounts): string {
+export function histogramLines({ disk, calls }: ServerCounts, requests: Iterable<Readonly<RequestSeries>>): string {
   const wal = "etcd_disk_wal_fsync_duration_seconds";
-  let text = `# HELP ${wal} Durable writes of the local log\n# TYPE ${wal} histogram\n${disk.writes.lines(wal, "")}`;
+  let text = head(wal, "Durable writes of the local log") + disk.writes.lines(wal, "") + commitLines(requests);
+  const apply = "etcd_server_apply_duration_seconds";
+  text += head(apply, "Writes, from their arrival until they are durable");
+  for (const [op, outcomes] of calls.applied) text += outcomeLines(apply, `version="v3",op="${op}",`, outcomes);
+  const range = "etcd_server_range_duration_seconds";
+  text += head(range, "Ranges, until their answer is at hand") + outcomeLines(range, "", calls.ranges);
   if (calls.timings.size === 0) return text;
   const name = "grpc_server_handling_seconds";
-  text += `# HELP ${name} How long calls took until they were answered\n# TYPE ${name} histogram\n`;
+  text += head(name, "How long calls took until they were answered");
   for (const [path, timings] of calls.timings) {
     const [, service = "", method = ""] = path.split("/");
     text += timings.lines(name, `grpc_type="unary",grpc_service="${service}",grpc_method="${method}"`);
   }
   return text;
+}
+
+function outcomeLines(name: string, labels: string, { succeeded, failed }: Outcomes): string {
+  return succeeded.lines(name, `${labels}success="true"`) + failed.lines(name, `${labels}success="false"`);
+}
+
+/** The store is the backend: a segment that is in it is committed there. */
+function commitLines(requests: Iterable<Readonly<RequestSeries>>): string {
+  const name = "etcd_disk_backend_commit_duration_seconds";
+  const counts = new Array<number>(timeBoundsMs.length + 1).fill(0);
+  let sumS = 0;
+  for (const series of requests) {
+    if (series.operation !== "put" || series.object !== "segment" || series.outcome !== "done") continue;
+    for (const [n, count] of series.counts.entries()) counts[n]! += count;
+    sumS += series.sumMs / 1000;
+  }
+  return head(name, "Segments of the log, written to the store") + bucketLines(name, timeBoundsMs, counts, sumS);
+}
+
+function bucketLines(name: string, boundsMs: readonly number[], counts: readonly number[], sumS: number): string {
+  let upTo = 0;
+  let text = "";
+  for (const [n, count] of counts.entries()) {
+    upTo += count;
+    const bound = boundsMs[n];
+    text += `${name}_bucket{le="${bound === undefined ? "+Inf" : bound / 1000}"} ${upTo}\n`;
+  }
+  return `${text}${name}_sum ${sumS}\n${name}_count ${upTo}\n`;
 }

@@ -49,7 +49,7 @@ export const withoutMeaning: Readonly<Record<string, string>> = {
   E16: "ids of members are drawn from their addresses and the time; a member with the same id cannot be added",
   E24: noConsensus,
   E45: "of Maintenance.MoveLeader on a follower; who answers here leads the branch",
-  E46: "of a linearizable read that the leader's change overtook; here the call fails as the leadership does [E44, E50]",
+  E46: "of a linearizable read overtaken by a change of leaders; here the call fails as the leadership does: E44, E50",
   E47: "see B1.12",
   E51: noConsensus,
   E52: noConsensus,
