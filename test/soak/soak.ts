@@ -173,7 +173,7 @@ class Soak {
     const isLong = this.#share() >= LONG_LIFE_FROM && this.#share() < LONG_LIFE_TO;
     if (isLong) this.#longLife ||= this.#sampler.life;
     const fate = isLong ? "goes on" : random.choose(fates[this.#options.durability] as Record<Fate, number>);
-    const lastsMs = Math.min(1 + this.#options.minutes, isLong ? 20 : 15) * 1000 * (0.1 + 0.9 * random.next());
+    const lastsMs = Math.min(4 + 2 * this.#options.minutes, isLong ? 20 : 15) * 1000 * (0.1 + 0.9 * random.next());
     this.#witness.trouble = false;
     const load = new SoakLoad({
       endpoint: this.#server.endpoint,
