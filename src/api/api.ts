@@ -18,15 +18,13 @@ import { type DatabaseSource, databaseOf, type EtcdSettings } from "./settings.t
 import { snapshot } from "./snapshot.ts";
 import { type StreamService, streamHandler } from "./stream-call.ts";
 import { unaryHandler } from "./unary-call.ts";
-import { unimplementedMethods, unimplementedStreams } from "./unimplemented.ts";
 import { watch } from "./watch.ts";
 
 export type { DatabaseSource, EtcdSettings } from "./settings.ts";
 
 /**
- * etcd's gRPC services on the engine, for the transport: decode, check, call, map the error, set the header. A
- * method of etcd's
- * that is not built is there by name and answers Unimplemented; of one that etcd has not either, the transport says so.
+ * etcd's gRPC services on the engine, for the transport: decode, check, call, map the error, set the header. Of a
+ * method that is not among them the transport says so.
  */
 export interface EtcdRoutes extends Pick<Routes, "unary" | "streams"> {
   /** Counts of calls by method and status, for metrics. */
@@ -43,7 +41,6 @@ export function etcdRoutes(
   const counts = new CallCounts();
   const leaders = new LeaderWatch(settings.timers);
   const methods = {
-    ...unimplementedMethods,
     ...kvService(requestSizeCheck(settings.requestBytesMax), new LargeRanges(settings.timers), counts),
     ...leaseService,
     ...clusterService(settings),
@@ -54,11 +51,10 @@ export function etcdRoutes(
     ...healthService,
   };
   const services: Record<string, StreamService> = {
-    ...unimplementedStreams,
     "/etcdserverpb.KV/RangeStream": rangeStream(settings.timers),
     "/etcdserverpb.Watch/Watch": watch,
     "/etcdserverpb.Lease/LeaseKeepAlive": (call) => keepAlive(call, counts),
-    "/etcdserverpb.Maintenance/Snapshot": snapshot,
+    "/etcdserverpb.Maintenance/Snapshot": snapshot(settings.timers),
     "/v3electionpb.Election/Observe": observe,
     "/grpc.health.v1.Health/Watch": healthWatch,
   };

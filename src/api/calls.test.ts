@@ -25,6 +25,20 @@ class FakeDatabase {
   as(): this {
     return this;
   }
+  require(): void {}
+
+  /** A snapshot without an end, and how many are under way. */
+  snapshots = 0;
+  readonly maintenance = {
+    snapshot: async (signal: AbortSignal) => {
+      this.snapshots++;
+      signal.addEventListener("abort", () => this.snapshots--);
+      const pieces = async function* () {
+        for (;;) yield Buffer.alloc(1 << 20);
+      };
+      return { revision: 5, bytes: 1 << 30, version: "3.6.0", pieces };
+    },
+  };
 
   put(): PutResult {
     return { kind: "put", revision: revision(6), prev: null };
@@ -304,4 +318,50 @@ test("W18 a stream that requires a leader is cut after three looks without one; 
   deepEqual(requires.status, [14, "etcdserver: no leader"]);
   equal(other.status, null);
   equal(timers.due.length, 0, "nobody is left to look for");
+});
+
+const ONE_REQUEST = [
+  "/etcdserverpb.Maintenance/Snapshot",
+  "/v3electionpb.Election/Observe",
+  "/grpc.health.v1.Health/Watch",
+];
+
+test("a method with one request takes one and the end of sending, no more and no fewer", () => {
+  for (const path of [...ONE_REQUEST, "/etcdserverpb.KV/RangeStream"]) {
+    const { routes, database } = setUp();
+    const [none, two, waits] = [new FakeStream(), new FakeStream(), new FakeStream()];
+    for (const stream of [none, two, waits]) open(routes, path, stream);
+    none.onHalfClose();
+    const text = "cardinality violation: received no request message from non-client-streaming RPC";
+    deepEqual(none.status, [13, text], path);
+    two.onMessage(Buffer.alloc(0));
+    two.onMessage(Buffer.alloc(0));
+    const more = "cardinality violation: received multiple request messages for non-client-streaming RPC";
+    deepEqual(two.status, [13, more], path);
+    waits.onMessage(Buffer.alloc(0));
+    deepEqual([waits.status, waits.sent.length, database.snapshots], [null, 0, 0], path);
+  }
+});
+
+test("M5 a snapshot that nobody reads is given up, and its place with it", async () => {
+  const { routes, database, timers, bugs } = setUp();
+  const stream = new FakeStream();
+  stream.full = true;
+  open(routes, ONE_REQUEST[0]!, stream);
+  stream.onMessage(Buffer.alloc(0));
+  stream.onHalfClose();
+  for (let turn = 0; turn < 5; turn++) await settled();
+  deepEqual([stream.sent.length, stream.status, database.snapshots], [1, null, 1]);
+  timers.fire();
+  deepEqual([stream.status?.[0], database.snapshots], [8, 0]);
+  for (let turn = 0; turn < 5; turn++) await settled();
+  deepEqual([stream.sent.length, bugs], [1, []]);
+});
+
+test("a client that goes while its branch is opened is counted as one that has gone", () => {
+  const { routes } = setUp(() => () => new Promise<Database>(() => {}));
+  const stream = new FakeStream();
+  open(routes, WATCH, stream);
+  stream.cancel();
+  equal(routes.counts.methods.get(WATCH)!.handled[1], 1);
 });

@@ -1,6 +1,6 @@
 import { GrpcError } from "../transport/transport.ts";
 import { codes } from "./errors.ts";
-import type { StreamCall } from "./stream-call.ts";
+import { withOneRequest } from "./stream-call.ts";
 import type { Method } from "./unary-call.ts";
 import { Message } from "./wire/message.ts";
 import { decodeEmpty, decodeHealthCheck } from "./wire/other-requests.ts";
@@ -25,13 +25,7 @@ export const healthService: Record<string, Method> = {
 };
 
 /** Tells the status at once and then its changes, of which there are none. Open until the client cancels. */
-export function healthWatch(call: StreamCall): void {
-  let asked = false;
-  call.stream.onMessage = (message) =>
-    call.guard(() => {
-      const { service } = decodeHealthCheck(message);
-      if (asked) return;
-      asked = true;
-      call.stream.send(statusMessage(service === "" ? SERVING : SERVICE_UNKNOWN));
-    });
-}
+export const healthWatch = withOneRequest((call, message) => {
+  const { service } = decodeHealthCheck(message);
+  call.stream.send(statusMessage(service === "" ? SERVING : SERVICE_UNKNOWN));
+});

@@ -1,4 +1,3 @@
-import type { Database } from "../engine/engine.ts";
 import type { ServiceTimers } from "./settings.ts";
 import type { StreamCall } from "./stream-call.ts";
 
@@ -12,8 +11,8 @@ const CHECKS_MAX = 3;
  */
 export class LeaderWatch {
   readonly #timers: ServiceTimers;
-  readonly #calls = new Set<StreamCall>();
-  readonly #misses = new Map<Database, number>();
+  /** Each with how many checks in a row have found no leader. */
+  readonly #calls = new Map<StreamCall, number>();
   #running = false;
 
   constructor(timers: ServiceTimers) {
@@ -22,12 +21,8 @@ export class LeaderWatch {
 
   add(call: StreamCall): void {
     if (call.ended) return;
-    this.#calls.add(call);
-    const onEnd = call.onEnd;
-    call.onEnd = () => {
-      this.#calls.delete(call);
-      onEnd();
-    };
+    this.#calls.set(call, 0);
+    call.onEnd(() => this.#calls.delete(call));
     this.#schedule();
   }
 
@@ -39,15 +34,11 @@ export class LeaderWatch {
 
   #check(): void {
     this.#running = false;
-    const databases = new Set<Database>();
-    for (const call of this.#calls) databases.add(call.database);
-    for (const known of this.#misses.keys()) if (!databases.has(known)) this.#misses.delete(known);
-    for (const database of databases) {
-      const reason = database.unprovenBecause();
-      const misses = reason === null ? 0 : (this.#misses.get(database) ?? 0) + 1;
-      this.#misses.set(database, misses);
-      if (reason === null || misses < CHECKS_MAX) continue;
-      for (const call of [...this.#calls]) if (call.database === database) call.fail(reason);
+    for (const [call, before] of this.#calls) {
+      const reason = call.database.unprovenBecause();
+      const misses = reason === null ? 0 : before + 1;
+      if (reason !== null && misses >= CHECKS_MAX) call.fail(reason);
+      else if (misses !== before) this.#calls.set(call, misses);
     }
     this.#schedule();
   }

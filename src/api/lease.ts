@@ -83,7 +83,7 @@ export function keepAlive(call: StreamCall, counts: Pick<CallCounts, "leasesRene
       if (!isPromise(result)) {
         place.answer = renewed(id, result);
         flush();
-        if (blocked) flow();
+        if (blocked || pending.length >= PENDING_MAX) flow();
         return;
       }
       flow();

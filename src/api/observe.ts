@@ -2,7 +2,7 @@ import { isDbError } from "../base/errors.ts";
 import type { Database } from "../engine/engine.ts";
 import { GrpcError } from "../transport/transport.ts";
 import { codes, textOf } from "./errors.ts";
-import type { StreamCall } from "./stream-call.ts";
+import { withOneRequest } from "./stream-call.ts";
 import { endOf, firstPair, oldest, prefixOf } from "./turns.ts";
 import { WatchedKeys } from "./watched-keys.ts";
 import { decodeLeader } from "./wire/concurrency-requests.ts";
@@ -11,14 +11,14 @@ import { Message } from "./wire/message.ts";
 import { readEvent, type StoredPair } from "./wire/stored-pairs.ts";
 
 /** Election.Observe (K3): the present leader, each value it proclaims and each next leader, until the client goes. */
-export function observe(call: StreamCall): void {
+export const observe = withOneRequest((call, message) => {
+  const { name } = decodeLeader(message);
   const gone = new AbortController();
-  let asked = false;
   let drained: () => void = () => {};
-  call.onEnd = () => {
+  call.onEnd(() => {
     gone.abort();
     drained();
-  };
+  });
   call.stream.onDrain = () => drained();
   const tell = async (revision: number, pair: StoredPair): Promise<void> => {
     if (call.ended) return;
@@ -28,16 +28,10 @@ export function observe(call: StreamCall): void {
       drained = resolve;
     });
   };
-  call.stream.onMessage = (message) =>
-    call.guard(() => {
-      const { name } = decodeLeader(message);
-      if (asked) return;
-      asked = true;
-      follow(call.database, prefixOf(name), { tell, signal: gone.signal }).catch((error: unknown) =>
-        call.fail(isDbError(error) ? new GrpcError(codes.unknown, textOf(error)) : error),
-      );
-    });
-}
+  follow(call.database, prefixOf(name), { tell, signal: gone.signal }).catch((error: unknown) =>
+    call.fail(isDbError(error) ? new GrpcError(codes.unknown, textOf(error)) : error),
+  );
+});
 
 interface Observer {
   tell(revision: number, pair: StoredPair): Promise<void>;

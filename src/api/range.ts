@@ -12,7 +12,7 @@ import { type Call, type Encodable, GrpcError } from "../transport/transport.ts"
 import { codes } from "./errors.ts";
 import { FIRST_PAGE_BYTES, FIRST_PAGE_ROWS, type LargeRanges } from "./large-ranges.ts";
 import type { ServiceTimers } from "./settings.ts";
-import type { StreamCall, StreamService } from "./stream-call.ts";
+import { type StreamCall, type StreamService, withOneRequest } from "./stream-call.ts";
 import { encoded } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { decodeRange } from "./wire/kv-requests.ts";
@@ -49,24 +49,14 @@ const CHUNK_BYTES = 256 << 10;
 
 /** KV.RangeStream (RS1 to RS10): the range in chunks, each read when the client has taken most of those before it. */
 export function rangeStream(timers: ServiceTimers): StreamService {
-  return (call) => {
-    let asked = false;
-    call.stream.onMessage = (message) =>
-      call.guard(() => {
-        if (asked) throw new GrpcError(codes.internal, "a second request message for a server-streaming call");
-        asked = true;
-        const request = decodeRange(message);
-        checkStreamable(request);
-        sendChunks(call, request, timers).then(
-          () => call.end(),
-          (error: unknown) => call.fail(error),
-        );
-      });
-    call.stream.onHalfClose = () =>
-      call.guard(() => {
-        if (!asked) throw new GrpcError(codes.internal, "no request message for a server-streaming call");
-      });
-  };
+  return withOneRequest((call, message) => {
+    const request = decodeRange(message);
+    checkStreamable(request);
+    sendChunks(call, request, timers).then(
+      () => call.end(),
+      (error: unknown) => call.fail(error),
+    );
+  });
 }
 
 /** RS2, RS3. What makes a Range invalid is told by opening it. */

@@ -1,37 +1,47 @@
 import { createHash } from "node:crypto";
 import type { Snapshot } from "../engine/maintenance/maintenance.ts";
-import type { StreamCall } from "./stream-call.ts";
+import { GrpcError } from "../transport/transport.ts";
+import { codes } from "./errors.ts";
+import type { ServiceTimers } from "./settings.ts";
+import { type StreamCall, type StreamService, withOneRequest } from "./stream-call.ts";
 import { Message } from "./wire/message.ts";
 import { decodeEmpty } from "./wire/other-requests.ts";
 
 const BLOB_BYTES = 32 << 10;
 
 /**
+ * A client that takes nothing of what is sent to it for so long is given up: a snapshot holds one of the few places
+ * that there are, and nothing else would say that nobody reads it.
+ */
+const STALLED_MS = 300_000;
+
+/**
  * Maintenance.Snapshot (M5): the file in blobs of 32 KiB, then its SHA-256. While the client does not read nothing is
  * made; when it goes, what the snapshot holds is freed.
  */
-export function snapshot(call: StreamCall): void {
-  const gone = new AbortController();
-  let asked = false;
-  let drained: () => void = () => {};
-  call.onEnd = () => {
-    gone.abort();
-    drained();
-  };
-  call.stream.onDrain = () => drained();
-  const flows = (): Promise<void> =>
-    new Promise((resolve) => {
-      drained = resolve;
+export const snapshot = (timers: Pick<ServiceTimers, "set">): StreamService =>
+  withOneRequest((call, message) => {
+    decodeEmpty(message, "SnapshotRequest");
+    call.database.require("root");
+    const gone = new AbortController();
+    let drained: () => void = () => {};
+    call.onEnd(() => {
+      gone.abort();
+      drained();
     });
-  call.stream.onMessage = (message) =>
-    call.guard(() => {
-      decodeEmpty(message, "SnapshotRequest");
-      if (asked) return;
-      asked = true;
-      call.database.require("root");
-      send(call, flows, gone.signal).catch((error: unknown) => call.fail(error));
-    });
-}
+    call.stream.onDrain = () => drained();
+    const flows = async (): Promise<void> => {
+      const stalled = timers.set(STALLED_MS, () => call.fail(notRead()), { background: true });
+      await new Promise<void>((resolve) => {
+        drained = resolve;
+      });
+      stalled.cancel();
+    };
+    send(call, flows, gone.signal).catch((error: unknown) => call.fail(error));
+  });
+
+const notRead = (): GrpcError =>
+  new GrpcError(codes.resourceExhausted, `t4: the snapshot was not read for ${STALLED_MS / 1000} s`);
 
 /** Each await ends when the client goes: reading by the signal, waiting for it to read by `flows`. */
 async function send(call: StreamCall, flows: () => Promise<void>, signal: AbortSignal): Promise<void> {

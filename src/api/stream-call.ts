@@ -17,8 +17,7 @@ export class StreamCall {
   readonly #counts: MethodCounts;
   readonly #surroundings: StreamSurroundings;
   #ended = false;
-  /** Called once, when the call is over, whoever ended it. */
-  onEnd: () => void = () => {};
+  readonly #onEnd: (() => void)[] = [];
 
   constructor(stream: GrpcStream, database: Database, surroundings: StreamSurroundings) {
     this.stream = stream;
@@ -30,6 +29,11 @@ export class StreamCall {
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Called once, when the call is over, whoever ended it. */
+  onEnd(handler: () => void): void {
+    this.#onEnd.push(handler);
   }
 
   end(): void {
@@ -58,7 +62,7 @@ export class StreamCall {
     if (this.#ended) return;
     this.#ended = true;
     this.#counts.ended(code);
-    this.onEnd();
+    for (const handler of this.#onEnd.splice(0)) handler();
   }
 }
 
@@ -73,6 +77,29 @@ export interface StreamSurroundings {
   readonly onBug: (error: unknown) => void;
   readonly onCorrupt?: ((error: DbError) => void) | undefined;
 }
+
+/**
+ * For methods with one request and many responses: `answer` is called when the client has sent its one message and
+ * said that it is all, as by gRPC for Go; more or fewer are refused with its texts.
+ */
+export function withOneRequest(answer: (call: StreamCall, message: Buffer) => void): StreamService {
+  return (call) => {
+    let request: Buffer | null = null;
+    call.stream.onMessage = (message) =>
+      call.guard(() => {
+        if (request !== null) throw cardinality("multiple request messages for");
+        request = message;
+      });
+    call.stream.onHalfClose = () =>
+      call.guard(() => {
+        if (request === null) throw cardinality("no request message from");
+        answer(call, request);
+      });
+  };
+}
+
+const cardinality = (what: string): GrpcError =>
+  new GrpcError(codes.internal, `cardinality violation: received ${what} non-client-streaming RPC`);
 
 export function streamHandler(
   databaseOf: DatabaseOf,
@@ -94,7 +121,7 @@ export function streamHandler(
     const refuse = (error: unknown): void => counts.ended(endWith(stream, error, surroundings));
     try {
       const database = databaseOf(stream);
-      if (isPromise(database)) openLater(stream, database, open, refuse);
+      if (isPromise(database)) openLater(stream, database, { open, refuse, left: () => counts.ended(codes.canceled) });
       else open(stream, database);
     } catch (error) {
       refuse(error);
@@ -119,21 +146,33 @@ function endWith(stream: GrpcStream, error: unknown, { onBug, onCorrupt }: Strea
 function openLater(
   stream: GrpcStream,
   database: Promise<Database>,
-  open: (stream: GrpcStream, database: Database) => void,
-  refuse: (error: unknown) => void,
+  {
+    open,
+    refuse,
+    left,
+  }: {
+    open: (stream: GrpcStream, database: Database) => void;
+    refuse: (error: unknown) => void;
+    /** The client went before. */
+    left: () => void;
+  },
 ): void {
   let gone = false;
+  let opening = true;
   stream.onCancel(() => {
     gone = true;
+    if (opening) left();
   });
   stream.pauseMessages();
   database
     .then((opened) => {
+      opening = false;
       if (gone) return;
       open(stream, opened);
       stream.resumeMessages();
     })
     .catch((error: unknown) => {
+      opening = false;
       if (!gone) refuse(error);
     });
 }

@@ -9,8 +9,7 @@ import { WatchResponse } from "./wire/watch-responses.ts";
 
 /**
  * etcdserverpb.Watch. Two-way back-pressure: while the client does not read, the engine is asked to stop, and the
- * client's own
- * requests are not read either, so that their answers cannot pile up.
+ * client's own requests are not read either, so that their answers cannot pile up.
  *
  * A client that has finished sending goes on being told of events until it cancels, as by etcd.
  */
@@ -42,7 +41,7 @@ export function watch(call: StreamCall): void {
       sink.send({ kind: "canceled", id: -1n, revision, created: true, compactRevision: 0, reason });
     }
   };
-  call.onEnd = () => watchers.close();
+  call.onEnd(() => watchers.close());
 
   stream.onMessage = (message) =>
     call.guard(() => {

@@ -6,6 +6,8 @@ import {
   LeaseKeepAliveRequestSchema,
   RangeRequestSchema,
   RangeResponseSchema,
+  TxnRequestSchema,
+  TxnResponseSchema,
   WatchRequestSchema,
   WatchResponseSchema,
 } from "../../gen/etcdserverpb/rpc_pb.ts";
@@ -173,6 +175,43 @@ test("errors: gRPC's code and text, a bug, what is too large, what is not there"
   deepEqual(errorOf(await world.ask("/v3/kv/put", "{}")), [501, 12]);
   deepEqual(errorOf(await world.ask("/v3/kv/range", Buffer.from([0x22, 0xff, 0x22]))), [400, 3]);
 });
+
+test("an answer with a name that is no UTF-8 has no JSON, which is no bug; messages may nest as deep as by gRPC", async () => {
+  const world = new World();
+  const names = gateway({
+    ...{ timers: { set: () => ({ cancel() {} }) }, monotonicMs: () => 0, messageBytesMax: 100_000 },
+    routes: {
+      unary: new Map([
+        ["/etcdserverpb.Auth/UserList", () => encodable(Buffer.from("1201ff", "hex"))],
+        ["/etcdserverpb.KV/Txn", (message: Buffer) => encodable(nested(depthOf(message)))],
+      ]),
+      streams: new Map(),
+    },
+    onBug: (error) => world.bugs.push(error),
+  });
+  const ask = async (target: string, body: string) =>
+    names({ method: "POST", target, headers: new Map(), body: Buffer.from(body), remoteAddress: "" });
+  deepEqual(errorOf(await ask("/v3/auth/user/list", "{}")), [500, 2]);
+  const request = `${'{"success":[{"requestTxn":'.repeat(120)}{}${"}]}".repeat(120)}`;
+  const { status, body } = await ask("/v3/kv/txn", request);
+  deepEqual([status, String(body).split("response_txn").length - 1], [200, 120]);
+  deepEqual(world.bugs, []);
+});
+
+/** Of a transaction that is made of transactions. */
+const depthOf = (message: Uint8Array): number => {
+  const inner = fromBinary(TxnRequestSchema, message, { recursionLimit: 1000 }).success[0]?.request;
+  let depth = 0;
+  for (let one = inner; one?.case === "requestTxn"; one = one.value.success[0]?.request) depth++;
+  return depth;
+};
+
+function nested(depth: number): Uint8Array {
+  let response = create(TxnResponseSchema, {});
+  for (let level = 0; level < depth; level++)
+    response = create(TxnResponseSchema, { responses: [{ response: { case: "responseTxn", value: response } }] });
+  return toBinary(TxnResponseSchema, response);
+}
 
 test("a deadline ends a call that waits; its handler hears of it, and of a client that goes", async () => {
   const world = new World();
