@@ -60,11 +60,14 @@ export function hostSettings(
         txnOpsMax: settings["max-txn-ops"],
         quotaBytes: settings["quota-backend-bytes"],
         requestTimeoutMs: settings["request-timeout"],
+        callsMax: settings["calls-max"],
+        bytesMax: settings["calls-bytes-max"],
       },
       watch: {
         ...branch.watch,
         progressIntervalMs: settings["watch-progress-notify-interval"],
         fragmentBytes: settings["max-request-bytes"] + GRPC_OVERHEAD_BYTES,
+        watchersMax: settings["watchers-max"],
       },
     },
   };
@@ -84,7 +87,7 @@ export const transportSettings = (settings: RunSettings): TransportSettings => (
   // A message as JSON: its bytes are a third longer as base64.
   httpBodyBytesMax: 2 * (settings["max-request-bytes"] + GRPC_OVERHEAD_BYTES),
   concurrentStreamsMax: settings["max-concurrent-streams"],
-  connectionsMax: 100_000,
+  connectionsMax: settings["connections-max"],
   keepaliveMinMs: settings["grpc-keepalive-min-time"],
   keepaliveIntervalMs: settings["grpc-keepalive-interval"],
   keepaliveTimeoutMs: settings["grpc-keepalive-timeout"],

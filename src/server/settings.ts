@@ -3,6 +3,7 @@ import { wrongRelation } from "../storage/retention-text.ts";
 import { accessSettings, problemOfAccess, warningsOfAccess } from "./access-settings.ts";
 import { authSettings } from "./auth-settings.ts";
 import { formerNames, ignoredFlags, unknownVariables } from "./foreign-settings.ts";
+import { limitSettings } from "./limit-settings.ts";
 import { etcd, ours, type Setting } from "./setting.ts";
 import {
   advertiseUrlsKind,
@@ -98,6 +99,7 @@ export const runSettings = {
     "how often a quiet connection is pinged; 0: never",
   ),
   "grpc-keepalive-timeout": etcd(durationKind({ min: 1, max: YEAR_MS }), "20s", "how long a ping may stay unanswered"),
+  ...limitSettings,
   ...authSettings,
   ...accessSettings,
   "log-level": etcd(oneOf("debug", "info", "warn", "error", "panic", "fatal"), "info", "least level of what is logged"),
