@@ -85,6 +85,7 @@ class Server {
   readonly #runtime: Runtime;
   readonly #counts: { health: { success: number; failures: number }; calls: CallMetrics; disk: DiskTimings };
   readonly #opening: Opening;
+  readonly #startedMs: number;
   readonly #access: ClientAccess;
   #host: Host | null = null;
   #compaction: AutoCompaction | null = null;
@@ -100,6 +101,7 @@ class Server {
     this.#settings = settings;
     this.#log = log;
     const runtime = createNodeRuntime();
+    this.#startedMs = runtime.clock.wallMs();
     const disk = new DiskTimings(runtime.clock);
     const calls = new CallMetrics(runtime.clock, settings.metrics === "extensive");
     this.#counts = { health: { success: 0, failures: 0 }, calls, disk };
@@ -209,6 +211,7 @@ class Server {
     const repository = {
       branches: () => this.#openHost().branches,
       history: () => this.#openHost().history,
+      requests: () => ({ sinceMs: this.#startedMs, series: store.series() }),
       databaseOf: (name: string) => this.#databaseNamed(name),
       onBug,
     };

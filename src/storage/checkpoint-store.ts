@@ -96,12 +96,15 @@ export interface CheckpointWriterOptions {
  */
 export class CheckpointWriter {
   readonly #options: CheckpointWriterOptions;
+  /** Of the next one. */
+  retention: RetentionPolicy;
   #newest: Checkpoint | null;
   #unresolved: { key: ObjectKey; body: Buffer; checkpoint: Checkpoint } | null = null;
   #busy = false;
 
   constructor(options: CheckpointWriterOptions) {
     this.#options = options;
+    this.retention = options.retention;
     this.#newest = options.newest;
     if (options.newest !== null && options.newest.epoch > options.epoch) throw this.#deposed(options.newest);
   }
@@ -172,7 +175,7 @@ export class CheckpointWriter {
     const { range, candidates } = historyAfter(newest, branch);
     const kept = newest === null || newest.branch !== branch ? this.#options.firstSlot : newest.firstLogSlot;
     const { retained, firstLogSlot } = this.#clockIsTrusted()
-      ? retain(retention, candidates, { nowMs: point.wallMs, firstLogSlot: kept })
+      ? retain(this.retention, candidates, { nowMs: point.wallMs, firstLogSlot: kept })
       : { retained: candidates, firstLogSlot: kept };
     const fields = { branch, epoch, n, parent: newest?.id ?? null, point, runs, retained, firstLogSlot, range };
     const body = encodeCheckpoint(fields);

@@ -66,3 +66,18 @@ export const retentionPolicy = (logMs: number, tiers: readonly RetentionTier[]):
   logMs,
   tiers,
 });
+
+/** As `parseAge` reads it: in the largest unit that is exact. */
+export function ageText(ageMs: number): string {
+  if (ageMs === 0) return "0";
+  const unit = ["d", "h", "m", "s"].find((each) => ageMs % UNITS_MS[each]! === 0);
+  if (unit === undefined) throw new Error(`${ageMs} ms are no whole seconds`);
+  return `${ageMs / UNITS_MS[unit]!}${unit}`;
+}
+
+/** As `parseTiers` reads it. */
+export function tiersText(tiers: readonly RetentionTier[]): string {
+  const names = Object.keys(PERIODS_MS);
+  const period = (everyMs: number) => names.find((name) => PERIODS_MS[name] === everyMs) ?? `${everyMs} ms`;
+  return tiers.length === 0 ? "none" : tiers.map((tier) => `${ageText(tier.ageMs)}:${period(tier.everyMs)}`).join(",");
+}

@@ -46,7 +46,7 @@ export class TestRepository {
       branch: { ...branch, leadership: { ...branch.leadership, durability: "object" } },
       notices: noNotices,
     });
-    return new TestRepository(bucket, store, host);
+    return new TestRepository(bucket, new MemoryStore(runtime, bucket), host);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

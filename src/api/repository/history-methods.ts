@@ -1,6 +1,7 @@
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { DbError } from "../../base/errors.ts";
 import {
+  type BranchUsage,
   type History,
   type KeyDifference,
   type MergeConflict,
@@ -28,7 +29,7 @@ import { type StreamMethod, streamMethod, type UnaryMethod, unaryMethod } from "
 const { method } = Repository;
 
 /** The methods that read the past of branches. */
-export const historyMethods = (history: () => History): UnaryMethod[] => [
+export const historyMethods = (history: () => History, requests: () => StoreRequests): UnaryMethod[] => [
   unaryMethod({
     method: method.rangeAt,
     names: ({ state }) => [branchOf(state)],
@@ -38,7 +39,58 @@ export const historyMethods = (history: () => History): UnaryMethod[] => [
       return { range: rangeMessage(result, request), timeMs: BigInt(wallMs) };
     },
   }),
+  unaryMethod({
+    method: method.usage,
+    names: ({ branch }) => (branch === "" ? [] : [branch]),
+    run: async ({ branch, prefixDepth }, { signal }) => {
+      if (prefixDepth < 0 || prefixDepth > PREFIX_DEPTH_MAX) {
+        throw new DbError("invalidArgument", `prefix_depth: expected 0 to ${PREFIX_DEPTH_MAX}, not ${prefixDepth}`);
+      }
+      const usage = await history().usage({ branch: branch === "" ? null : branch, prefixDepth, signal });
+      const { branches, ...sums } = usage;
+      return { ...bigints(sums), branches: branches.map(usageMessage), ...requestsOf(requests()) };
+    },
+  }),
+  unaryMethod({
+    method: method.retentionGet,
+    names: ({ branch }) => [branch],
+    run: async ({ branch }) => history().retention(branch),
+  }),
+  unaryMethod({
+    method: method.retentionSet,
+    names: ({ branch }) => [branch],
+    run: async ({ branch, retention = null, preview }) => {
+      const { own: _own, retention: set, ...effect } = await history().setRetention({ branch, retention, preview });
+      return { retention: set, ...bigints(effect) };
+    },
+  }),
 ];
+
+const PREFIX_DEPTH_MAX = 32;
+
+/** What this process has asked of its store. */
+export interface StoreRequests {
+  readonly sinceMs: number;
+  readonly series: Iterable<{ operation: string; object: string; count: number; bytes: number }>;
+}
+
+function requestsOf({ sinceMs, series }: StoreRequests) {
+  const sums = new Map<string, { operation: string; object: string; count: number; bytes: number }>();
+  for (const { operation, object, count, bytes } of series) {
+    const sum = sums.get(`${operation} ${object}`) ?? { operation, object, count: 0, bytes: 0 };
+    sums.set(`${operation} ${object}`, { ...sum, count: sum.count + count, bytes: sum.bytes + bytes });
+  }
+  const requests = [...sums.values()].map((sum) => ({ ...sum, count: BigInt(sum.count), bytes: BigInt(sum.bytes) }));
+  return { sinceMs: BigInt(Math.round(sinceMs)), requests };
+}
+
+const usageMessage = ({ name, id, prefixes, growthBytes, ...sums }: BranchUsage) => ({
+  ...{ name, id, ...bigints(sums) },
+  ...(growthBytes !== null && { growthBytes: BigInt(growthBytes) }),
+  prefixes: prefixes.map(({ prefix, keys, bytes }) => {
+    return { prefix: bytesOf(prefix), keys: BigInt(keys), bytes: BigInt(bytes) };
+  }),
+});
 
 /** Those whose answer is a stream. */
 export const historyStreams = (history: () => History): StreamMethod[] => [

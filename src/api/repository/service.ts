@@ -8,13 +8,14 @@ import type { CallCounts, MethodCounts } from "../call-counts.ts";
 import { codes, streamError, unaryError } from "../errors.ts";
 import { authorize } from "./authorize.ts";
 import { branchMethods } from "./branch-methods.ts";
-import { historyMethods, historyStreams } from "./history-methods.ts";
+import { historyMethods, historyStreams, type StoreRequests } from "./history-methods.ts";
 import { decode, encode, pathOf, type RepositoryContext, type StreamMethod, type UnaryMethod } from "./method.ts";
 
 /** What the service stands on; each throws `noLeader` while the store has not answered yet. */
 export interface RepositorySource {
   readonly branches: () => Pick<Branches, "list" | "show" | "create">;
   readonly history: () => History;
+  readonly requests: () => StoreRequests;
   readonly databaseOf: (name: string) => MaybePromise<Database>;
   readonly onBug: (error: unknown) => void;
 }
@@ -28,7 +29,7 @@ export interface RepositoryRoutes {
 export function repositoryRoutes(source: RepositorySource, counts: CallCounts): RepositoryRoutes {
   const unary = new Map<string, UnaryHandler>();
   const streams = new Map<string, StreamHandler>();
-  for (const method of [...branchMethods(source.branches), ...historyMethods(source.history)]) {
+  for (const method of [...branchMethods(source.branches), ...historyMethods(source.history, source.requests)]) {
     const path = pathOf(method.method);
     unary.set(path, unaryHandler(source, method, counts.of(path, "unary")));
   }

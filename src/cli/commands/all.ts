@@ -19,10 +19,12 @@ import { logCommand } from "./log.ts";
 import { memberCommand } from "./member.ts";
 import { moveLeaderCommand } from "./move-leader.ts";
 import { putCommand } from "./put.ts";
+import { retentionCommand } from "./retention.ts";
 import { roleCommand } from "./role.ts";
 import { snapshotCommand } from "./snapshot.ts";
 import { statusCommand } from "./status.ts";
 import { txnCommand } from "./txn.ts";
+import { usageCommand } from "./usage.ts";
 import { userCommand } from "./user.ts";
 import { verifyCommand } from "./verify.ts";
 import { versionCommand } from "./version.ts";
@@ -50,7 +52,7 @@ export function addOnlineCommands(program: Command): void {
     program.addCommand(make());
   }
   program.addCommand(inspectCommand()).addCommand(verifyCommand()).addCommand(logCommand()).addCommand(gcCommand());
-  program.addCommand(diffCommand());
+  program.addCommand(diffCommand()).addCommand(retentionCommand()).addCommand(usageCommand());
   program.addCommand(branchCommand());
   program.addCommand(authCommand()).addCommand(userCommand()).addCommand(roleCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));

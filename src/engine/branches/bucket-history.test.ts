@@ -11,6 +11,7 @@ import {
   write,
 } from "../../../test/branches/repository.ts";
 import { range } from "../../../test/engine/requests.ts";
+import { defaultRetention } from "../../storage/checkpoint-retention.ts";
 import { defaultTreeSettings } from "../../storage/tree.ts";
 import type { Database, Row } from "../engine.ts";
 import { KeyValueReader } from "../mvcc/key-value.ts";
@@ -22,10 +23,15 @@ const pairs = new KeyValueReader();
 const textOf = (row: Row | null): string | null =>
   row === null ? null : Buffer.from(pairs.read(row).value).toString("latin1");
 
-function historyOf(repository: TestRepository, more: Partial<BucketHistoryOptions> = {}): BucketHistory {
+type Writer = NonNullable<BucketHistoryOptions["writer"]>;
+
+function historyOf(repository: TestRepository, change: Partial<Writer> = {}): BucketHistory {
   const databaseOf = (name: string) => repository.database(name);
-  const writer = { databaseOf, limits: { opsMax: 128, bytesMax: 1 << 20 } };
-  return new BucketHistory({ store: repository.store, runtime, request, settle: async () => {}, writer, ...more });
+  const setRetention: Writer["setRetention"] = async (name, retention) =>
+    (await repository.serve(name)).leading.setRetention(retention);
+  const writer = { databaseOf, limits: { opsMax: 128, bytesMax: 1 << 20 }, setRetention, ...change };
+  const retention = defaultRetention;
+  return new BucketHistory({ store: repository.store, runtime, request, settle: async () => {}, writer, retention });
 }
 
 async function mergeOf(history: BucketHistory, given: Partial<MergeRequest> & Pick<MergeRequest, "source" | "into">) {
@@ -76,12 +82,7 @@ for (const seed of [11, 12, 13, 14]) {
   test(`a merge is the three-way merge of all pairs (seed ${seed})`, async () => {
     await using repository = await TestRepository.open({ tree: smallTables(defaultTreeSettings) });
     const random = randomOf(seed);
-    const history = historyOf(repository, {
-      writer: {
-        databaseOf: (name) => repository.database(name),
-        limits: { opsMax: seed % 2 === 0 ? 100 : 7, bytesMax: 1 << 20 },
-      },
-    });
+    const history = historyOf(repository, { limits: { opsMax: seed % 2 === 0 ? 100 : 7, bytesMax: 1 << 20 } });
     const main = await repository.serve("main");
     const change = async (name: string): Promise<void> => {
       const served = await repository.serve(name);
@@ -142,7 +143,7 @@ test("a key that is written while a merge is applied is not overwritten unseen",
     if (interfered++ === 0) await write(main, "a", "written meanwhile");
     return repository.database(name);
   };
-  const history = historyOf(repository, { writer: { databaseOf, limits: { opsMax: 128, bytesMax: 1 << 20 } } });
+  const history = historyOf(repository, { databaseOf });
   const { summary } = await mergeOf(history, { source: "child", into: "main", apply: true });
   deepEqual([summary.conflicts, summary.applied], [1, 0]);
   deepEqual(

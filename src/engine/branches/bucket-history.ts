@@ -3,17 +3,24 @@ import type { BranchId, Revision } from "../../base/ids.ts";
 import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { Turns } from "../../base/turns.ts";
 import { resolveBranch } from "../../leadership/branch-name.ts";
+import { readOrigin } from "../../leadership/origin.ts";
 import { MeteredStore } from "../../objects/metered.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { BlockCache } from "../../storage/block-cache.ts";
+import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
+import { newestCheckpoint } from "../../storage/checkpoint-store.ts";
 import type { Database, RangeRequest, RangeResult, Row } from "../engine.ts";
 import { openRange } from "../mvcc/range-cursor.ts";
+import { readNames } from "./branch-list.ts";
+import { policyOf, readRetention, retainedBy, textOf } from "./branch-retention.ts";
 import { type CheckpointLog, readCheckpointLog } from "./checkpoint-log.ts";
 import { StateDiff } from "./diff.ts";
+import { Footprint } from "./footprint.ts";
 import { forkPoint } from "./fork-point.ts";
 import {
   ANSWER_BYTES_MAX,
+  type BranchUsage,
   type DiffRequest,
   type DiffSummary,
   type History,
@@ -21,7 +28,12 @@ import {
   type MergePage,
   type MergeRequest,
   type MergeSummary,
+  type RetentionEffect,
+  type RetentionFound,
+  type RetentionText,
   type StateName,
+  type Usage,
+  type UsageRequest,
 } from "./history.ts";
 import {
   applyTransaction,
@@ -32,6 +44,7 @@ import {
   type TransactionLimits,
 } from "./merge.ts";
 import { openPast, type PastOptions, type PastState } from "./past-state.ts";
+import { branchUsage, prefixUsage } from "./usage.ts";
 
 export interface BucketHistoryOptions {
   readonly store: ObjectStore;
@@ -43,7 +56,10 @@ export interface BucketHistoryOptions {
   readonly writer: {
     readonly databaseOf: (name: string) => MaybePromise<Database>;
     readonly limits: TransactionLimits;
+    readonly setRetention: (branch: string, retention: RetentionText | null) => Promise<void>;
   } | null;
+  /** Of branches that have none of their own: that of this node, or what nodes have by default. */
+  readonly retention: RetentionPolicy;
 }
 
 /** Each may hold the log behind a checkpoint in memory. */
@@ -166,6 +182,68 @@ export class BucketHistory implements History {
         );
       }
     }
+  }
+
+  async retention(branch: string): Promise<RetentionFound> {
+    const own = await this.#ownRetention(branch);
+    return { retention: textOf(own ?? this.#options.retention), own: own !== null };
+  }
+
+  async #ownRetention(branch: string): Promise<RetentionPolicy | null> {
+    const state = await this.open(this.#bucket(), { branch, moment: { kind: "newest" } });
+    try {
+      return await readRetention(state.tree);
+    } finally {
+      await state.close();
+    }
+  }
+
+  async setRetention(asked: {
+    branch: string;
+    retention: RetentionText | null;
+    preview: boolean;
+  }): Promise<RetentionFound & RetentionEffect> {
+    const { branch, retention, preview } = asked;
+    const { store, runtime, request, writer } = this.#options;
+    const policy = retention === null ? this.#options.retention : policyOf(retention);
+    const id = await this.#find(branch);
+    if (!preview) {
+      if (writer === null) throw new DbError("unimplemented", "retention is set by a server that leads the branch");
+      await writer.setRetention(branch, retention === null ? null : textOf(policy));
+    }
+    const found = { retention: textOf(policy), own: retention !== null };
+    const newest = await newestCheckpoint(store, id, request);
+    if (newest === null) return { ...found, checkpointsDropped: 0, bytesFreed: 0, firstRevision: 0 };
+    const footprint = await Footprint.read(store, request);
+    const by = retainedBy(policy, newest, runtime.clock.wallMs());
+    const stay = new Set(by.retained.map((each) => each.id));
+    const base = by.retained.find(({ nextSlot }) => nextSlot === by.firstLogSlot);
+    const { position } = newest.point;
+    const first = base?.revision ?? (by.firstLogSlot === position.nextSlot ? position.revision : null);
+    return {
+      ...found,
+      checkpointsDropped: newest.retained.filter((each) => !stay.has(each.id)).length,
+      bytesFreed: footprint.freed(id, footprint.kept(id, newest, by)).bytes,
+      firstRevision: first ?? (await readOrigin(store, id, request)).position.revision,
+    };
+  }
+
+  async usage({ branch, prefixDepth, signal }: UsageRequest): Promise<Usage> {
+    const { store, runtime, request } = this.#options;
+    const bucket = this.#bucket(signal);
+    const only = branch === null ? null : await this.#find(branch);
+    const names = new Map((await readNames({ store, runtime, request })).map(({ name, body }) => [body.branch, name]));
+    const footprint = await Footprint.read(store, request);
+    const branches: BranchUsage[] = [];
+    for (const references of footprint.branches.values()) {
+      const { branch: id, tombstone } = references;
+      if (tombstone || (only !== null && only !== id)) continue;
+      const prefixes = prefixDepth === 0 ? [] : await prefixUsage(bucket, id, prefixDepth);
+      branches.push({ ...branchUsage(footprint, references), name: names.get(id) ?? id, prefixes });
+    }
+    const { all, garbage } = footprint;
+    const { bytes, objects } = all;
+    return { branches, bytes, objects, garbageBytes: garbage.bytes, garbageObjects: garbage.objects };
   }
 
   async log(branch: string): Promise<CheckpointLog> {

@@ -14,6 +14,14 @@ export interface History {
   rangeAt(state: StateName, range: RangeRequest): Promise<RangeResult & { wallMs: number }>;
   /** The checkpoints that are retained, each proved to be of the newest one's history. */
   log(branch: string): Promise<CheckpointLog>;
+  usage(request: UsageRequest): Promise<Usage>;
+  retention(branch: string): Promise<RetentionFound>;
+  /** Null: that of the node that leads it. With `preview` nothing is changed. */
+  setRetention(request: {
+    branch: string;
+    retention: RetentionText | null;
+    preview: boolean;
+  }): Promise<RetentionFound & RetentionEffect>;
   /** What it would change, and what stands against it; then, if it is to, it does. */
   merge(request: MergeRequest): AsyncGenerator<MergePage, MergeSummary, undefined>;
 }
@@ -94,4 +102,66 @@ export interface MergeSummary {
   readonly baseRevision: number;
   /** Of `into`, behind the last of them; else as it was looked at. */
   readonly revision: number;
+}
+
+/** As --retain-log and --retain-checkpoints have it. */
+export interface RetentionText {
+  readonly log: string;
+  readonly checkpoints: string;
+}
+
+export interface RetentionFound {
+  readonly retention: RetentionText;
+  /** False: those of the node that leads it. */
+  readonly own: boolean;
+}
+
+/** What a retention lets go of: at the branch's next checkpoint, and for good with the collection after it. */
+export interface RetentionEffect {
+  readonly checkpointsDropped: number;
+  readonly bytesFreed: number;
+  /** No revision before this one can be had any more, but those of retained checkpoints. */
+  readonly firstRevision: number;
+}
+
+export interface UsageRequest {
+  /** Null: all. */
+  readonly branch: string | null;
+  /** Sizes and counts by key prefix, up to the n-th slash: all live pairs are read for it. 0: none. */
+  readonly prefixDepth: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Usage {
+  readonly branches: readonly BranchUsage[];
+  /** Of all tables, and all that branches have. */
+  readonly bytes: number;
+  readonly objects: number;
+  /** Named by nothing: the next collections delete it. */
+  readonly garbageBytes: number;
+  readonly garbageObjects: number;
+}
+
+export interface BranchUsage {
+  /** Its id where no name points to it. */
+  readonly name: string;
+  readonly id: string;
+  /** What deleting it alone frees. */
+  readonly ownBytes: number;
+  /** Other branches need them, too. */
+  readonly sharedBytes: number;
+  /** Of tables that only older retained moments need. */
+  readonly historyBytes: number;
+  readonly logBytes: number;
+  readonly objects: number;
+  /** Of tables, a day, since the oldest retained checkpoint; null where there is no other one. */
+  readonly growthBytes: number | null;
+  readonly prefixes: readonly PrefixUsage[];
+}
+
+export interface PrefixUsage {
+  readonly prefix: string;
+  readonly keys: number;
+  /** Of keys and values. */
+  readonly bytes: number;
 }

@@ -146,7 +146,14 @@ function historyOf({ store, runtime, settings }: BranchSurroundings, branches: B
     writer: {
       databaseOf: (name) => branches.find(name),
       limits: { opsMax: txnOpsMax, bytesMax: MERGED_BYTES_MAX },
+      setRetention: async (name, retention) => {
+        await branches.find(name);
+        const served = branches.open.find((each) => each.name === name);
+        if (served === undefined) throw new DbError("noLeader");
+        await served.leading.setRetention(retention);
+      },
     },
+    retention: settings.retention,
   });
 }
 

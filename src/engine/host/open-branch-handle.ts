@@ -7,8 +7,11 @@ import type { LocalLog } from "../../log/local-log.ts";
 import type { LogPosition, LogWriter } from "../../log/log.ts";
 import { orAborted } from "../../log/writer-options.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
+import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
 import type { BranchTree } from "../../storage/tree.ts";
+import { policyOf, RETENTION_SETTING, settingOf } from "../branches/branch-retention.ts";
 import type { CutLeader, CutParent } from "../branches/cut-branch.ts";
+import type { RetentionText } from "../branches/history.ts";
 import type { BranchDatabase } from "../database.ts";
 import type { BranchStart } from "./branch-start.ts";
 import type { Checkpointer } from "./checkpointer.ts";
@@ -23,6 +26,8 @@ export interface OpenBranchParts {
   readonly leadership: Leadership;
   readonly checkpointer: Checkpointer;
   readonly outages: OutageNotices;
+  /** Sets what the next checkpoint retains; null: what the node has set. */
+  readonly useRetention: (policy: RetentionPolicy | null) => void;
   /** What it was opened from. */
   readonly start: BranchStart;
   /** Reads the branch's origin, which a cut far back may begin with. */
@@ -45,6 +50,14 @@ export class OpenBranch {
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void> {
     return this.#parts.checkpointer.checkpoint();
+  }
+
+  /** Of this branch, whoever leads it, from the next checkpoint on. Null: that of the node. */
+  async setRetention(retention: RetentionText | null): Promise<void> {
+    const policy = retention === null ? null : policyOf(retention);
+    await this.#parts.database.writeSetting(RETENTION_SETTING, settingOf(retention));
+    // It is durable: what it lets go of may go.
+    this.#parts.useRetention(policy);
   }
 
   /** Uploads all that has been acknowledged; resolves with where the log in the store then ends. */

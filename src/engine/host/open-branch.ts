@@ -29,6 +29,7 @@ import type { DiskCache } from "../../storage/disk-cache.ts";
 import { openScratch } from "../../storage/scratch.ts";
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
 import { strip } from "../branches/strip.ts";
+import { readRetention } from "../branches/branch-retention.ts";
 import type { BranchDatabase } from "../database.ts";
 import { openDatabase } from "../open-database.ts";
 import { applyRecord } from "../record.ts";
@@ -265,18 +266,17 @@ class Opening {
   ): Promise<OpenBranch> {
     const { runtime, store, repository, session, settings, notices } = this.#s;
     const { id, name } = this.#branch;
-    tree.lead(
-      new CheckpointWriter({
-        store,
-        runtime,
-        branch: id,
-        epoch: leadership.epoch,
-        newest: start.checkpoint,
-        firstSlot: start.firstSlot,
-        retention: settings.retention,
-        timeoutMs: settings.requestTimeoutMs,
-      }),
-    );
+    const checkpoints = new CheckpointWriter({
+      store,
+      runtime,
+      branch: id,
+      epoch: leadership.epoch,
+      newest: start.checkpoint,
+      firstSlot: start.firstSlot,
+      retention: (await readRetention(tree)) ?? settings.retention,
+      timeoutMs: settings.requestTimeoutMs,
+    });
+    tree.lead(checkpoints);
     let checkpointer: Checkpointer | null = null;
     const room = new WriteRoom({
       runtime,
@@ -343,6 +343,9 @@ class Opening {
       leadership,
       checkpointer,
       outages,
+      useRetention: (policy) => {
+        checkpoints.retention = policy ?? settings.retention;
+      },
       start,
       readOrigin: () => readOrigin(store, id, request),
     });
