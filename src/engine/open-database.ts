@@ -56,7 +56,8 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
     members: await Members.read(tree, identity),
     downgrade: await Downgrade.read(tree),
   };
-  const auth = { state: await readAuthState(tree), tokens: createTokens(options.settings.auth, runtime) };
+  const tokens = createTokens(options.settings.auth, { runtime, clusterId: identity.clusterId });
+  const auth = { state: await readAuthState(tree), tokens };
   const leasesStripped = await readLeasesStripped(tree);
   return new BranchDatabase({ ...options, lessor, auth, committed, leasesStripped, maintenance, watch });
 }

@@ -4,7 +4,11 @@ import { JwtTokens } from "./jwt.ts";
 import { SimpleTokens } from "./simple-tokens.ts";
 import { noTokens, type TokenProvider } from "./tokens.ts";
 
-export function createTokens({ tokens }: AuthSettings, runtime: Pick<Runtime, "clock" | "random">): TokenProvider {
+/** The tokens of one branch, under one leadership. */
+export function createTokens(
+  { tokens }: AuthSettings,
+  { runtime, clusterId }: { runtime: Pick<Runtime, "clock" | "random">; clusterId: bigint },
+): TokenProvider {
   switch (tokens.kind) {
     case "simple":
       return new SimpleTokens(
@@ -13,7 +17,7 @@ export function createTokens({ tokens }: AuthSettings, runtime: Pick<Runtime, "c
         (count) => runtime.random.bytes(count),
       );
     case "jwt":
-      return new JwtTokens(tokens.jwt, () => runtime.clock.wallMs());
+      return new JwtTokens(tokens.jwt, { wallMs: () => runtime.clock.wallMs(), clusterId });
     case "none":
       return noTokens;
   }

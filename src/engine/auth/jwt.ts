@@ -7,6 +7,10 @@ import type { TokenProvider } from "./tokens.ts";
  * JSON web tokens (RFC 7519, signatures of RFC 7518 and 8037) as etcd gives them: claims username, revision (of the
  * auth store) and exp. Valid on every node that has the key, and until they expire: a user that is deleted keeps its
  * token, which then permits nothing.
+ *
+ * All branches of a server sign with one key, and each has its own users: a token that a server of ours has given names
+ * the branch, by its cluster id, and is none on any other. Else who is root of one branch could make a user of any name
+ * there, and be that user everywhere. A token of somebody else's who has the key names no branch, and is taken by all.
  */
 export interface JwtSettings {
   readonly method: JwtMethod;
@@ -39,6 +43,14 @@ const TOKEN_LENGTH_MAX = 16 * 1024;
 /** Verified tokens that are remembered: to verify one takes about 0.1 ms. */
 const VERIFIED_MAX = 10_000;
 
+const BRANCH_CLAIM = "t4.cluster";
+
+/** Where tokens are given and shown. */
+export interface JwtSurroundings {
+  readonly wallMs: () => number;
+  readonly clusterId: bigint;
+}
+
 interface Verified {
   readonly caller: Caller;
   /** Seconds since 1970; null: never. */
@@ -49,11 +61,13 @@ interface Verified {
 export class JwtTokens implements TokenProvider {
   readonly #settings: JwtSettings;
   readonly #wallMs: () => number;
+  readonly #branch: string;
   readonly #verified = new Map<string, Verified>();
 
-  constructor(settings: JwtSettings, wallMs: () => number) {
+  constructor(settings: JwtSettings, { wallMs, clusterId }: JwtSurroundings) {
     this.#settings = settings;
     this.#wallMs = wallMs;
+    this.#branch = clusterId.toString(16);
   }
 
   get size(): number {
@@ -90,7 +104,9 @@ export class JwtTokens implements TokenProvider {
     if (fieldOf(json(header), "alg") !== this.#settings.method) return null;
     const signed = Buffer.from(`${header}.${payload}`, "latin1");
     if (!isSignedBy(this.#settings, signed, Buffer.from(signature, "base64url"))) return null;
-    return claimsOf(json(payload));
+    const claims = json(payload);
+    const branch = fieldOf(claims, BRANCH_CLAIM);
+    return branch === undefined || branch === this.#branch ? claimsOf(claims) : null;
   }
 
   issue(user: string, { revision }: { revision: number }): string {
@@ -99,7 +115,7 @@ export class JwtTokens implements TokenProvider {
     const header = base64Url(JSON.stringify({ alg: method, typ: "JWT" }));
     const exp = Math.floor((this.#wallMs() + ttlMs) / 1000);
     const username = Buffer.from(user, "latin1").toString("utf8");
-    const payload = base64Url(JSON.stringify({ exp, revision, username }));
+    const payload = base64Url(JSON.stringify({ exp, revision, username, [BRANCH_CLAIM]: this.#branch }));
     const signature = signatureOf(method, Buffer.from(`${header}.${payload}`, "latin1"), signWith);
     return `${header}.${payload}.${signature.toString("base64url")}`;
   }

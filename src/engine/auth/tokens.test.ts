@@ -64,7 +64,10 @@ const keysOf = (method: JwtMethod) => {
 test("JWT: each method signs, verifies, and refuses what was changed or signed otherwise", () => {
   const time = { wallMs: 1_700_000_000_000 };
   for (const method of Object.keys(jwtMethods) as JwtMethod[]) {
-    const tokens = new JwtTokens(jwtSettings({ method, ttlMs: 60_000 }, keysOf(method)), () => time.wallMs);
+    const tokens = new JwtTokens(jwtSettings({ method, ttlMs: 60_000 }, keysOf(method)), {
+      wallMs: () => time.wallMs,
+      clusterId: 7n,
+    });
     const token = tokens.issue("alice", at(5));
     deepEqual(tokens.callerOf(token), { name: "alice", revision: 5 }, method);
     const [header, payload, signature] = token.split(".");
@@ -85,14 +88,20 @@ test("JWT: each method signs, verifies, and refuses what was changed or signed o
     ];
     for (const each of broken) equal(tokens.callerOf(each), null, `${method} ${each}`);
     const later = time.wallMs + 60_000;
-    const expired = new JwtTokens(jwtSettings({ method, ttlMs: 60_000 }, keysOf(method)), () => later);
+    const expired = new JwtTokens(jwtSettings({ method, ttlMs: 60_000 }, keysOf(method)), {
+      wallMs: () => later,
+      clusterId: 7n,
+    });
     equal(expired.callerOf(token), null);
   }
 });
 
 test("JWT: remembered tokens end in time; a public key is no HMAC secret, and gives no tokens", () => {
   const time = { wallMs: 0 };
-  const tokens = new JwtTokens(jwtSettings({ method: "RS256", ttlMs: 10_000 }, rsa), () => time.wallMs);
+  const tokens = new JwtTokens(jwtSettings({ method: "RS256", ttlMs: 10_000 }, rsa), {
+    wallMs: () => time.wallMs,
+    clusterId: 7n,
+  });
   const token = tokens.issue("alice", at(1));
   equal(tokens.callerOf(token)?.name, "alice");
   time.wallMs = 9_999;
@@ -107,7 +116,7 @@ test("JWT: remembered tokens end in time; a public key is no HMAC secret, and gi
   equal(tokens.callerOf(`${head}.${body}.${forged}`), null);
   const readers = new JwtTokens(
     jwtSettings({ method: "RS256", ttlMs: 10_000 }, { publicKey: rsa.publicKey, privateKey: null }),
-    () => time.wallMs,
+    { wallMs: () => time.wallMs, clusterId: 7n },
   );
   equal(readers.callerOf(token)?.name, "alice");
   throws(
@@ -116,8 +125,24 @@ test("JWT: remembered tokens end in time; a public key is no HMAC secret, and gi
   );
 });
 
+test("JWT: a token of one branch is none on another; one that names no branch is taken by each", () => {
+  const settings = jwtSettings({ method: "HS256", ttlMs: 1000 }, keysOf("HS256"));
+  const on = (clusterId: bigint) => new JwtTokens(settings, { wallMs: () => 0, clusterId });
+  const [main, other] = [on(1n), on(2n)];
+  const token = other.issue("root", at(1));
+  deepEqual([main.callerOf(token), other.callerOf(token)?.name], [null, "root"]);
+  const [header] = token.split(".");
+  const payload = Buffer.from(JSON.stringify({ username: "root", revision: 1 })).toString("base64url");
+  const signature = createHmac("sha256", "a secret").update(`${header}.${payload}`).digest("base64url");
+  const foreign = `${header}.${payload}.${signature}`;
+  deepEqual([main.callerOf(foreign)?.name, other.callerOf(foreign)?.name], ["root", "root"]);
+});
+
 test("JWT: a user's name that is not ASCII comes back as the same bytes", () => {
-  const tokens = new JwtTokens(jwtSettings({ method: "HS256", ttlMs: 1000 }, keysOf("HS256")), () => 0);
+  const tokens = new JwtTokens(jwtSettings({ method: "HS256", ttlMs: 1000 }, keysOf("HS256")), {
+    wallMs: () => 0,
+    clusterId: 7n,
+  });
   const name = Buffer.from("Jürgen 語").latin1Slice();
   equal(tokens.callerOf(tokens.issue(name, at(1)))?.name, name);
 });
