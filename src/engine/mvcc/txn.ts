@@ -34,10 +34,18 @@ export function txn(draft: Draft, leases: LeaseLookup, request: TxnRequest): Txn
   const taken = choose(reads, request);
   const writes = new PathWrites();
   const steps = prepare(taken, { draft, reads, leases, point: draft, writes });
-  const isLone = steps.length === 1 && taken.nested.length === 0;
-  const own = isLone || writes.isEmpty ? null : new OwnWrites();
+  const own = writes.isEmpty || !meet(steps) ? null : new OwnWrites();
   const responses = execute(steps, { draft, own });
   return { kind: "txn", revision: draft.revisionSoFar, succeeded: taken.succeeded, responses };
+}
+
+/**
+ * Whether one of these may meet what another one writes. One operation alone does not; nor do puts by themselves, as no
+ * key is put twice (T5).
+ */
+function meet(steps: readonly Step[]): boolean {
+  if (steps.length === 1) return steps[0]!.kind === "txn";
+  return !steps.every(({ kind }) => kind === "put");
 }
 
 /** T13: nothing but ranges in either branch. Such a transaction does not pass the sequencer. */
