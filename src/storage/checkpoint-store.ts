@@ -167,7 +167,7 @@ export class CheckpointWriter {
     runs: Checkpoint["runs"],
     clash: number,
   ): { key: ObjectKey; body: Buffer; checkpoint: Checkpoint } {
-    const { branch, epoch, retention } = this.#options;
+    const { branch, epoch } = this.#options;
     const newest = this.#newest;
     const { nextSlot } = point.position;
     const sameSlot = newest !== null && newest.branch === branch && newest.point.position.nextSlot === nextSlot;
