@@ -179,3 +179,16 @@ test("without proof of leading nobody logs in, and nothing is told of users", as
   await rejects(loggedIn(rig, "alice"), isKind("noLeader"));
   throws(() => rig.database.auth.userList(), isKind("noLeader"));
 });
+
+test("M3 who may not put raises no alarm for want of space: else anybody could stop the writes of others", async () => {
+  const rig = await openWithUsers({ settings: { ...settings, quotaBytes: 10_000 }, bytesInUse: () => 9_999 });
+  const large = put("a", "v".repeat(1000));
+  const alice = await loggedIn(rig, "alice");
+  await rejects(async () => rig.database.as(nobody).put(large), isKind("userEmpty"));
+  await rejects(async () => alice.put(large), isKind("permissionDenied"));
+  await rejects(async () => alice.txn(txn([large])), isKind("permissionDenied"));
+  deepEqual(rig.database.maintenance.alarms, []);
+  await permit(rig, write("a"));
+  await rejects(async () => alice.put(large), isKind("noSpace"));
+  equal(rig.database.maintenance.alarms.length, 1);
+});

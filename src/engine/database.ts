@@ -292,9 +292,8 @@ export class BranchDatabase implements Database {
 
   put(request: PutRequest, access: Access | null = null): MaybePromise<PutResult> {
     checkPut(request);
-    return (
-      this.maintenance.makeRoom(putCost(request)) ?? this.run(this.#evaluations.put, request, access?.put(request))
-    );
+    const guard = access?.put(request) ?? null;
+    return this.maintenance.makeRoom(putCost(request), guard) ?? this.run(this.#evaluations.put, request, guard);
   }
 
   deleteRange(request: DeleteRangeRequest, access: Access | null = null): MaybePromise<DeleteRangeResult> {
@@ -304,10 +303,10 @@ export class BranchDatabase implements Database {
 
   txn(request: TxnRequest, access: Access | null = null): MaybePromise<TxnResult> {
     checkTxn(request, this.#options.settings.txnOpsMax);
-    if (!isReadOnly(request))
-      return (
-        this.maintenance.makeRoom(txnCost(request)) ?? this.run(this.#evaluations.txn, request, access?.txn(request))
-      );
+    if (!isReadOnly(request)) {
+      const guard = access?.txn(request) ?? null;
+      return this.maintenance.makeRoom(txnCost(request), guard) ?? this.run(this.#evaluations.txn, request, guard);
+    }
     this.#checkOpen();
     if (isSerializable(request)) return this.#readOnlyTxn(request, access);
     const why = this.#leadership.proof();
@@ -351,7 +350,7 @@ export class BranchDatabase implements Database {
   leaseGrant(request: Granting): MaybePromise<{ id: LeaseId; ttlSeconds: number; revision: Revision }> {
     const id = request.id === 0n ? this.#freeLeaseId() : request.id;
     const granting = { id, ttlSeconds: request.ttlSeconds };
-    return this.maintenance.makeRoom(LEASE_COST) ?? this.run(this.#evaluations.grant, granting);
+    return this.maintenance.makeRoom(LEASE_COST, null) ?? this.run(this.#evaluations.grant, granting);
   }
 
   leaseRevoke(id: LeaseId, access: Access | null = null): MaybePromise<{ revision: Revision }> {

@@ -4,6 +4,7 @@ import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { KEYS, spaces, type Tree } from "../../storage/storage.ts";
 import { AUTH_META_KEY, decodeAuthMeta } from "../auth/auth-records.ts";
 import { FIRST_AUTH_REVISION } from "../auth/auth-state.ts";
+import type { Guard } from "../auth-desk.ts";
 import type { Draft } from "../draft.ts";
 import type { Identity, KeyVersion, OrderedVersionsRequest } from "../engine.ts";
 import type { Lessor } from "../lease/lessor.ts";
@@ -91,12 +92,16 @@ export class BranchMaintenance implements Maintenance {
     return this.#ports.run(this.#alarmEvaluation, request);
   }
 
-  /** Null where there is room for a change of this cost; else NOSPACE is raised, and then refuses it (M3). */
-  makeRoom(cost: number): Promise<never> | null {
-    return this.#ports.quota.hasRoomFor(cost) ? null : this.#refuseForSpace();
+  /**
+   * Null where there is room for a change of this cost; else NOSPACE is raised, and then refuses it (M3). Who may not
+   * make the change (`guard` throws) is told that and raises nothing: else anybody could stop the writes of others.
+   */
+  makeRoom(cost: number, guard: Guard | null): Promise<never> | null {
+    return this.#ports.quota.hasRoomFor(cost) ? null : this.#refuseForSpace(guard);
   }
 
-  async #refuseForSpace(): Promise<never> {
+  async #refuseForSpace(guard: Guard | null): Promise<never> {
+    if (guard !== null) await this.#ports.run(guard, undefined);
     const { memberId } = this.#ports.identity;
     const raised = this.alarms.some((alarm) => alarm.type === alarmTypes.noSpace && alarm.memberId === memberId);
     if (!raised) await this.alarm({ action: "activate", memberId, type: alarmTypes.noSpace });
