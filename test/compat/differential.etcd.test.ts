@@ -4,6 +4,8 @@ import { authContest } from "./differential/auth-contest.ts";
 import { contest } from "./differential/run.ts";
 import { openEngine } from "./engine-runner.ts";
 import { etcdIsMissing, startEtcd } from "./etcd-process.ts";
+import { GatewayEndpoint } from "./gateway-endpoint.ts";
+import { startServer } from "./server-runner.ts";
 import { overSocket } from "./socket-endpoint.ts";
 
 const OPERATIONS = 1500;
@@ -15,6 +17,18 @@ test("Q1 Q2 random operations are answered by the engine as by a real etcd; ties
   context.diagnostic(`seed ${seed}: test/compat/differential.ts --seed ${seed} --operations ${OPERATIONS} replays it`);
   const right = async () => overSocket(await startEtcd());
   const difference = await contest({ seed, operations: OPERATIONS, left: openEngine, right });
+  equal(difference, null, `seed ${seed}: ${JSON.stringify(difference, null, 1)}`);
+});
+
+test("B1.15 random operations over the gateway, as over that of a real etcd", {
+  skip: etcdIsMissing(),
+  timeout: 120_000,
+}, async (context) => {
+  const seed = Math.floor(Math.random() * 1_000_000);
+  context.diagnostic(`--seed ${seed} --operations ${OPERATIONS} --left gateway --right etcd-gateway replays it`);
+  const left = async () => new GatewayEndpoint(await startServer(["--store", "memory:"]));
+  const right = async () => new GatewayEndpoint(await startEtcd());
+  const difference = await contest({ seed, operations: OPERATIONS, left, right });
   equal(difference, null, `seed ${seed}: ${JSON.stringify(difference, null, 1)}`);
 });
 

@@ -1,8 +1,9 @@
 /**
  * Random operations on two servers, whose whole answers are compared:
  *
- * t4-node test/compat/differential.ts [--seed N] [--operations N] [--left engine|server|etcd] [--right
- * etcd|server|engine] [--auth]
+ * t4-node test/compat/differential.ts [--seed N] [--operations N] [--left SIDE] [--right SIDE] [--auth]
+ *
+ * A side is engine, server, gateway (unary calls as JSON over HTTP), etcd, or etcd-gateway.
  *
  * The seed is printed first, and a difference with the fewest operations that still show it. The engine runs in
  * this process.
@@ -13,13 +14,16 @@ import { contest } from "./differential/run.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { openEngine } from "./engine-runner.ts";
 import { startEtcd } from "./etcd-process.ts";
+import { GatewayEndpoint } from "./gateway-endpoint.ts";
 import { startServer } from "./server-runner.ts";
 import { overSocket } from "./socket-endpoint.ts";
 
 const kinds: Readonly<Record<string, () => Promise<Endpoint>>> = {
   engine: openEngine,
   server: async () => overSocket(await startServer(["--store", "memory:"])),
+  gateway: async () => new GatewayEndpoint(await startServer(["--store", "memory:"])),
   etcd: async () => overSocket(await startEtcd()),
+  "etcd-gateway": async () => new GatewayEndpoint(await startEtcd()),
 };
 
 const { values } = parseArgs({
@@ -36,7 +40,7 @@ const operations = Number(values.operations);
 const left = kinds[values.left];
 const right = kinds[values.right];
 if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(operations) || left === undefined || right === undefined) {
-  throw new Error("--seed and --operations are numbers; --left and --right one of engine, server, etcd");
+  throw new Error(`--seed and --operations are numbers; --left and --right: ${Object.keys(kinds).join(", ")}`);
 }
 console.log(`seed ${seed}: ${operations} operations on ${values.left} and ${values.right}`);
 const startedMs = performance.now();
