@@ -1,4 +1,4 @@
-import { equal, rejects, throws } from "node:assert/strict";
+import { deepEqual, equal, rejects, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { VirtualRuntime } from "../../../test/contract/virtual-runtime.ts";
 import { isDbError } from "../../base/errors.ts";
@@ -42,4 +42,23 @@ test("a write that waited too long is refused, and so is one too many", async ()
   throws(() => room.wait(), refused);
   await rejects(first!, refused);
   await rejects(second!, refused);
+});
+
+test("when there is room no more writes go on than it holds: the others wait on, and none is refused", async () => {
+  const { state, runtime, room } = roomOf(100);
+  state.bytes = 300;
+  const ends = { written: 0, refused: 0 };
+  const writes = Array.from({ length: 60 }, async () => {
+    await room.wait();
+    if (room.refusal() !== null) return ends.refused++;
+    state.bytes += 10;
+    return ends.written++;
+  });
+  for (let ms = 50; ms <= 900; ms += 50) {
+    runtime.timers.set(ms, () => {
+      state.bytes = 200;
+    });
+  }
+  await Promise.all(writes);
+  deepEqual(ends, { written: 60, refused: 0 });
 });

@@ -1,11 +1,13 @@
 import { DbError } from "../../base/errors.ts";
-import type { Runtime, Timer } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 
 /** So many memtables' worth of state may be in memory before writes wait for tables to be written, and are refused. */
 const WAIT_AT = 3;
 const REFUSE_AT = 4;
 /** How often it is looked at whether there is room again. */
 const LOOK_MS = 5;
+/** So many go on before it is looked at again: those that there was no room for behind them would only be refused. */
+const GO_ON_AT_ONCE = 8;
 
 export interface WriteRoomOptions {
   readonly runtime: Pick<Runtime, "clock" | "timers">;
@@ -31,7 +33,7 @@ interface WaitingWrite {
 export class WriteRoom {
   readonly #options: WriteRoomOptions;
   readonly #waiting: WaitingWrite[] = [];
-  #timer: Timer | null = null;
+  #lookComes = false;
 
   constructor(options: WriteRoomOptions) {
     this.#options = options;
@@ -59,17 +61,25 @@ export class WriteRoom {
   }
 
   #lookLater(): void {
-    this.#timer ??= this.#options.runtime.timers.set(LOOK_MS, () => this.#look(), { background: true });
+    if (this.#lookComes) return;
+    this.#lookComes = true;
+    this.#options.runtime.timers.set(LOOK_MS, () => this.#look(), { background: true });
   }
 
   #look(): void {
-    this.#timer = null;
+    this.#lookComes = false;
     const nowMs = this.#options.runtime.clock.monotonicMs();
-    if (this.#hasRoom()) for (const { resolve } of this.#waiting.splice(0)) resolve();
+    const hadRoom = this.#hasRoom();
+    if (hadRoom) for (const { resolve } of this.#waiting.splice(0, GO_ON_AT_ONCE)) resolve();
     let late = 0;
     while (late < this.#waiting.length && this.#waiting[late]!.deadlineMs <= nowMs) late++;
     for (const { reject } of this.#waiting.splice(0, late)) reject(this.#refusal());
-    if (this.#waiting.length > 0) this.#lookLater();
+    if (this.#waiting.length === 0) return;
+    if (hadRoom) {
+      // Behind those that have just been let go on.
+      this.#lookComes = true;
+      this.#options.runtime.timers.defer(() => this.#look());
+    } else this.#lookLater();
   }
 
   #refusal(): DbError {
