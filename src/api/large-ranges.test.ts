@@ -15,7 +15,7 @@ const timers = {
   defer: (fire: () => void) => void setImmediate(fire),
 };
 
-const bounds: LargeRangeBounds = { keptBytesMax: 8 << 20, keptBytesEach: 8 << 20, answersMax: 3, waitingMax: 1 };
+const bounds: LargeRangeBounds = { keptBytesMax: 8 << 20, keptBytesEach: 8 << 20, measuredMax: 3, waitingMax: 1 };
 
 class FakeCall implements Call {
   readonly path = "/etcdserverpb.KV/Range";
@@ -92,18 +92,26 @@ test("rows of all answers are kept up to a bound; given up, they count no more",
   equal(large.keptBytes, 0);
 });
 
-test("so many answers at once, so many more wait, the next is refused; who waits may go away", async () => {
+test("so many are measured at once, so many more wait, the next is refused; who waits may go away", async () => {
   const database = await filled();
   const large = new LargeRanges(timers, bounds);
-  const answers = [await ask(database, large), await ask(database, large), await ask(database, large)];
+  const measured = [ask(database, large), ask(database, large), ask(database, large)];
   const call = new FakeCall();
   const waiting = Promise.resolve(answerRange(database, everything, call, large));
   await rejects(ask(database, large), (error) => isDbError(error, "tooManyRequests"));
   call.cancel();
   await rejects(waiting, (error) => isDbError(error, "canceled"));
-  const next = ask(database, large);
-  answers[0]!.close();
-  equal((await taken(await next)).length, answers[0]!.byteLength());
-  for (const answer of answers.slice(1)) answer.close();
+  for (const answer of await Promise.all(measured)) answer.close();
+  equal(large.keptBytes, 0);
+});
+
+test("answers that nobody takes keep nobody else from theirs", async () => {
+  const database = await filled();
+  const large = new LargeRanges(timers, bounds);
+  const unread: Pieces[] = [];
+  for (let i = 0; i < 10; i++) unread.push(await ask(database, large));
+  const answer = await ask(database, large);
+  equal((await taken(answer)).length, unread[0]!.byteLength());
+  for (const each of unread) each.close();
   equal(large.keptBytes, 0);
 });

@@ -24,16 +24,16 @@ export interface LargeRangeBounds {
   readonly keptBytesMax: number;
   /** Of one answer. */
   readonly keptBytesEach: number;
-  /** Answers under way at once, and those that wait in line. */
-  readonly answersMax: number;
+  /** Answers measured at once, and those that wait in line for it, each with its first page in memory. */
+  readonly measuredMax: number;
   readonly waitingMax: number;
 }
 
 export const defaultLargeRangeBounds: LargeRangeBounds = {
   keptBytesMax: 64 << 20,
   keptBytesEach: 16 << 20,
-  answersMax: 256,
-  waitingMax: 10_000,
+  measuredMax: 64,
+  waitingMax: 1000,
 };
 
 interface Asked {
@@ -51,6 +51,9 @@ interface Asked {
  * are read again, as of the same moment, at the pace at which the client takes them.
  *
  *   first page ─► measure, page by page ─► length known ─► pieces: kept rows, or the range once more
+ *
+ * Measuring is done in turns; sending is not, as it takes as long as a client likes: what that holds is bounded for
+ * each connection, and clients that do not read keep nobody else waiting.
  */
 export class LargeRanges {
   readonly #bounds: LargeRangeBounds;
@@ -61,7 +64,7 @@ export class LargeRanges {
   constructor(timers: ServiceTimers, bounds = defaultLargeRangeBounds) {
     this.#bounds = bounds;
     this.#timers = timers;
-    this.#turns = new Turns(bounds.answersMax, bounds.waitingMax);
+    this.#turns = new Turns(bounds.measuredMax, bounds.waitingMax);
   }
 
   /** Rows kept just now, in bytes. */
@@ -75,7 +78,6 @@ export class LargeRanges {
     const endTurn = await this.#turns.take(controller.signal);
     const kept = new KeptRows((bytes) => this.#reserve(bytes, kept.bytes));
     const close = (): void => {
-      endTurn();
       this.#keptBytes -= kept.bytes;
     };
     try {
@@ -83,6 +85,8 @@ export class LargeRanges {
     } catch (error) {
       close();
       throw error;
+    } finally {
+      endTurn();
     }
   }
 

@@ -46,6 +46,10 @@ test("plain requests over HTTP/2: with and without bodies, HEAD, host from :auth
     "x-method: GET",
     `content-length: ${bodies[0]!.length}`,
   ]);
+  // Where both were sent, what is checked and what is chosen by is the same name.
+  peer.headers(7, [...get, ["host", "other:1"]], END);
+  const both = (await peer.got()).filter((one) => one.streamId === 7 && one.type === 0);
+  equal(both[0]?.payload.toString(), bodies[0]);
   ok(answerTo(5, frames).fields.includes(`content-length: ${bodies[0]!.length}`));
   ok([1, 3, 5].every((id) => answerTo(id, frames).ended));
 });

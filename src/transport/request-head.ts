@@ -131,6 +131,7 @@ export function fieldMap(head: RequestHead): Map<string, string> {
     const before = map.get(name);
     map.set(name, before === undefined ? value : `${before}${name === "cookie" ? "; " : ", "}${value}`);
   }
-  if (!map.has("host") && head.authority !== "") map.set("host", head.authority);
+  // Where both were sent, :authority is the one that counts (RFC 9113 §8.3.1): one name for all who ask for it.
+  if (head.authority !== "") map.set("host", head.authority);
   return map;
 }

@@ -11,9 +11,10 @@ const MAIN = "main";
  *
  *   1. of every branch named, where authentication is on there, it must have the role root there;
  *   2. where none of them has asked for that, main is asked, too;
- *   3. where main has no authentication, either, the caller must be on this machine, or show a client certificate.
+ *   3. where main has no authentication, either, the caller must be on this machine, or show a client certificate. A web
+ *      page that a browser on this machine shows is no such caller: its requests say where they come from (Origin).
  *
- * A token is good for the branch that gave it: that of branch NAME comes as the metadata `t4-token-NAME`, else as `token`.
+ * A token is good for the branch that gave it: that of branch NAME comes as the metadata `t4-token-NAME`, else `token`.
  */
 export async function authorize(
   call: Call,
@@ -24,7 +25,7 @@ export async function authorize(
   for (const name of new Set(names)) proven = (await isRoot(call, name, databaseOf)) || proven;
   if (proven) return;
   if (!names.includes(MAIN) && (await isRoot(call, MAIN, databaseOf))) return;
-  if (isLocal(call) || call.peer !== null) return;
+  if (!isOfWebPage(call) && (isLocal(call) || call.peer !== null)) return;
   throw new DbError(
     "permissionDenied",
     "branches are changed and read by root alone, where authentication is on, else from the server's own machine or " +
@@ -46,6 +47,8 @@ async function isRoot(
 
 const isLocal = ({ remoteAddress }: Call): boolean =>
   remoteAddress === "unix" || /^(127\.|\[::1\]|\[::ffff:127\.)/.test(remoteAddress);
+
+const isOfWebPage = (call: Call): boolean => call.metadata("origin") !== undefined;
 
 class BranchCredentials implements Credentials {
   readonly #call: Call;
