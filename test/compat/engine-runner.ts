@@ -1,5 +1,6 @@
 import { etcdRoutes } from "../../src/api/api.ts";
 import { defaultAuthSettings } from "../../src/engine/auth/auth-settings.ts";
+import type { Database } from "../../src/engine/engine.ts";
 import { defaultBranchSetSettings } from "../../src/engine/host/branch-set.ts";
 import { defaultCheckpointerSettings } from "../../src/engine/host/checkpointer.ts";
 import { Host } from "../../src/engine/host/host.ts";
@@ -15,11 +16,14 @@ import { defaultTreeSettings } from "../../src/storage/tree.ts";
 import { RoutesEndpoint } from "./routes-endpoint.ts";
 import { PROGRESS_INTERVAL_MS } from "./story.ts";
 
+/** With the database itself, for what a program may do that no caller may. */
+export type EngineEndpoint = RoutesEndpoint & { readonly database: Database };
+
 const CLOSE_TIMEOUT_MS = 10_000;
 const REQUEST_BYTES_MAX = 1_572_864;
 
 /** The engine in this process, on a new empty store in memory, behind the services without a transport. */
-export async function openEngine(): Promise<RoutesEndpoint> {
+export async function openEngine(): Promise<EngineEndpoint> {
   const runtime = createNodeRuntime();
   const host = await Host.open({
     runtime,
@@ -54,5 +58,6 @@ export async function openEngine(): Promise<RoutesEndpoint> {
       throw error;
     },
   });
-  return new RoutesEndpoint(routes, () => host.close(AbortSignal.timeout(CLOSE_TIMEOUT_MS)));
+  const endpoint = new RoutesEndpoint(routes, () => host.close(AbortSignal.timeout(CLOSE_TIMEOUT_MS)));
+  return Object.assign(endpoint, { database: branch.database });
 }

@@ -19,11 +19,19 @@ export class RoutesEndpoint implements Endpoint {
     return { unary: [...this.#routes.unary.keys()], streams: [...this.#routes.streams.keys()] };
   }
 
-  async unary(path: string, message: Uint8Array, metadata?: Record<string, string>): Promise<Uint8Array> {
+  /** `signal`: the caller goes away when it fires. */
+  async unary(
+    path: string,
+    message: Uint8Array,
+    metadata?: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
     const handler = this.#routes.unary.get(path);
     if (handler === undefined) throw unknownMethod(path);
+    const call = new LocalCall(path, metadata);
+    signal?.addEventListener("abort", () => call.cancel(), { once: true });
     try {
-      return bytesOf(await handler(Buffer.from(message), new LocalCall(path, metadata)));
+      return bytesOf(await handler(Buffer.from(message), call));
     } catch (error) {
       throw failureOf(error);
     }

@@ -1,9 +1,26 @@
-import { create, type DescField, type DescMessage, fromBinary, ScalarType, toBinary } from "@bufbuild/protobuf";
-import { gatewayMethods } from "../../src/api/gateway/methods.ts";
-import { AlarmRequestSchema, AlarmResponseSchema } from "../../src/gen/etcdserverpb/rpc_pb.ts";
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  ScalarType,
+  toBinary,
+} from "@bufbuild/protobuf";
+import {
+  AlarmRequest_AlarmAction,
+  Auth,
+  Cluster,
+  KV,
+  Lease,
+  Maintenance,
+  Watch,
+} from "../../src/gen/etcdserverpb/rpc_pb.ts";
+import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
+import { Election } from "../../src/gen/v3electionpb/v3election_pb.ts";
+import { Lock } from "../../src/gen/v3lockpb/v3lock_pb.ts";
 import { RpcFailure } from "../compat/endpoint.ts";
-import { openEngine } from "../compat/engine-runner.ts";
-import type { RoutesEndpoint } from "../compat/routes-endpoint.ts";
+import { type EngineEndpoint, openEngine } from "../compat/engine-runner.ts";
 
 /** Numbers from a seed (mulberry32). */
 export class Chance {
@@ -94,84 +111,201 @@ function mutated(chance: Chance, message: Uint8Array): Buffer {
   return out.subarray(0, 4096);
 }
 
-/** They wait for others, or make all that follows be refused. */
-const without = new Set([
-  ...["/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign", "/v3electionpb.Election/Observe"],
-  ...["/etcdserverpb.Auth/AuthEnable", "/etcdserverpb.Maintenance/Snapshot", "/etcdserverpb.Maintenance/Defragment"],
+const services = [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election, Health];
+const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);
+const pathOf = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
+
+/** They go through all that is stored: of so many picks one is called. */
+const dear: ReadonlyMap<string, number> = new Map([
+  ["/etcdserverpb.Maintenance/Snapshot", 50],
+  ["/etcdserverpb.Maintenance/Defragment", 50],
+  ["/etcdserverpb.Maintenance/Hash", 20],
 ]);
+/** These wait for others: the caller leaves after a moment. */
+const waits = new Set(["/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"]);
 /** An alarm that was raised refuses what follows. */
 const ALARM_PATH = "/etcdserverpb.Maintenance/Alarm";
-const STREAM_WAIT_MS = 2;
+const AUTH_ENABLE_PATH = "/etcdserverpb.Auth/AuthEnable";
+const WAIT_MS = 2;
+/** For who has left to be let go. */
+const LEAVE_TIMEOUT_MS = 20_000;
+/** With authentication on, one call in so many turns it off. */
+const AUTH_OFF_IN = 60;
 const CODE_INTERNAL = 13;
 
 export interface Fuzzed {
   requests: number;
   byCode: Map<number, number>;
+  byService: Map<string, number>;
+  /** Calls while authentication was on. */
+  withAuth: number;
 }
 
 /** Calls methods with changed messages. Throws at the first answer that no request may get: a bug, or Internal. */
-export async function fuzzMethods({ requests, seed }: { requests: number; seed: number }): Promise<Fuzzed> {
-  const chance = new Chance(seed);
-  const methods = gatewayMethods.filter(({ grpcPath }) => !without.has(grpcPath));
+export async function fuzzMethods(options: {
+  requests: number;
+  seed: number;
+  /** Of these services alone; all, if left out. */
+  service?: string | undefined;
+}): Promise<Fuzzed> {
   const endpoint = await openEngine();
   // The engine's own time limits are in the background: alone they would let the process end.
   const alive = setInterval(() => {}, 1000);
-  const fuzzed: Fuzzed = { requests: 0, byCode: new Map() };
   try {
-    for (; fuzzed.requests < requests; fuzzed.requests++) {
-      const method = chance.of(methods);
-      const message = mutated(chance, toBinary(method.input, create(method.input, messageOf(chance, method.input))));
-      const code = await call(endpoint, method.grpcPath, message, method.kind !== "unary").catch((error: unknown) => {
-        throw new Error(`seed ${seed}, ${method.grpcPath} ${message.toString("hex")}`, { cause: error });
-      });
-      fuzzed.byCode.set(code, (fuzzed.byCode.get(code) ?? 0) + 1);
-      if (method.grpcPath === ALARM_PATH) await disarm(endpoint);
-    }
+    return await new Fuzz(endpoint, options.seed, options.service).run(options.requests);
   } finally {
     clearInterval(alive);
     await endpoint.close();
   }
-  return fuzzed;
 }
 
-async function call(endpoint: RoutesEndpoint, path: string, message: Buffer, streams: boolean): Promise<number> {
-  try {
-    if (!streams) await endpoint.unary(path, message);
-    else {
-      const stream = endpoint.stream(path);
-      try {
-        stream.send(message);
-        stream.halfClose();
-        await stream.next(STREAM_WAIT_MS).catch((error: unknown) => {
-          if (error instanceof RpcFailure) throw error;
-        });
-      } finally {
-        stream.cancel();
-      }
-    }
-    return 0;
-  } catch (error) {
-    if (!(error instanceof RpcFailure)) throw error;
-    const isDecoding = /^grpc: (error unmarshalling request|failed to unmarshal)/.test(error.text);
-    if (error.code === CODE_INTERNAL && !isDecoding) throw error;
-    return error.code;
+class Fuzz {
+  readonly #endpoint: EngineEndpoint;
+  readonly #chance: Chance;
+  readonly #seed: number;
+  readonly #methods: readonly DescMethod[];
+  readonly #fuzzed: Fuzzed = { requests: 0, byCode: new Map(), byService: new Map(), withAuth: 0 };
+  /** Of root, while authentication is on. */
+  #token: string | null = null;
+
+  constructor(endpoint: EngineEndpoint, seed: number, service: string | undefined) {
+    this.#endpoint = endpoint;
+    this.#chance = new Chance(seed);
+    this.#seed = seed;
+    this.#methods = methods.filter(({ parent }) => service === undefined || parent.typeName === service);
+    if (this.#methods.length === 0) throw new Error(`there is no service ${service}`);
   }
-}
 
-async function disarm(endpoint: RoutesEndpoint): Promise<void> {
-  // action DEACTIVATE, alarm NOSPACE or CORRUPT, of every member that one was raised for.
-  const { alarms } = await listed(endpoint);
-  for (const alarm of alarms) {
-    await endpoint.unary(
-      ALARM_PATH,
-      toBinary(
-        AlarmRequestSchema,
-        create(AlarmRequestSchema, { memberID: alarm.memberID, alarm: alarm.alarm, action: 2 }),
-      ),
+  async run(requests: number): Promise<Fuzzed> {
+    const fuzzed = this.#fuzzed;
+    while (fuzzed.requests < requests) {
+      const method = this.#chance.of(this.#methods);
+      const path = pathOf(method);
+      if (this.#chance.below(dear.get(path) ?? 1) !== 0) continue;
+      fuzzed.requests++;
+      if (this.#token !== null) fuzzed.withAuth++;
+      const code = await this.#callOnce(method, path);
+      add(fuzzed.byCode, code);
+      add(fuzzed.byService, method.parent.typeName);
+      if (path === ALARM_PATH) await disarm(this.#endpoint, this.#metadata(true));
+      await this.#authentication(path, code);
+    }
+    return fuzzed;
+  }
+
+  async #callOnce(method: DescMethod, path: string): Promise<number> {
+    const message = mutated(
+      this.#chance,
+      toBinary(method.input, create(method.input, messageOf(this.#chance, method.input))),
+    );
+    const metadata = this.#metadata(this.#chance.below(4) !== 0);
+    const work =
+      method.methodKind === "unary" ? this.#unary(path, message, metadata) : this.#stream(path, message, metadata);
+    return work.then(
+      () => 0,
+      (error: unknown) => {
+        if (error instanceof RpcFailure && isAllowed(error)) return error.code;
+        throw new Error(`seed ${this.#seed}, ${path} ${message.toString("hex")}`, { cause: error });
+      },
     );
   }
+
+  async #unary(path: string, message: Buffer, metadata: Record<string, string>): Promise<void> {
+    if (!waits.has(path)) {
+      await this.#endpoint.unary(path, message, metadata);
+      return;
+    }
+    const leaving = new AbortController();
+    const timer = setTimeout(() => leaving.abort(), WAIT_MS);
+    const late = Promise.withResolvers<never>();
+    const deadline = setTimeout(() => late.reject(new Error("a caller who has left is not let go")), LEAVE_TIMEOUT_MS);
+    try {
+      await Promise.race([this.#endpoint.unary(path, message, metadata, leaving.signal), late.promise]);
+    } finally {
+      clearTimeout(timer);
+      clearTimeout(deadline);
+    }
+  }
+
+  async #stream(path: string, message: Buffer, metadata: Record<string, string>): Promise<void> {
+    const stream = this.#endpoint.stream(path, metadata);
+    try {
+      stream.send(message);
+      stream.halfClose();
+      await stream.next(WAIT_MS).catch((error: unknown) => {
+        if (error instanceof RpcFailure) throw error;
+      });
+    } finally {
+      stream.cancel();
+    }
+  }
+
+  #metadata(known: boolean): Record<string, string> {
+    return this.#token === null ? {} : { token: known ? this.#token : "stranger.1" };
+  }
+
+  /** Root logs in when authentication was turned on, whatever became of it before; some time later it is turned off. */
+  async #authentication(path: string, code: number): Promise<void> {
+    const { auth } = this.#endpoint.database;
+    if (this.#token === null) {
+      if (path !== AUTH_ENABLE_PATH || code !== 0) {
+        // Else it could hardly ever be turned on.
+        if (path === AUTH_ENABLE_PATH) await makeRoot(this.#endpoint);
+        return;
+      }
+      await auth.disable();
+      await makeRoot(this.#endpoint);
+      await this.#endpoint.unary(AUTH_ENABLE_PATH, new Uint8Array(0));
+      this.#token = await logIn(this.#endpoint);
+      return;
+    }
+    if (this.#chance.below(AUTH_OFF_IN) !== 0) return;
+    await auth.disable();
+    this.#token = null;
+  }
 }
 
-async function listed(endpoint: RoutesEndpoint) {
-  return fromBinary(AlarmResponseSchema, await endpoint.unary(ALARM_PATH, new Uint8Array(0)));
+const add = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (counts.get(key) ?? 0) + 1);
+
+function isAllowed({ code, text }: RpcFailure): boolean {
+  return code !== CODE_INTERNAL || /^grpc: (error unmarshalling request|failed to unmarshal)/.test(text);
+}
+
+const ROOT = { name: "root", password: "known" };
+
+/** With a password that is known, whatever it was. */
+async function makeRoot(endpoint: EngineEndpoint): Promise<void> {
+  const { userAdd, userChangePassword, userGrantRole } = Auth.method;
+  const steps = [
+    [userAdd, toBinary(userAdd.input, create(userAdd.input, ROOT))],
+    [userChangePassword, toBinary(userChangePassword.input, create(userChangePassword.input, ROOT))],
+    [userGrantRole, toBinary(userGrantRole.input, create(userGrantRole.input, { user: "root", role: "root" }))],
+  ] as const;
+  for (const [method, message] of steps) {
+    await endpoint.unary(pathOf(method), message).catch((error: unknown) => {
+      // It is there already.
+      if (!(error instanceof RpcFailure)) throw error;
+    });
+  }
+}
+
+async function logIn(endpoint: EngineEndpoint): Promise<string> {
+  const { authenticate } = Auth.method;
+  const message = toBinary(authenticate.input, create(authenticate.input, ROOT));
+  return fromBinary(authenticate.output, await endpoint.unary(pathOf(authenticate), message)).token;
+}
+
+/** Every alarm, of every member that one was raised for. */
+async function disarm(endpoint: EngineEndpoint, metadata: Record<string, string>): Promise<void> {
+  const { alarm } = Maintenance.method;
+  // Whose token has ended by what was called meanwhile leaves them for the next time.
+  const listed = await endpoint.unary(ALARM_PATH, new Uint8Array(0), metadata).catch((error: unknown) => {
+    if (error instanceof RpcFailure) return null;
+    throw error;
+  });
+  if (listed === null) return;
+  for (const { memberID, alarm: raised } of fromBinary(alarm.output, listed).alarms) {
+    const init = { memberID, alarm: raised, action: AlarmRequest_AlarmAction.DEACTIVATE };
+    await endpoint.unary(ALARM_PATH, toBinary(alarm.input, create(alarm.input, init)), metadata).catch(() => {});
+  }
 }
