@@ -28,8 +28,8 @@ export interface OpenSettings {
   /** Bytes of table blocks kept in memory. Default 128 MiB. */
   cacheMemoryBytes?: number;
   /**
-   * Bytes of tables kept in the data directory; 0: none. Default 10 GiB, and none where the store is a directory or there
-   * is no data directory.
+   * Bytes of tables kept in the data directory; 0: none. Default 10 GiB, and none where the store is a directory or
+   * there is no data directory.
    */
   cacheDiskBytes?: number;
   /** Region of S3 where the URL names none, and the proxy for its requests. */

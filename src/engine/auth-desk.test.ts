@@ -1,14 +1,14 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { openRig, type Rig, settle } from "../../test/engine/doubles.ts";
+import { quickPasswords } from "../../test/engine/quick-passwords.ts";
 import { put, range, txn } from "../../test/engine/requests.ts";
 import { DbError, type ErrorKind, isDbError } from "../base/errors.ts";
 import type { LogRecord } from "../log/log.ts";
-import { defaultAuthSettings } from "./auth/auth-settings.ts";
 import { type Credentials, type Database, type Permission, permissionTypes } from "./engine.ts";
 
 const isKind = (kind: ErrorKind) => (error: unknown) => isDbError(error, kind);
-const settings = { auth: { ...defaultAuthSettings, bcryptCost: 4 } };
+const settings = quickPasswords;
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 const address = "10.0.0.1";
 

@@ -28,13 +28,15 @@ export interface Origin {
   readonly parent: BranchId | null;
   /** The newest checkpoint at or before the point, of the parent or of one of its ancestors; null: there was none. */
   readonly checkpoint: OriginCheckpoint | null;
-  /** What to replay behind the checkpoint, in this order: slots `first` to `last`, both included, up to `lastRecord`. */
+  /**
+   * What to replay behind the checkpoint, in this order: slots `first` to `last`, both included, up to `lastRecord`.
+   */
   readonly runs: readonly OriginRun[];
   /** What the branch's own log goes on from: its own first slot, and all else as of the point. */
   readonly position: OriginPosition;
   /**
-   * What is left out of the state at the point, in this order: its first leader logs that before anything else. A branch
-   * that is cut off one which had no checkpoint yet has that one's, too.
+   * What is left out of the state at the point, in this order: its first leader logs that before anything else. A
+   * branch that is cut off one which had no checkpoint yet has that one's, too.
    */
   readonly strips?: readonly OriginStrip[] | undefined;
 }

@@ -71,8 +71,8 @@ export class T4 {
   }
 
   /**
-   * Merges all that can be merged, so that what was compacted takes no more space: reads and writes go on. `signal` gives
-   * up what is left of it.
+   * Merges all that can be merged, so that what was compacted takes no more space: reads and writes go on. `signal`
+   * gives up what is left of it.
    */
   async defragment(options: { signal?: AbortSignal } = {}): Promise<void> {
     await this.database.maintenance.defragment(options.signal ?? new AbortController().signal);

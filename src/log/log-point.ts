@@ -34,7 +34,8 @@ export interface LogPointOptions {
  * 3. A fence whose window shows its own epoch before it is repeated: it names the hash that the next segment names.
  *
  * Requests: one list for a thousand slots, about P headers for each halving and one whole segment. Throws `corrupt` for
- * what is not as it must be; a slot taken by a collector meanwhile is `notFound`: begin anew from the newest checkpoint.
+ * what is not as it must be; a slot taken by a collector meanwhile is `notFound`: begin anew from the newest
+ * checkpoint.
  */
 export async function findLogPoint(options: LogPointOptions): Promise<LogPosition> {
   const slots = await denseSlots(options);

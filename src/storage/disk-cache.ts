@@ -66,7 +66,9 @@ const RETRY_MS_MAX = 60_000;
 const QUEUE_BYTES_MAX = 16 << 20;
 /** Reads given to the disk at once: few enough that a write of the log does not wait for long behind them. */
 const READS_MAX = 8;
-/** A table larger than this part of the cache is not put into it when it is made: it would drive everything else out. */
+/**
+ * A table larger than this part of the cache is not put into it when it is made: it would drive everything else out.
+ */
 const TABLE_SHARE_MAX = 1 / 4;
 
 /**

@@ -53,7 +53,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom("freeze" as const, "persist" as const) },
 );
 
-test("versions in order are those of the definition: with, without and with a full disk, while more is written", async () => {
+test("versions in order are those of the definition: on no disk and a full one, while more is written", async () => {
   const request = fc.record({
     from: fc.constantFrom("", "ab", "b"),
     to: fc.constantFrom(null, "b\xff", "c"),

@@ -16,8 +16,8 @@ export interface Encodable {
 }
 
 /**
- * The answer of a unary call that is too large to be held: its bytes come in pieces as the client takes them. Given only
- * to a Call that `takesPieces`.
+ * The answer of a unary call that is too large to be held: its bytes come in pieces as the client takes them. Given
+ * only to a Call that `takesPieces`.
  */
 export interface Pieces extends Encodable {
   /** The next piece, which is taken over; byteLength() bytes altogether. A failure ends the call with its status. */

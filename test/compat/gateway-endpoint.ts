@@ -9,8 +9,8 @@ const methods = new Map(gatewayMethods.map((method) => [method.grpcPath, method]
 const REQUEST_TIMEOUT_MS = 20_000;
 
 /**
- * Unary calls as JSON over HTTP, by the gateway; streams by gRPC, as a request over HTTP is whole before it is answered.
- * What a caller sends and gets are the messages' bytes, as of the other endpoints.
+ * Unary calls as JSON over HTTP, by the gateway; streams by gRPC, as a request over HTTP is whole before it is
+ * answered. What a caller sends and gets are the messages' bytes, as of the other endpoints.
  */
 export class GatewayEndpoint implements Endpoint {
   readonly #server: ServerProcess;

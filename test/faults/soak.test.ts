@@ -6,7 +6,10 @@ import { type TestContext, test } from "node:test";
 import { noS3Server } from "../contract/s3-server.ts";
 import { soak } from "../soak/soak.ts";
 
-/** Half a minute of the soak (`npm run soak`): enough to see that it runs and what is lost at once; what leaks takes longer. */
+/**
+ * Half a minute of the soak (`npm run soak`): enough to see that it runs and what is lost at once; what leaks takes
+ * longer.
+ */
 async function halfAMinute(t: TestContext, durability: "local" | "object"): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "t4-soak-"));
   try {

@@ -256,7 +256,9 @@ class Soak {
     return output;
   }
 
-  /** All at rest: leases gone, a clean stop, a store without a fault, and all of it read by a node with another disk. */
+  /**
+   * All at rest: leases gone, a clean stop, a store without a fault, and all of it read by a node with another disk.
+   */
   async #ending(): Promise<void> {
     const { endpoint, url } = this.#server;
     this.#witness.trouble = false;

@@ -10,7 +10,8 @@ const table: Record<string, readonly string[]> = {
   runtime: ["base"],
   objects: ["base", "runtime/runtime.ts"],
   log: ["base", "runtime/runtime.ts", "objects"],
-  storage: ["base", "runtime/runtime.ts", "objects"],
+  // What a disk fails with is a part of its contract.
+  storage: ["base", "runtime/runtime.ts", "runtime/disk-error.ts", "objects"],
   leadership: ["base", "runtime/runtime.ts", "objects"],
   collector: ["base", "runtime/runtime.ts", "objects", "log", "storage", "leadership"],
   engine: ["base", "runtime/runtime.ts", "objects", "log", "storage", "leadership", "collector"],

@@ -176,7 +176,7 @@ test("errors: gRPC's code and text, a bug, what is too large, what is not there"
   deepEqual(errorOf(await world.ask("/v3/kv/range", Buffer.from([0x22, 0xff, 0x22]))), [400, 3]);
 });
 
-test("an answer with a name that is no UTF-8 has no JSON, which is no bug; messages may nest as deep as by gRPC", async () => {
+test("a name that is no UTF-8 has no JSON, which is no bug; messages may nest as deep as by gRPC", async () => {
   const world = new World();
   const names = gateway({
     ...{ timers: { set: () => ({ cancel() {} }) }, monotonicMs: () => 0, messageBytesMax: 100_000 },

@@ -1,8 +1,8 @@
 import { equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
 import { openRig } from "../../../test/engine/doubles.ts";
+import { quickPasswords } from "../../../test/engine/quick-passwords.ts";
 import { isDbError } from "../../base/errors.ts";
-import { defaultAuthSettings } from "../../engine/auth/auth-settings.ts";
 import type { Database } from "../../engine/engine.ts";
 import type { Call } from "../../transport/transport.ts";
 import { authorize } from "./authorize.ts";
@@ -25,7 +25,7 @@ const callOf = ({ from = "10.0.0.9:4711", metadata = {}, commonName }: Caller): 
 
 /** A branch; with authentication its root's password is its name, and alice is nobody there. */
 async function branch(name: string, withAuth: boolean): Promise<Database> {
-  const { database } = await openRig({ settings: { auth: { ...defaultAuthSettings, bcryptCost: 4 } } });
+  const { database } = await openRig({ settings: quickPasswords });
   if (!withAuth) return database;
   const { auth } = database;
   const password = Buffer.from(name);

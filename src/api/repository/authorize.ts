@@ -11,8 +11,8 @@ const MAIN = "main";
  *
  *   1. of every branch named, where authentication is on there, it must have the role root there;
  *   2. where none of them has asked for that, main is asked, too;
- *   3. where main has no authentication, either, the caller must be on this machine, or show a client certificate. A web
- *      page that a browser on this machine shows is no such caller: its requests say where they come from (Origin).
+ *   3. where main has no authentication, either, the caller must be on this machine, or show a client certificate. A
+ *      web page that a browser on this machine shows is no such caller: its requests say where they come from (Origin).
  *
  * A token is good for the branch that gave it: that of branch NAME comes as the metadata `t4-token-NAME`, else `token`.
  */

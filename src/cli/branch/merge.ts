@@ -49,7 +49,7 @@ export function mergeCommand(): Command {
     .addHelpText(
       "after",
       [
-        "\nA key is taken where only SOURCE has changed its value since the two parted. Leases stay as they are in INTO.",
+        "\nA key is taken where only SOURCE has changed its value since they parted. Leases stay as they are in INTO.",
         "All is applied as one transaction, or, past the server's --max-txn-ops or a mebibyte, as a series of them;",
         "a series that was interrupted is gone on with by the same command. No key is overwritten that was written",
         "meanwhile: then the merge is begun anew.",

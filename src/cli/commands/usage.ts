@@ -42,7 +42,7 @@ export function usageCommand(): Command {
     .addHelpText(
       "after",
       [
-        "\nown: what deleting the branch alone frees. shared: needed by others, too. history: of tables that only older",
+        "\nown: what its deletion alone frees. shared: needed by others, too. history: of tables that only older",
         "retained moments need (t4 retention shortens it). growth: of tables, a day.",
         "\nExamples:",
         "  t4 usage",

@@ -50,7 +50,9 @@ export interface BucketHistoryOptions {
   readonly store: ObjectStore;
   readonly runtime: Runtime;
   readonly request: RequestOptions;
-  /** Has what this process has acknowledged of a branch put into the bucket first; nothing to do where it leads none. */
+  /**
+   * Has what this process has acknowledged of a branch put into the bucket first; nothing to do where it leads none.
+   */
   readonly settle: (name: string) => Promise<void>;
   /** What merges are written with; null: nobody leads here, so none can be. */
   readonly writer: {

@@ -47,7 +47,8 @@ const SLICE_MS = 3;
 /**
  * What differs between two states of one history, key by key, in order, in batches; reads little more than that.
  *
- *   tables that only one side names, memtables ─► keys with a version behind the fork ─► newest on both sides ─► differ?
+ *   tables that only one side names, memtables ─► keys with a version behind the fork ─► newest on both sides ─►
+ *   differ?
  *
  * 1. A table that both name holds the same on both sides, so it is read only for keys that are candidates by another
  *    layer. Neither are blocks read without a version behind the fork: what is older is the same on both sides.

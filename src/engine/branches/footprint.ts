@@ -22,7 +22,8 @@ export interface Sized {
 }
 
 /**
- * Which objects each branch needs, by the collector's rule (collector/references.ts), and how large they are: so it can be
+ * Which objects each branch needs, by the collector's rule (collector/references.ts), and how large they are: so it
+ * can be
  * told what a deletion would free before it is done. Of tables, checkpoints and segments; what else there is, is small
  * and stays. Costs a listing of the repository, and its checkpoints; memory is a name and a number for each object.
  */

@@ -18,8 +18,8 @@ interface Ancestor {
 const ANCESTORS_MAX = 10_000;
 
 /**
- * Where the histories of two states part; null where that cannot be told any more (a branch between them is deleted), or
- * they have nothing in common. Costs a request for each ancestor.
+ * Where the histories of two states part; null where that cannot be told any more (a branch between them is deleted),
+ * or they have nothing in common. Costs a request for each ancestor.
  */
 export async function forkPoint(
   bucket: { readonly store: ObjectStore; readonly request: RequestOptions },

@@ -58,7 +58,9 @@ export interface DiffSummary {
   readonly bytesRead: number;
 }
 
-/** Keys as a range of etcd's names them: an empty end is one key, or, with an empty key, all; "\0" all from `key` on. */
+/**
+ * Keys as a range of etcd's names them: an empty end is one key, or, with an empty key, all; "\0" all from `key` on.
+ */
 export function rangeOf(key: string, rangeEnd: string): KeyRange {
   if (rangeEnd === "") return key === "" ? { from: "", to: null } : { from: key, to: `${key}\0` };
   return { from: key === "\0" ? "" : key, to: rangeEnd === "\0" ? null : rangeEnd };

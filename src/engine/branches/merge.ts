@@ -95,7 +95,7 @@ async function openBase(bucket: PastOptions, fork: ForkPoint, states: readonly P
       failure ??= error;
     }
   }
-  const why = `what both had at revision ${fork.revision}, where they parted, is needed to merge them: ${failure?.message}`;
+  const why = `what both had at ${fork.revision}, where they parted, is needed to merge them: ${failure?.message}`;
   throw new DbError("notRetained", why);
 }
 

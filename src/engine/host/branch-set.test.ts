@@ -44,7 +44,7 @@ async function found(store: MemoryStore, name: string): Promise<void> {
   await branchNameRegister(store, name, runtime).swap(null, body, request);
 }
 
-test("a branch is opened by the first call for it, calls in one go share the opening, and branches are apart", async (t) => {
+test("a branch is opened by the first call for it, calls in one go share the opening", async (t) => {
   const { host, store } = await openHost(t);
   await found(store, "other");
   const [a, b] = await Promise.all([host.database("other"), host.database("other")]);
@@ -66,7 +66,7 @@ test("an unknown branch is told with the names that are near, from the store onc
   await rejects(async () => host.database("No Name"), { kind: "invalidArgument" });
 });
 
-test("an idle branch is closed cleanly and opened again by the next call; one with a lease or a watch stays", async (t) => {
+test("an idle branch is closed cleanly and opened by the next call; one with a lease or a watch stays", async (t) => {
   const { host, store } = await openHost(t, { idleMs: 60 });
   for (const name of ["idle", "leased"]) await found(store, name);
   const idle = await host.database("idle");

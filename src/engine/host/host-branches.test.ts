@@ -50,7 +50,7 @@ test("a branch at a checkpoint or revision of its parent, and of a branch that h
   await rejects(host.branches.create(newBranch("y", { from: "mian" })), { message: /did you mean main/ });
 });
 
-test("leases and users come along, or are left out: also in a branch that is cut off before the first opening", async (t) => {
+test("leases and users come along, or are left out: also in a branch cut off before the first opening", async (t) => {
   const { host, main } = await openHost(t);
   const { database } = main;
   const { id } = await database.leaseGrant({ id: leaseId(77n), ttlSeconds: 1000n });

@@ -43,7 +43,7 @@ async function fill({ branch }: Node, from: number, count: number): Promise<void
   }
 }
 
-test("of hundreds of tables none is opened before it is read: 20 requests to the first answer, whatever is cached", async () => {
+test("of hundreds of tables none is opened unread: 20 requests to the first answer, whatever is cached", async () => {
   const bucket = new MemoryBucket();
   const place = mkdtempSync(join(tmpdir(), "t4-opening-"));
   try {

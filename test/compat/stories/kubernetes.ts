@@ -49,7 +49,7 @@ export const kubernetesStories: Story[] = [
     },
   },
   {
-    name: "KA2 List in pages of one revision: what is written or deleted meanwhile is not seen, count tells what remains",
+    name: "KA2 List in pages of one revision: what is written meanwhile is not seen, count tells what remains",
     async body(client) {
       await pods(client, 12);
       const first = await client.range(PODS, { end: PODS_END, limit: 5n });
@@ -199,7 +199,7 @@ export const kubernetesStories: Story[] = [
     },
   },
   {
-    name: "KA13 RequestProgress: within the second a revision not below the one at hand, and no event at or below it later",
+    name: "KA13 RequestProgress: within a second a revision not below the one at hand, no event at or below it later",
     async body(client) {
       const watch = client.watch({ hasleader: "true" });
       await watch.created(PODS, { end: PODS_END, prevKv: true });
