@@ -5,7 +5,7 @@ import { comparePositions } from "../storage/position.ts";
 import type { TableRef } from "../storage/table.ts";
 import type { TableBlock } from "../storage/table-block.ts";
 import type { Findings } from "./faults.ts";
-import { blocksOf, openTableFile, type TableSource } from "./table-file.ts";
+import { blocksOf, openTableFile, TableMissing, type TableSource } from "./table-file.ts";
 
 /** Of each run. */
 const WINDOW_BYTES = 512 << 10;
@@ -32,7 +32,7 @@ class RunEntries {
 async function* blocksOfRun(source: TableSource, tables: readonly TableRef[]) {
   for (const { key } of tables) {
     const file = await openTableFile(source, key);
-    if (file === null) throw new DbError("corrupt", `object ${key}: is missing`);
+    if (file === null) throw new TableMissing(key, "is missing");
     for await (const { block, handle } of blocksOf(source, file, { windowBytes: WINDOW_BYTES })) {
       if (block instanceof DbError) throw block;
       yield { block, space: handle.start.space };

@@ -11,7 +11,14 @@ import type { TableRef } from "../storage/table.ts";
 import { BLOCK_TRAILER_BYTES, type SpaceSums, TABLE_HEADER_BYTES } from "../storage/table-format.ts";
 import { addSums, type BlockHandle, noSums, type Sums } from "../storage/table-index.ts";
 import { type Findings, isFinding } from "./faults.ts";
-import { blocksOf, openTableFile, type ReadBlock, type TableFile, type TableSource } from "./table-file.ts";
+import {
+  blocksOf,
+  openTableFile,
+  type ReadBlock,
+  type TableFile,
+  TableMissing,
+  type TableSource,
+} from "./table-file.ts";
 
 export interface TableCheckOptions extends TableSource {
   readonly findings: Findings;
@@ -28,24 +35,25 @@ const TOLD_MAX = 20;
 
 /**
  * Checks a table from its first byte to its last: its name, each block, the order of all entries, what checkpoint,
- * footer, index and bloom filter say of them, and the multiset hash. Null where it is missing or cannot be opened.
+ * footer, index and bloom filter say of them, and the multiset hash. Null where it has a fault; "missing" where it is not
+ * there, or goes while it is read.
  */
 export async function checkTable(key: ObjectKey, options: TableCheckOptions): Promise<TableFile | null | "missing"> {
   const { findings, listed } = options;
   const told = new Told(findings, key);
-  let file: TableFile | null;
   try {
-    file = await openTableFile(options, key);
+    const file = await openTableFile(options, key);
+    if (file === null) return "missing";
+    if (listed !== null) compareWithListed(file, listed, told);
+    checkIndex(file, told);
+    options.onRead(file.tail.length);
+    if (options.body) await checkBody(file, options, told);
+    return told.count === 0 ? file : null;
   } catch (error) {
+    if (error instanceof TableMissing) return "missing";
     told.thrown(error);
     return null;
   }
-  if (file === null) return "missing";
-  if (listed !== null) compareWithListed(file, listed, told);
-  checkIndex(file, told);
-  options.onRead(file.tail.length);
-  if (options.body) await checkBody(file, options, told);
-  return told.count === 0 ? file : null;
 }
 
 class Told {
@@ -65,7 +73,8 @@ class Told {
   }
 
   thrown(error: unknown): void {
-    if (!isFinding(error)) throw error;
+    // Whether it might go is not told by the table.
+    if (!isFinding(error) || error instanceof TableMissing) throw error;
     this.fault(error.message.replace(`object ${this.#key}: `, ""));
   }
 

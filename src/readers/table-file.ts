@@ -43,12 +43,25 @@ export interface TableSource {
   readonly request: RequestOptions;
 }
 
+/** A table is not there, or no more: a fault as long as something names it. */
+export class TableMissing extends DbError {
+  readonly key: ObjectKey;
+
+  constructor(key: ObjectKey, detail: string) {
+    super("corrupt", `object ${key}: ${detail}`);
+    this.key = key;
+  }
+}
+
 /** Fetched at once. */
 const WINDOW_BYTES = 4 << 20;
 /** Index, bloom filter and footer are fetched whole; a table of 64 MiB has about one. */
 const TAIL_BYTES_FIRST = 256 << 10;
 
-/** Null where there is no such object. Throws `corrupt` naming the object, and the place where that is known. */
+/**
+ * Null where there is no such object. Throws `corrupt` naming the object, and the place where that is known; TableMissing
+ * where it goes meanwhile.
+ */
 export async function openTableFile(source: TableSource, key: ObjectKey): Promise<TableFile | null> {
   const { store, request } = source;
   const last = await store.get(key, { ...request, range: { suffix: TAIL_BYTES_FIRST } });
@@ -77,7 +90,7 @@ async function fetchRange(
   bytes: number,
 ): Promise<Buffer> {
   const object = await store.get(key, { ...request, range: { start, end } });
-  if (object === null) throw new DbError("corrupt", `object ${key}: has gone while it was read`);
+  if (object === null) throw new TableMissing(key, "has gone while it was read");
   if (object.bytes !== bytes || object.body.length !== end - start) {
     throw new RangeError(`${object.body.length} of ${object.bytes} bytes for [${start}, ${end}) of ${bytes}`);
   }

@@ -209,3 +209,32 @@ test("what is left of a deleted branch is checked and listed; what its log lacks
   setObject(more, segments[30]!, damaged);
   ok((await faultsOf(more)).some(({ object }) => object === segments[30]));
 });
+
+/** A bucket of which one object is deleted as soon as it was read once. */
+function vanishing(of: MemoryBucket, target: string): Promise<Awaited<ReturnType<typeof verifyRepository>>> {
+  const store = new MemoryStore(runtime, of);
+  const read = store.get.bind(store);
+  store.get = async (key, options) => {
+    const object = await read(key, options);
+    if (key === target) of.entries.delete(target as ObjectKey);
+    return object;
+  };
+  return verifyRepository({ store: new ReadOnlyStore(store), runtime, request, quick: false, onProgress: () => {} });
+}
+
+test("a table that goes while it is read is a fault if something names it, and none if it was collected", async () => {
+  const table = keysOf("table")[0]!;
+  const named = copyOf(bucket);
+  const report = await vanishing(named, table);
+  deepEqual(
+    report.findings.faults.map(({ object }) => object),
+    [table],
+  );
+  match(report.findings.faults[0]!.what, /^is missing, and branch\/[0-9a-f]{32}\/checkpoint\/.* lists it$/);
+  const unnamed = copyOf(bucket);
+  const orphan = table.replace(/-\d+-/, "-9-");
+  setObject(unnamed, orphan, bucket.entries.get(table as ObjectKey)!.body);
+  ok(unnamed.entries.has(orphan as ObjectKey));
+  deepEqual((await vanishing(unnamed, orphan)).findings.faults, []);
+  ok(!unnamed.entries.has(orphan as ObjectKey), "it was read");
+});

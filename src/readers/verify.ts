@@ -16,7 +16,7 @@ import { checkTable } from "./check-table.ts";
 import { Findings } from "./faults.ts";
 import { inOrder, listFolders, listObjects } from "./list-objects.ts";
 import { NamedTables } from "./named-tables.ts";
-import type { TableSource } from "./table-file.ts";
+import { TableMissing, type TableSource } from "./table-file.ts";
 
 /**
  * Holds every object of a repository against its own checksums and against all that names it.
@@ -321,8 +321,9 @@ class Verification {
       try {
         await checkState(this.#source, state, this.#findings);
       } catch (error) {
-        // A table that is gone by now was collected; whether it might be is settled below.
-        this.#findings.thrown(state.key, error);
+        // Whether it might go is settled below.
+        if (error instanceof TableMissing) this.#missingTables.add(error.key);
+        else this.#findings.thrown(state.key, error);
       }
     }
   }
