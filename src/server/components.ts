@@ -4,6 +4,7 @@ import type { HostOptions } from "../engine/host/host.ts";
 import type { SessionSettings } from "../leadership/settings.ts";
 import type { MeteredStore } from "../objects/metered.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { CheckpointSigner } from "../storage/checkpoint-signature.ts";
 import { retentionPolicy } from "../storage/retention-text.ts";
 import type { TransportSettings } from "../transport/transport.ts";
 import type { Log } from "./logger.ts";
@@ -15,8 +16,15 @@ const GRPC_OVERHEAD_BYTES = 512 << 10;
 /** The settings of a run as its parts take them. */
 export function hostSettings(
   settings: RunSettings,
-  { runtime, store, notices, auth }: { runtime: Runtime; store: MeteredStore; notices: Log; auth: AuthSettings },
+  parts: {
+    runtime: Runtime;
+    store: MeteredStore;
+    notices: Log;
+    auth: AuthSettings;
+    signer: CheckpointSigner | null;
+  },
 ): HostOptions {
+  const { runtime, store, notices, auth, signer } = parts;
   const defaults = defaultHostSettings(store);
   const { branch } = defaults;
   return {
@@ -48,6 +56,7 @@ export function hostSettings(
         uploadBytes: settings["upload-bytes"],
         uploadBytesMax: settings["upload-bytes-max"],
       },
+      signer,
       retention: retentionPolicy(settings["retain-log"], settings["retain-checkpoints"]),
       checkpointer: {
         ...branch.checkpointer,

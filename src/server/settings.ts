@@ -137,6 +137,7 @@ export const runSettings = {
     "1h:all,24h:hourly,30d:daily",
     "which older checkpoints stay: of those up to an age all, or the first of each period; none: what the log needs",
   ),
+  "signing-key": ours(textKind, "", "private key, PEM, that checkpoints are signed with (Ed25519)"),
   "collect-interval": ours(
     durationKind({ min: 0, max: YEAR_MS }),
     "1h",

@@ -20,8 +20,10 @@ import {
   type Checkpoint,
   type CheckpointPosition,
   contentHashOf,
+  type FirstCheckpoint,
   type RetainedCheckpoint,
 } from "./checkpoint.ts";
+import { type CheckpointSigner, readSignatures, writeSignatures } from "./checkpoint-signature.ts";
 import { type LeafProof, type MountainRange, peakCount, provesLeaf } from "./mountain-range.ts";
 import { comparePositions } from "./position.ts";
 import type { TableRef } from "./table.ts";
@@ -29,7 +31,9 @@ import { corrupt, hex, readFactsBounds, writeFactsBounds } from "./table-format.
 
 /** A checkpoint's bytes (docs/formats/checkpoint.md): header, fields, CRC-32C of all before it. */
 const MAGIC = 0x50433454; // "T4CP", little-endian
-const VERSION = 1;
+const VERSION_PLAIN = 1;
+/** With the first checkpoint and signatures. */
+const VERSION_SIGNED = 2;
 const CODEC_PLAIN = 0;
 const KEY_NONE = 0;
 const HEADER_BYTES = 12;
@@ -39,11 +43,16 @@ const ZERO_HASH = "0".repeat(64);
 const TABLE_BYTES_MIN = 80;
 const RETAINED_BYTES_MIN = 54;
 
-export function encodeCheckpoint(checkpoint: Omit<Checkpoint, "id">): Buffer {
+/** One that has neither a first checkpoint nor a signature is written as version 1. */
+export function encodeCheckpoint(
+  checkpoint: Omit<Checkpoint, "id" | "signatures">,
+  signer: CheckpointSigner | null = null,
+): Buffer {
   assertCheckpoint(checkpoint);
+  const isPlain = checkpoint.first === undefined && signer === null;
   const writer = new ByteWriter(4096);
   writer.u32(MAGIC);
-  writer.u8(VERSION);
+  writer.u8(isPlain ? VERSION_PLAIN : VERSION_SIGNED);
   writer.u8(CODEC_PLAIN);
   writer.u8(0);
   writer.u8(0);
@@ -66,6 +75,10 @@ export function encodeCheckpoint(checkpoint: Omit<Checkpoint, "id">): Buffer {
   for (const peak of checkpoint.range.peaks) writer.hex(peak, 32);
   writer.varint(checkpoint.retained.length);
   for (const retained of checkpoint.retained) writeRetained(writer, retained);
+  if (!isPlain) {
+    writeFirst(writer, checkpoint.first);
+    writeSignatures(writer, signer);
+  }
   writer.u32(crc32c(writer.bytes, 0, writer.at));
   return writer.view();
 }
@@ -81,7 +94,7 @@ export function decodeCheckpoint(key: ObjectKey, bytes: Buffer): Checkpoint {
     const magic = reader.u32();
     if (magic !== MAGIC) throw new RangeError(`begins with ${hex(magic)}, expected ${hex(MAGIC)} (T4CP)`);
     const version = reader.u8();
-    if (version !== VERSION) throw refused(key, `format version ${version}`);
+    if (version !== VERSION_PLAIN && version !== VERSION_SIGNED) throw refused(key, `format version ${version}`);
     const expected = crc32c(bytes, 0, bytes.length - TRAILER_BYTES);
     const found = bytes.readUInt32LE(bytes.length - TRAILER_BYTES);
     if (found !== expected) throw new RangeError(`checksum ${hex(found)}, expected ${hex(expected)}`);
@@ -92,7 +105,9 @@ export function decodeCheckpoint(key: ObjectKey, bytes: Buffer): Checkpoint {
     if (flags !== 0 || reserved !== 0) throw refused(key, `flags ${flags}, ${reserved}`);
     const keyId = reader.u32();
     if (keyId !== KEY_NONE) throw refused(key, `encryption key ${keyId}`);
-    const checkpoint = { ...readFields(reader), id: hash("sha256", bytes, "hex") };
+    const fields = readFields(reader);
+    const more = version === VERSION_PLAIN ? {} : readMore(reader, fields.range);
+    const checkpoint = { ...fields, ...more, id: hash("sha256", bytes, "hex") };
     if (reader.left !== 0) throw new RangeError(`${reader.left} bytes too many`);
     checkName(key, checkpoint);
     return checkpoint;
@@ -212,6 +227,28 @@ function readRuns(reader: ByteReader): TableRef[][] {
   return runs;
 }
 
+function writeFirst(writer: ByteWriter, first: FirstCheckpoint | undefined): void {
+  writer.u8(first === undefined ? 0 : 1);
+  if (first === undefined) return;
+  writer.hex(first.id, 32);
+  writer.varint(first.path.length);
+  for (const beside of first.path) writer.hex(beside, 32);
+}
+
+function readMore(reader: ByteReader, range: MountainRange): Pick<Checkpoint, "first" | "signatures"> {
+  const has = reader.u8();
+  if (has > 1) throw new RangeError(`flag ${has} before the first checkpoint`);
+  const first = has === 0 ? undefined : readFirst(reader, range);
+  return { ...(first && { first }), signatures: readSignatures(reader) };
+}
+
+function readFirst(reader: ByteReader, range: MountainRange): FirstCheckpoint {
+  const id = readHash(reader, 32);
+  const path = readPath(reader);
+  if (!provesLeaf(range, id, { leaf: 0, path })) throw new RangeError(`the first checkpoint ${id} is not proved`);
+  return { id, path };
+}
+
 function readRange(reader: ByteReader): MountainRange {
   const leaves = reader.varint();
   const peaks: string[] = [];
@@ -255,10 +292,14 @@ function readRetained(reader: ByteReader, range: MountainRange): RetainedCheckpo
 
 function readProof(reader: ByteReader): LeafProof {
   const leaf = reader.varint();
+  return { leaf, path: readPath(reader) };
+}
+
+function readPath(reader: ByteReader): string[] {
   const path: string[] = [];
   const count = readCount(reader, 32, "hashes of a proof");
   for (let i = 0; i < count; i++) path.push(readHash(reader, 32));
-  return { leaf, path };
+  return path;
 }
 
 function readCount(reader: ByteReader, bytesMin: number, what: string): number {

@@ -6,9 +6,10 @@ import { createOnce } from "../objects/conditional.ts";
 import { checkpointKey, parseKey, prefixes } from "../objects/keys.ts";
 import type { ObjectStore } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Checkpoint, CheckpointPosition, RetainedCheckpoint } from "./checkpoint.ts";
+import type { Checkpoint, CheckpointPosition, FirstCheckpoint, RetainedCheckpoint } from "./checkpoint.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-codec.ts";
 import { type RetentionPolicy, retain } from "./checkpoint-retention.ts";
+import type { CheckpointSigner } from "./checkpoint-signature.ts";
 import { appendLeaf, emptyRange } from "./mountain-range.ts";
 import type { CheckpointPoint } from "./storage.ts";
 
@@ -83,6 +84,8 @@ export interface CheckpointWriterOptions {
   /** The branch's first slot: the state before it is that of its origin. */
   readonly firstSlot: Slot;
   readonly retention: RetentionPolicy;
+  /** Left out: nothing is signed. */
+  readonly signer?: CheckpointSigner | null;
   readonly timeoutMs: number;
 }
 
@@ -172,15 +175,15 @@ export class CheckpointWriter {
     const { nextSlot } = point.position;
     const sameSlot = newest !== null && newest.branch === branch && newest.point.position.nextSlot === nextSlot;
     const n = (sameSlot ? newest.n + 1 : 0) + clash;
-    const { range, candidates } = historyAfter(newest, branch);
+    const { range, candidates, first } = historyAfter(newest, branch);
     const kept = newest === null || newest.branch !== branch ? this.#options.firstSlot : newest.firstLogSlot;
     const { retained, firstLogSlot } = this.#clockIsTrusted()
       ? retain(this.retention, candidates, { nowMs: point.wallMs, firstLogSlot: kept })
       : { retained: candidates, firstLogSlot: kept };
     const fields = { branch, epoch, n, parent: newest?.id ?? null, point, runs, retained, firstLogSlot, range };
-    const body = encodeCheckpoint(fields);
-    const checkpoint = { ...fields, id: hash("sha256", body, "hex") };
-    return { key: checkpointKey(branch, nextSlot, n), body, checkpoint };
+    const body = encodeCheckpoint({ ...fields, ...(first && { first }) }, this.#options.signer ?? null);
+    const key = checkpointKey(branch, nextSlot, n);
+    return { key, body, checkpoint: decodeCheckpoint(key, body) };
   }
 
   /** Nothing is thinned by a clock that is wrong: what it takes for old may be new. */
@@ -200,17 +203,28 @@ export class CheckpointWriter {
 function historyAfter(
   newest: Checkpoint | null,
   branch: BranchId,
-): { range: Checkpoint["range"]; candidates: RetainedCheckpoint[] } {
+): { range: Checkpoint["range"]; candidates: RetainedCheckpoint[]; first?: FirstCheckpoint } {
   if (newest === null) return { range: emptyRange, candidates: [] };
   const own = newest.branch === branch;
   const before = own ? newest.retained : [];
   const proofs = before.map((each) => each.proof);
-  const appended = appendLeaf(own ? newest.range : emptyRange, newest.id, proofs);
+  const start = own ? newest.range : emptyRange;
+  const known = start.leaves === 0 ? null : firstOf(newest);
+  const appended = appendLeaf(start, newest.id, known === null ? proofs : [...proofs, { leaf: 0, path: known.path }]);
+  const firstId = start.leaves === 0 ? newest.id : known?.id;
+  const place = start.leaves === 0 ? appended.proofs.length - 1 : proofs.length;
+  const first = firstId === undefined ? undefined : { id: firstId, path: appended.proofs[place]!.path };
   const candidates = before.map((each, i) => ({ ...each, proof: appended.proofs[i]! }));
-  if (!own) return { range: appended.range, candidates };
+  if (!own) return { range: appended.range, candidates, ...(first && { first }) };
   const { point, id, n } = newest;
   const { nextSlot, revision } = point.position;
   const proof = appended.proofs.at(-1)!;
   candidates.push({ id, branch: newest.branch, nextSlot, n, revision, wallMs: point.wallMs, proof });
-  return { range: appended.range, candidates };
+  return { range: appended.range, candidates, ...(first && { first }) };
+}
+
+/** A checkpoint of before it was written down has it only while its history's first one is retained. */
+function firstOf({ first, retained }: Checkpoint): FirstCheckpoint | null {
+  const found = retained.find(({ proof }) => proof.leaf === 0);
+  return first ?? (found === undefined ? null : { id: found.id, path: found.proof.path });
 }

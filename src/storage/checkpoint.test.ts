@@ -13,6 +13,7 @@ import type { ObjectStore, PutOutcome } from "../objects/objects.ts";
 import type { Checkpoint, CheckpointPosition } from "./checkpoint.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-codec.ts";
 import { defaultRetention } from "./checkpoint-retention.ts";
+import { isSignedBy, signedPart, signerOf } from "./checkpoint-signature.ts";
 import {
   CheckpointWriter,
   type CheckpointWriterOptions,
@@ -24,6 +25,21 @@ import { type CheckpointPoint, KEYS } from "./storage.ts";
 import { tableRefOf } from "./table-verify.ts";
 
 const options = { timeoutMs: 1000 };
+
+const RFC_8032_SEED = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+const GOLDEN_SIGNATURE =
+  "40b5843ee3c82a49cd720fa2df01c17d72feb0c63d412a34c78700fab328b9d8db1e61ae57a633db2f10704aca4364a9e26904151a8b787e69681498ae865507";
+const GOLDEN_2_HEX =
+  "5434435002000000000000000123456789abcdef0123456789abcdef02013563f24cc90b15ccf037a4ade38d89d569869252" +
+  "0a0b0b6d36ca49d75890d30103010123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef1e011580" +
+  "d095ffbc3106a0fe0ac25e6d62d2265b0464251fecfa68acc701010123456789abcdef0123456789abcdef0738e999b01db5" +
+  "821638be2731a3e4b1f1425ac703abcf34be446cf2eb8e1d0fcea2011ac25e6d62d2265b0464251fecfa68acc70600016100" +
+  "0002610000010001040002040100030102400fdbb104dddde7bbef735d99587fe6efa1a3a8115e65a07ffb6be0b293caad02" +
+  "5ac4e88956912ad2ea9d4c8d80fd61234a16bbcdbdc2dc1cb83880477b1ad1920123456789abcdef0123456789abcdef0200" +
+  "0ec0a90700013fb0e2dc7eb52519d68eaf346cd4cafc056cd16b20c28f13f421f18d8b6862503563f24cc90b15ccf037a4ad" +
+  "e38d89d5698692520a0b0b6d36ca49d75890d3010123456789abcdef0123456789abcdef030015a0fe0a0101e967f4895a4e" +
+  "89806d01980a343e78c459419b43aec537bdd2f417901cb06366015ac4e88956912ad2ea9d4c8d80fd61234a16bbcdbdc2dc" +
+  "1cb83880477b1ad192013fb0e2dc7eb52519d68eaf346cd4cafc056cd16b20c28f13f421f18d8b68625000112fce9c";
 
 function point(nextSlot: number, wallMs = nextSlot * 60_000): CheckpointPoint<CheckpointPosition> {
   const position: CheckpointPosition = {
@@ -66,20 +82,46 @@ async function sample(): Promise<{ bytes: Buffer; key: ObjectKey }> {
   return { bytes: object!.body, key: checkpointKey(BRANCH, 3 as Slot, 1) };
 }
 
-test("a checkpoint's bytes are those of format version 1, and come back as they were", async () => {
+const key3 = checkpointKey(BRANCH, 3 as Slot, 1);
+
+test("a checkpoint's bytes are those of its format's versions, and come back as they were", async () => {
   const { bytes, key } = await sample();
-  equal(bytes.toString("hex"), GOLDEN_HEX);
-  const { id, ...fields } = decodeCheckpoint(key, bytes);
-  equal(id.length, 64);
-  deepEqual(encodeCheckpoint(fields), bytes);
-  equal(fields.range.leaves, 2);
-  deepEqual(
-    fields.retained.map((each) => [each.nextSlot, each.n, each.proof.leaf]),
-    [
-      [2, 0, 0],
-      [3, 0, 1],
-    ],
-  );
+  equal(key, key3);
+  equal(bytes.toString("hex"), GOLDEN_2_HEX);
+  for (const golden of [GOLDEN_HEX, GOLDEN_2_HEX]) {
+    const { id, signatures: _signatures, ...fields } = decodeCheckpoint(key, Buffer.from(golden, "hex"));
+    equal(id.length, 64);
+    equal(encodeCheckpoint(fields).toString("hex"), golden);
+    equal(fields.range.leaves, 2);
+    deepEqual(
+      fields.retained.map((each) => [each.nextSlot, each.n, each.proof.leaf]),
+      [
+        [2, 0, 0],
+        [3, 0, 1],
+      ],
+    );
+  }
+});
+
+/** The key of RFC 8032's first test, 7.1. */
+const SIGNING_KEY = `-----BEGIN PRIVATE KEY-----
+${Buffer.from(`302e020100300506032b657004220420${RFC_8032_SEED}`, "hex").toString("base64")}
+-----END PRIVATE KEY-----
+`;
+
+test("a signature is Ed25519 of all before it, and comes back", () => {
+  const { id: _id, signatures: none, ...fields } = decodeCheckpoint(key3, Buffer.from(GOLDEN_2_HEX, "hex"));
+  deepEqual(none, []);
+  const bytes = encodeCheckpoint(fields, signerOf(SIGNING_KEY));
+  const { signatures } = decodeCheckpoint(key3, Buffer.from(bytes));
+  equal(signatures!.length, 1);
+  equal(signatures![0]!.publicKey, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+  equal(signatures![0]!.signature, GOLDEN_SIGNATURE);
+  equal(bytes.toString("hex").slice(0, -8).endsWith(`01${signatures![0]!.publicKey}${GOLDEN_SIGNATURE}`), true);
+  equal(isSignedBy(signatures![0]!, signedPart(bytes, signatures!)), true);
+  const other = Buffer.from(signedPart(bytes, signatures!));
+  other[40]! ^= 1;
+  equal(isSignedBy(signatures![0]!, other), false);
 });
 
 test("any flipped bit is found and the object named", async () => {

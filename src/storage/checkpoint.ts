@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { BranchId, Epoch, RecordNumber, Revision, Slot } from "../base/ids.ts";
+import type { CheckpointSignature } from "./checkpoint-signature.ts";
 import { ContentHash } from "./content-hash.ts";
 import type { LeafProof, MountainRange } from "./mountain-range.ts";
 import type { CheckpointPoint } from "./storage.ts";
@@ -32,6 +33,16 @@ export interface Checkpoint {
   /** Older segments may be gone. */
   readonly firstLogSlot: Slot;
   readonly range: MountainRange;
+  /** The history's first checkpoint, proved to be leaf 0 of the range; left out where that is not known. */
+  readonly first?: FirstCheckpoint | undefined;
+  readonly signatures?: readonly CheckpointSignature[] | undefined;
+}
+
+/** Of a branch that was cut off another one: the checkpoint of its origin. */
+export interface FirstCheckpoint {
+  readonly id: string;
+  /** As of a leaf's proof. */
+  readonly path: readonly string[];
 }
 
 /** What storage keeps of a log position; structurally the log's LogPosition. */

@@ -39,6 +39,13 @@ export function inspectCommand(): Command {
       .option("--at <moment>", "as it was then"),
   );
   command.addCommand(
+    part(
+      "hash",
+      "a hash that tells equal states (as HashKV), and one that tells equal entries",
+      (_argument, context, options) => showHash(context, options),
+    ).option("--at <moment>", "as it was then"),
+  );
+  command.addCommand(
     part("checkpoint", "the newest checkpoint, or another one", (name, context, options) =>
       showCheckpoint(context, { ...options, ...(name === undefined ? {} : { at: name }) }),
     )
@@ -154,6 +161,16 @@ async function showCount(context: OfflineContext, options: Options): Promise<Des
   const state = await stateOf(context, options);
   try {
     return { asOf: asOf(state), count: await state.tree.count(KEYS, { from, to: endOfPrefix(from) }, AT_HEAD) };
+  } finally {
+    await state.close();
+  }
+}
+
+async function showHash(context: OfflineContext, options: Options): Promise<Described> {
+  const { hashOfState } = await import("../../readers/state-hash.ts");
+  const state = await stateOf(context, options);
+  try {
+    return { asOf: asOf(state), ...(await hashOfState(state)) };
   } finally {
     await state.close();
   }

@@ -4,12 +4,21 @@ import { CommandError } from "../errors.ts";
 import { offline, offlineOptions } from "../offline.ts";
 import { print } from "../output.ts";
 import { bytesText, ProgressLine } from "../progress.ts";
+import { traceOne } from "../trace-branch.ts";
+
+interface Options {
+  quick?: boolean;
+  listGarbage?: boolean;
+  trust?: string[];
+}
 
 export function verifyCommand(): Command {
   const command = new Command("verify")
     .description("Checks every object of a repository, from its store alone; a server may go on meanwhile")
     .option("--quick", "everything but the data of tables, which is most of the bytes")
     .option("--list-garbage", "name each object that exists and that nothing names")
+    .argument("[branch]", "prove this one's chain alone: from its tip to its origin, and through its ancestors")
+    .option("--trust <files...>", "public keys, PEM (Ed25519): the tip must be signed by one of them")
     .addHelpText(
       "after",
       [
@@ -20,10 +29,13 @@ export function verifyCommand(): Command {
         "  t4 verify",
         "  t4 verify --quick --store 's3://bucket/prefix?region=eu-central-1'",
         "  t4 verify --store file:///var/lib/t4/store --json",
+        "  t4 verify staging --trust release.pub",
       ].join("\n"),
     );
   for (const option of offlineOptions()) command.addOption(option);
-  return command.action(async (options: { quick?: boolean; listGarbage?: boolean }, self: Command) => {
+  return command.action(async (branch: string | undefined, options: Options, self: Command) => {
+    if (branch !== undefined || options.trust !== undefined)
+      return traceOne(self, branch ?? "main", options.trust ?? []);
     await offline(self, async ({ store, runtime, request, format }) => {
       const { verifyRepository } = await import("../../readers/verify.ts");
       const line = new ProgressLine();

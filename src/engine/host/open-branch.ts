@@ -24,6 +24,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { BlockCache } from "../../storage/block-cache.ts";
 import { cacheStatus } from "../../storage/cache-status.ts";
 import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
+import type { CheckpointSigner } from "../../storage/checkpoint-signature.ts";
 import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
 import type { DiskCache } from "../../storage/disk-cache.ts";
 import { openScratch } from "../../storage/scratch.ts";
@@ -50,6 +51,8 @@ export interface BranchSettings {
   readonly log: Omit<LogSettings, "window">;
   readonly tree: TreeSettings;
   readonly retention: RetentionPolicy;
+  /** Left out: checkpoints are not signed. */
+  readonly signer?: CheckpointSigner | null;
   readonly checkpointer: CheckpointerSettings;
   readonly engine: EngineSettings;
   readonly watch: WatchSettings;
@@ -274,6 +277,7 @@ class Opening {
       newest: start.checkpoint,
       firstSlot: start.firstSlot,
       retention: (await readRetention(tree)) ?? settings.retention,
+      signer: settings.signer ?? null,
       timeoutMs: settings.requestTimeoutMs,
     });
     tree.lead(checkpoints);
