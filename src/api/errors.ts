@@ -85,6 +85,7 @@ export const answers: { readonly [kind in ErrorKind]: Answer } = {
   },
   passwordTooLong: { code: codes.unknown, text: "bcrypt: password length exceeds 72 bytes" },
   tokenNotSigned: { code: codes.unknown, text: "auth: token signing attempted with verify-only key" },
+  branchRefuses: { code: failedPrecondition, text: "" },
   notFound: { code: codes.notFound, text: "" },
   unimplemented: { code: codes.unimplemented, text: "" },
   noSpace: { code: codes.resourceExhausted, text: "etcdserver: mvcc: database space exceeded" }, // [E11]
@@ -113,6 +114,7 @@ export const answers: { readonly [kind in ErrorKind]: Answer } = {
   // [E26] An oddity of etcd's own map: the documented code is ResourceExhausted, what arrives is Unknown (Q9).
   tooManyRequests: { code: codes.unknown, text: "etcdserver: too many requests" },
   noLeader: { code: unavailable, text: "etcdserver: no leader" }, // [E44]
+  frozen: { code: unavailable, text: "" },
   stopped: { code: unavailable, text: "etcdserver: server stopped" }, // [E48]
   timeout: { code: unavailable, text: "etcdserver: request timed out" }, // [E49]
   // [E50]

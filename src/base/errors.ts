@@ -41,6 +41,7 @@ export type ErrorKind =
   | "passwordTooLong"
   | "tokenNotSigned" // there are only keys to verify tokens with
   | "notRetained" // a moment of a branch that cannot be had any more, or is not there yet; detail names the nearest
+  | "branchRefuses" // a branch is protected, frozen, or needed under its name; detail says which
   | "notFound" // a branch or another named thing; detail says which
   | "unimplemented" // detail names the method or field
   | "memberBadUrls" // [E19]
@@ -60,6 +61,7 @@ export type ErrorKind =
   | "tooManyRequests" // [E26]
   | "noLeader" // [E44] no leadership or no proof of it
   | "stopped" // [E48]
+  | "frozen" // the branch of this name is being replaced by another one: connect again
   // Unknown: the request may or may not have been carried out.
   | "timeout" // [E49] durability pending past the request timeout
   | "leadershipLost" // [E50] deposed, or durability failed, with the call pending

@@ -4,6 +4,7 @@ import { openStore } from "../objects/open-store.ts";
 import { ReadOnlyStore } from "../objects/read-only.ts";
 import { type OfflineRepository, openOffline } from "../readers/open-offline.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { resolveSome, SettingsError } from "../server/settings.ts";
 import { defaultPlace, surroundingsOfStore } from "../server/store-surroundings.ts";
 import { CommandError, UsageError } from "./errors.ts";
@@ -14,6 +15,8 @@ export interface OfflineContext extends OfflineRepository {
   readonly format: OutputOptions["format"] | "table";
   /** Fires at Ctrl-C and SIGTERM; `request` carries it too. A second one ends the process. */
   readonly signal: AbortSignal;
+  /** The node's, if it is there: where branches of durability local have their disks. */
+  readonly dataDirectory: string | null;
 }
 
 /** Flag, environment and file as for `t4 run`: the same words find the same repository. */
@@ -45,7 +48,7 @@ export async function offline(
   { writes = false }: { writes?: boolean } = {},
 ): Promise<void> {
   const options = command.optsWithGlobals<Options>();
-  const place = await placeOf(options);
+  const { place, dataDirectory } = await placeOf(options);
   const runtime = createNodeRuntime();
   const { signal, stopListening } = interruption();
   try {
@@ -53,7 +56,8 @@ export async function offline(
     const store = writes ? opened : new ReadOnlyStore(opened);
     try {
       const repository = await openOffline(store, runtime, { timeoutMs: REQUEST_TIMEOUT_MS, signal });
-      await action({ ...repository, signal, format: options.json ? "json" : (options.writeOut ?? "simple") });
+      const format = options.json ? "json" : (options.writeOut ?? "simple");
+      await action({ ...repository, signal, format, dataDirectory: await existing(runtime, dataDirectory) });
     } finally {
       await store.close();
     }
@@ -74,11 +78,15 @@ async function placeOf(options: Options) {
     const settings = resolveSome(["store", "data-dir"], { flags, env, file });
     const place = settings.store ?? defaultPlace(settings["data-dir"]);
     if (place.kind === "memory") throw new UsageError("--store: memory: is gone with the server that had it");
-    return place;
+    return { place, dataDirectory: settings["data-dir"] };
   } catch (error) {
     if (error instanceof SettingsError || error instanceof DbError) throw new UsageError(error.message);
     throw error;
   }
+}
+
+async function existing({ disk }: Runtime, directory: string): Promise<string | null> {
+  return (await disk.stat(directory))?.directory ? directory : null;
 }
 
 /** The first Ctrl-C asks to end in good order, the second ends. */

@@ -6,6 +6,8 @@ export interface BackgroundOptions {
   readonly collector: Collector;
   readonly runtime: Pick<Runtime, "clock" | "timers" | "random">;
   readonly intervalMs: number;
+  /** What comes before each collection: branches that have expired, or were deleted long enough ago, are ended. */
+  readonly sweep?: (signal: AbortSignal) => Promise<void>;
   /** Whether this node leads any branch: the others leave it to those who do. */
   readonly leads: () => boolean;
   readonly tell: {
@@ -66,6 +68,7 @@ export class BackgroundCollector {
     const { collector, runtime, intervalMs, leads, tell } = this.#options;
     try {
       if (!leads() || (await collector.ranWithin(intervalMs / 2, this.#stop.signal))) return;
+      await this.#options.sweep?.(this.#stop.signal);
       const onDeleted = (candidate: Parameters<typeof count>[1]): void => count(this.#total, candidate);
       const report = await collector.collect({ signal: this.#stop.signal, onDeleted });
       this.#error = null;

@@ -11,6 +11,7 @@ import type { AuthState } from "./auth/auth-state.ts";
 import type { TokenProvider } from "./auth/tokens.ts";
 import { AuthCalls } from "./auth-calls.ts";
 import { AuthDesk, type Guard } from "./auth-desk.ts";
+import type { Raised, Replaced } from "./branches/promotion.ts";
 import type { CommitListener } from "./changes.ts";
 import type { Draft } from "./draft.ts";
 import type {
@@ -99,6 +100,7 @@ export interface DatabaseOptions {
   readonly committed: Committed;
   /** Leases were left out when the branch was cut. */
   readonly leasesStripped: boolean;
+  readonly promotions: { readonly replaced: Replaced | null; readonly raised: Raised | null };
   readonly maintenance: MaintenanceState;
   readonly watch: WatchPort;
   /** Called once: the instance answers nothing any more, and must be opened anew. */
@@ -128,7 +130,8 @@ export class BranchDatabase implements Database {
   readonly maintenance: BranchMaintenance;
   readonly #nowMs: () => number;
   #readsWaiting = 0;
-  #closing = false;
+  /** What calls are told from now on: nothing more is taken. */
+  #closing: DbError | null = null;
   #keys = 0;
 
   constructor(options: DatabaseOptions) {
@@ -152,14 +155,15 @@ export class BranchDatabase implements Database {
       clock,
       timers,
       perSecond: options.settings.expiriesPerSecond,
-      mayExpire: () => this.unprovenBecause() === null,
+      mayExpire: () => this.unprovenBecause() === null && this.replaced === null,
       expire: (lease) => this.#expire(lease),
     });
     this.#desk = this.#makeDesk();
     this.auth = new AuthCalls(this.#desk, null);
     options.leadership.onLost = (error) => this.#sequencer.fail(error);
     options.leadership.onRegained = () => this.#lessor.renewAll(this.#nowMs());
-    this.#expiry.schedule();
+    if (this.replaced === null) this.#expiry.schedule();
+    else this.#sequencer.refuseWrites(this.#takesNoWrites(this.replaced));
   }
 
   #makeSequencer(): Sequencer {
@@ -371,7 +375,8 @@ export class BranchDatabase implements Database {
     const nowMs = this.#nowMs();
     const found = this.#lessor.look(id, nowMs);
     if (found === null) return { ttlSeconds: 0, revision: this.committed };
-    if (found.isEnding) return this.#keepAliveEnding(id, found.lease);
+    // Nothing ends in a branch that takes no writes.
+    if (found.isEnding && this.replaced === null) return this.#keepAliveEnding(id, found.lease);
     this.#lessor.renew(found.lease, nowMs);
     return { ttlSeconds: found.lease.ttlSeconds, revision: this.committed };
   }
@@ -470,6 +475,38 @@ export class BranchDatabase implements Database {
     });
   }
 
+  /** Another branch takes, or has taken, the place of this one: it takes no writes. */
+  get replaced(): Replaced | null {
+    return this.#options.promotions.replaced;
+  }
+
+  /** How it was made to go on from above another one, by the last promotion. */
+  get raised(): Raised | null {
+    return this.#options.promotions.raised;
+  }
+
+  #takesNoWrites({ by, name, keepAs }: Replaced): DbError {
+    const how = `was replaced by branch ${by} as ${name}, and takes no writes; to go back, promote ${keepAs}`;
+    return new DbError("branchRefuses", `branch ${this.identity.branchName} ${how}`);
+  }
+
+  /**
+   * The last change under this leadership: nothing is sequenced behind it, and once it is durable all ends with `error`,
+   * so that the branch is opened anew, by what it then says.
+   */
+  async last<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request, error: DbError): Promise<Result> {
+    this.#checkServing();
+    this.#closing = error;
+    this.#expiry.stop();
+    this.#sequencer.refuseWaiting(notCarriedOut(error));
+    this.#sequencer.refuseWrites(null);
+    try {
+      return await this.#sequencer.run(evaluate, request);
+    } finally {
+      this.close(error);
+    }
+  }
+
   /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */
   writeSetting(name: string, value: string): MaybePromise<void> {
     return this.run(this.#settingEvaluation, { name, value });
@@ -531,9 +568,10 @@ export class BranchDatabase implements Database {
    * full TTL.
    */
   async release(): Promise<void> {
-    this.#closing = true;
+    this.#closing = new DbError("stopped");
     this.#expiry.stop();
-    this.#sequencer.refuseWaiting(new DbError("stopped"));
+    this.#sequencer.refuseWaiting(this.#closing);
+    this.#sequencer.refuseWrites(null);
     const nowMs = this.#nowMs();
     const leases = this.#lessor.list();
     for (let at = 0; at < leases.length; at += RELEASE_CHUNK)
@@ -543,7 +581,7 @@ export class BranchDatabase implements Database {
 
   /** Answers nothing any more; what is pending is told that its outcome is unknown. */
   close(error: DbError = new DbError("stopped")): void {
-    this.#closing = true;
+    this.#closing ??= error;
     this.#sequencer.fail(error);
   }
 
@@ -553,7 +591,7 @@ export class BranchDatabase implements Database {
   }
 
   #checkServing(): void {
-    if (this.#closing) throw new DbError("stopped");
+    if (this.#closing !== null) throw notCarriedOut(this.#closing);
     this.#checkOpen();
   }
 

@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import type { DbError } from "../base/errors.ts";
 import { type Revision, revision } from "../base/ids.ts";
 import { VARINT_BYTES_MAX, varintSize, writeVarint } from "../base/varint.ts";
 import { AT_HEAD, type Effect, type Entry, KEYS, type Space, spaces, type Tree } from "../storage/storage.ts";
@@ -44,6 +45,8 @@ export class Draft {
   readonly reads: Reads;
   /** Leases were left out when the branch was cut. */
   readonly leasesStripped: boolean;
+  /** Thrown by whatever writes; null: nothing is. */
+  refusal: DbError | null = null;
   /** Of the head, before this request. */
   revision: Revision = revision(1);
   compactRevision = -1;
@@ -52,6 +55,8 @@ export class Draft {
   kind: RecordKind = recordKinds.transaction;
   entries: Entry[] = [];
   changes: Change[] = [];
+  /** The revision that it goes up to by itself; null: as any other. */
+  bump: Revision | null = null;
   /** Run once what was evaluated is durable, before the answer leaves. */
   afterCommit: (() => void) | null = null;
   #bytes: Buffer = Buffer.alloc(0);
@@ -72,10 +77,18 @@ export class Draft {
     this.kind = recordKinds.transaction;
     if (this.entries.length !== 0) this.entries = [];
     if (this.changes.length !== 0) this.changes = [];
+    this.bump = null;
     this.afterCommit = null;
     this.#at = this.#start;
     this.#otherSub = 0;
     this.reads.begin(answers);
+  }
+
+  /** Instead of a change of keys: the branch goes on from this revision, compacted there. */
+  bumpTo(to: Revision): void {
+    assert(this.changes.length === 0 && to > this.revision, "a bump goes up, and changes no keys");
+    this.bump = to;
+    this.compactRevision = to;
   }
 
   /** The revision that this request takes if it changes the user's keys. */
@@ -211,6 +224,7 @@ export class Draft {
    * good.
    */
   #reserve(size: number): void {
+    if (this.refusal !== null) throw this.refusal;
     if (this.#at === this.#start) this.#at += 2;
     if (this.#at + size <= this.#bytes.length) return;
     const written = this.#at - this.#start;

@@ -3,6 +3,7 @@ import { AT_HEAD, type Space, spaces, type Tree, type Version } from "../storage
 import { AUTH_META_KEY, authStateOf } from "./auth/auth-records.ts";
 import type { AuthState } from "./auth/auth-state.ts";
 import { createTokens } from "./auth/create-tokens.ts";
+import { readRaised, readReplaced } from "./branches/promotion.ts";
 import { BranchDatabase, type DatabaseOptions, type WatchPort } from "./database.ts";
 import { decodeLease } from "./lease/lease-record.ts";
 import { Lessor } from "./lease/lessor.ts";
@@ -15,7 +16,7 @@ import type { Committed } from "./sequencer.ts";
 
 export type OpenOptions = Omit<
   DatabaseOptions,
-  "lessor" | "auth" | "committed" | "leasesStripped" | "maintenance" | "watch"
+  "lessor" | "auth" | "committed" | "leasesStripped" | "promotions" | "maintenance" | "watch"
 > & {
   /** After the last record replayed. */
   readonly revision: Revision;
@@ -59,7 +60,9 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
   const tokens = createTokens(options.settings.auth, { runtime, clusterId: identity.clusterId });
   const auth = { state: await readAuthState(tree), tokens };
   const leasesStripped = await readLeasesStripped(tree);
-  return new BranchDatabase({ ...options, lessor, auth, committed, leasesStripped, maintenance, watch });
+  const promotions = { replaced: await readReplaced(tree), raised: await readRaised(tree) };
+  const parts = { lessor, auth, committed, leasesStripped, promotions, maintenance, watch };
+  return new BranchDatabase({ ...options, ...parts });
 }
 
 async function readAuthState(tree: Tree): Promise<AuthState> {

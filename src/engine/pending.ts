@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
+import type { Revision } from "../base/ids.ts";
 import type { CommittedRevision } from "./changes.ts";
 
 /**
@@ -18,6 +19,8 @@ export class Pending {
   bytes = 0;
   /** What watchers are told; null if it changed no keys. */
   committed: CommittedRevision | null = null;
+  /** The revision that its record goes up to without a change of keys; null: none. */
+  bump: Revision | null = null;
   /** After its own record. */
   compactRevision = -1;
   afterCommit: (() => void) | null = null;

@@ -68,6 +68,11 @@ export class Sequencer {
     return this.#pending.length + this.#waiting.size;
   }
 
+  /** From now on what would write is answered with this, and what only looks as ever; null: everything is taken. */
+  refuseWrites(refusal: DbError | null): void {
+    this.#draft.refusal = refusal;
+  }
+
   get end(): DbError | null {
     return this.#end;
   }
@@ -136,7 +141,7 @@ export class Sequencer {
 
   #append(draft: Draft, pending: Pending): void {
     const { changes, entries } = draft;
-    const revision = changes.length === 0 ? this.#head.revision : draft.nextRevision;
+    const revision = changes.length === 0 ? (draft.bump ?? this.#head.revision) : draft.nextRevision;
     const payload = draft.finish();
     const number = this.#log.append({ payload, revision });
     assert(number === draft.record, "the log numbers records densely");
@@ -144,6 +149,7 @@ export class Sequencer {
     pending.bytes = payload.length;
     this.#pendingBytes += payload.length;
     if (changes.length !== 0) pending.committed = { revision, changes };
+    pending.bump = draft.bump;
     pending.afterCommit = draft.afterCommit;
     pending.compactRevision = draft.compactRevision;
     this.#head = { revision, compactRevision: draft.compactRevision, record: number };
@@ -203,6 +209,7 @@ export class Sequencer {
       this.#pendingBytes -= pending.bytes;
       committed.compactRevision = pending.compactRevision;
     }
+    if (pending.bump !== null) committed.revision = pending.bump;
     if (pending.committed !== null) {
       assert(pending.committed.revision === committed.revision + 1, "revisions are committed one after the other");
       committed.revision = pending.committed.revision;
@@ -461,4 +468,6 @@ const unknownOutcome = (error: DbError): DbError =>
 
 /** The error for a call that comes after the end. */
 export const notCarriedOut = (error: DbError): DbError =>
-  error.kind === "stopped" ? error : new DbError("noLeader", error.message, { cause: error });
+  error.kind === "stopped" || error.kind === "frozen"
+    ? error
+    : new DbError("noLeader", error.message, { cause: error });

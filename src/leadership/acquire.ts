@@ -46,6 +46,8 @@ export interface AcquireOptions<Start extends { readonly id: string }> {
   /** Called once for each session that is waited for. */
   readonly onWaiting: (waiting: Waiting) => void;
   readonly signal?: AbortSignal | undefined;
+  /** The branch is taken to be ended for ever; left out: to be led. */
+  readonly ending?: boolean;
 }
 
 export interface LocalDisk {
@@ -153,6 +155,7 @@ class Acquisition<Start extends { readonly id: string }> {
       durabilityDefault: settings.durabilityDefault,
       changeDurability: settings.changeDurability,
       force: settings.forceTakeover,
+      ending: this.#options.ending ?? false,
       branchName,
       localRefusal: "refusal" in local ? local.refusal : null,
       disk: "refusal" in local ? null : local.disk.state,

@@ -27,6 +27,7 @@ const claimant: Claimant = {
   durability: null,
   durabilityDefault: "object",
   changeDurability: false,
+  ending: false,
   force: false,
   branchName: "main",
   localRefusal: null,

@@ -37,6 +37,8 @@ export interface Claimant {
   readonly durabilityDefault: Durability;
   readonly changeDurability: boolean;
   readonly force: boolean;
+  /** It takes the branch to end it: nothing that was acknowledged needs to be kept. */
+  readonly ending: boolean;
   /** For texts. */
   readonly branchName: string;
   /** Why this node's directory does not do for `local` (none given, shared file system); null when it does. */
@@ -51,6 +53,7 @@ export function judge(record: LeaderRecord | null, claimant: Claimant): Claim {
   if (record?.tombstone === true) {
     return refused("notFound", `branch ${claimant.branchName} is deleted`);
   }
+  if (claimant.ending) return judgeEnding(record, claimant);
   const durability = claimant.durability ?? record?.durability ?? claimant.durabilityDefault;
   const change = record === null ? null : changeRefusal(record, durability, claimant);
   if (change !== null) return change;
@@ -62,6 +65,13 @@ export function judge(record: LeaderRecord | null, claimant: Claimant): Claim {
   if (record.inSync.length > 0) return judgeMembers(record, durability, claimant);
   const outlive = record.released || record.session === claimant.ownSession ? null : record.session;
   return { kind: "take", durability, outlive, fence: !record.released, disk, warning: null };
+}
+
+/** Whoever leads must be dead all the same: what it still acknowledged would be a lie. */
+function judgeEnding(record: LeaderRecord | null, { ownSession }: Claimant): Claim {
+  const isFree = record === null || record.released || record.session === ownSession;
+  const outlive = isFree ? null : record.session;
+  return { kind: "take", durability: "object", outlive, fence: true, disk: "none", warning: null };
 }
 
 /** Durability is a setting of the branch: another flag is an error, unless the change is asked for and can be made. */

@@ -109,9 +109,18 @@ export class HeldLeadership implements Leadership {
   async release(): Promise<void> {
     if (!this.#giveUp("is being released")) return;
     try {
-      await this.#swapRelease();
+      await this.#swapLast(releasedFrom);
     } finally {
       // Also after a release that failed: nothing is served any more, so others need not wait for the term.
+      await this.#options.hold.release("end");
+    }
+  }
+
+  async bury(): Promise<void> {
+    if (!this.#giveUp("is being ended")) return;
+    try {
+      await this.#swapLast((record) => ({ ...releasedFrom(record), tombstone: true }));
+    } finally {
       await this.#options.hold.release("end");
     }
   }
@@ -128,14 +137,14 @@ export class HeldLeadership implements Leadership {
     return true;
   }
 
-  async #swapRelease(): Promise<void> {
+  async #swapLast(change: (record: LeaderRecord) => LeaderRecord): Promise<void> {
     const { register, runtime, requestTimeoutMs: timeoutMs } = this.#options;
     const mine = { epoch: this.epoch, session: this.#options.hold.session };
     for (let attempt = 0; attempt < RELEASE_CONFLICTS_MAX; attempt++) {
       const state = await register.read({ timeoutMs });
       // Somebody else leads: there is nothing to give up. Or this release was applied, though its answer was lost.
       if (state === null || isDeposed(mine, state.body)) return;
-      const outcome = await register.swap(state, releasedFrom(state.body), { timeoutMs });
+      const outcome = await register.swap(state, change(state.body), { timeoutMs });
       if (outcome.kind === "swapped") return;
       await sleep(runtime, RELEASE_PAUSE_MS);
     }

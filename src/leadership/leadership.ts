@@ -24,6 +24,8 @@ export interface Leadership {
   onRegained: () => void;
   /** Gives the branch up after everything is uploaded: the next leader needs no wait. */
   release(): Promise<void>;
+  /** Ends the branch for ever: nobody leads it any more. For one that was taken for that. */
+  bury(): Promise<void>;
   /** Stops without giving up, as a crash would. */
   abandon(): Promise<void>;
 }

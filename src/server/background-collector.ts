@@ -19,5 +19,13 @@ export function backgroundCollector(
   const graceMs = settings["collect-grace"];
   const collector = new Collector({ store, runtime, requestTimeoutMs: REQUEST_TIMEOUT_MS, graceMs, deletesPerSecond });
   const leads = () => host.open.some(({ failure }) => failure === null);
-  return new BackgroundCollector({ collector, runtime, intervalMs, leads, tell: log });
+  const sweep = async (signal: AbortSignal): Promise<void> => {
+    const { expired, purged, failed } = await host.branches.sweep(signal);
+    if (expired.length > 0) log.info("deleted branches that have expired", { branches: expired.join() });
+    if (purged.length > 0) log.info("ended deleted branches for ever", { branches: purged.join() });
+    for (const { name, error } of failed) {
+      log.warn("a branch could not be ended, it will be tried again", { branch: name, why: error.message });
+    }
+  };
+  return new BackgroundCollector({ collector, runtime, intervalMs, leads, sweep, tell: log });
 }

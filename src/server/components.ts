@@ -36,7 +36,11 @@ export function hostSettings(
     name: settings.name ?? null,
     cacheBytes: settings["cache-memory-bytes"],
     diskCache: diskCacheOf(settings["cache-disk-bytes"], defaults.diskCache),
-    branches: { idleMs: settings["branch-idle"], openMax: settings["branches-open"] },
+    branches: {
+      idleMs: settings["branch-idle"],
+      openMax: settings["branches-open"],
+      graceMs: settings["collect-grace"],
+    },
     session: sessionSettings(settings["session-term"], defaults.session),
     branch: {
       ...branch,

@@ -29,8 +29,8 @@ import { createLog, type Log } from "./logger.ts";
 import { Opening } from "./opening.ts";
 import type { ServerCounts } from "./server-metrics.ts";
 import type { RunSettings } from "./settings.ts";
-import { StopSignals } from "./stop-signals.ts";
 import { signerOfFlag } from "./signing-key.ts";
+import { StopSignals } from "./stop-signals.ts";
 import { defaultPlace, surroundingsOfStore } from "./store-surroundings.ts";
 
 /** How long calls under way may go on after SIGTERM. */
@@ -120,7 +120,13 @@ class Server {
     // Ports are bound before anything is written: a second server on them stops here.
     await this.#access.bind();
     this.#openAccess(store);
-    const parts = { runtime: this.#runtime, store, notices: this.#log, auth: await this.#authSettings(), signer: signerOfFlag(settings["signing-key"]) };
+    const parts = {
+      runtime: this.#runtime,
+      store,
+      notices: this.#log,
+      auth: await this.#authSettings(),
+      signer: signerOfFlag(settings["signing-key"]),
+    };
     const options = { ...hostSettings(settings, parts), signal };
     const host = await this.#untilStoreAnswers(store.name, signal, () => Host.open(options));
     this.#host = host;
@@ -214,6 +220,7 @@ class Server {
       history: () => this.#openHost().history,
       requests: () => ({ sinceMs: this.#startedMs, series: store.series() }),
       databaseOf: (name: string) => this.#databaseNamed(name),
+      guardOf: (name: string) => this.#openHost().branches.guardOf(name),
       onBug,
     };
     const etcdCalls = etcdRoutes((call) => this.#databaseOf(call), etcdSettings, repository);

@@ -162,6 +162,10 @@ export class FakeLeadership implements Leadership {
     return Promise.resolve();
   }
 
+  bury(): Promise<void> {
+    return Promise.resolve();
+  }
+
   abandon(): Promise<void> {
     return Promise.resolve();
   }

@@ -13,7 +13,46 @@ import { countOf, type UnaryMethod, unaryMethod } from "./method.ts";
 const { method } = Repository;
 
 /** The methods that make, show and change branches. */
-export function branchMethods(branches: () => Pick<Branches, "list" | "show" | "create">): UnaryMethod[] {
+export function branchMethods(branches: () => Branches): UnaryMethod[] {
+  return [...lookMethods(branches), ...changeMethods(branches)];
+}
+
+const changeMethods = (branches: () => Branches): UnaryMethod[] => [
+  unaryMethod({
+    method: method.branchUpdate,
+    names: ({ name }) => [name],
+    run: async ({ name, protected: isProtected, expiresInMs }) => {
+      const inMs = expiresInMs === undefined ? undefined : countOf("expires_in_ms", expiresInMs) || null;
+      return { branch: branchMessage(await branches().update({ name, protected: isProtected, expiresInMs: inMs })) };
+    },
+  }),
+  unaryMethod({
+    method: method.branchDelete,
+    names: ({ name }) => [name],
+    run: async ({ name }) => ({ branch: branchMessage(await branches().delete(name)) }),
+  }),
+  unaryMethod({
+    // It cannot be asked whom it knows: main is.
+    method: method.branchUndelete,
+    names: () => [],
+    run: async ({ name }) => ({ branch: branchMessage(await branches().undelete(name)) }),
+  }),
+  unaryMethod({
+    method: method.branchPromote,
+    names: ({ name, over }) => [name, over === "" ? "main" : over],
+    run: async ({ name, over, keepAs, revoke }) => {
+      const asked = { name, over: over === "" ? "main" : over, keepAs: keepAs === "" ? null : keepAs, revoke };
+      const { promoted, replaced, revision } = await branches().promote(asked);
+      return {
+        promoted: branchMessage(promoted),
+        ...(replaced !== null && { replaced: branchMessage(replaced) }),
+        revision: BigInt(revision),
+      };
+    },
+  }),
+];
+
+function lookMethods(branches: () => Branches): UnaryMethod[] {
   return [
     unaryMethod({
       method: method.branchCreate,

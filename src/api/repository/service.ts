@@ -10,13 +10,16 @@ import { authorize } from "./authorize.ts";
 import { branchMethods } from "./branch-methods.ts";
 import { historyMethods, historyStreams, type StoreRequests } from "./history-methods.ts";
 import { decode, encode, pathOf, type RepositoryContext, type StreamMethod, type UnaryMethod } from "./method.ts";
+import { restoreMethods } from "./restore-method.ts";
 
 /** What the service stands on; each throws `noLeader` while the store has not answered yet. */
 export interface RepositorySource {
-  readonly branches: () => Pick<Branches, "list" | "show" | "create">;
+  readonly branches: () => Branches;
   readonly history: () => History;
   readonly requests: () => StoreRequests;
   readonly databaseOf: (name: string) => MaybePromise<Database>;
+  /** The same, also of a branch that is being replaced: to ask it who calls. */
+  readonly guardOf: (name: string) => MaybePromise<Database>;
   readonly onBug: (error: unknown) => void;
 }
 
@@ -29,7 +32,11 @@ export interface RepositoryRoutes {
 export function repositoryRoutes(source: RepositorySource, counts: CallCounts): RepositoryRoutes {
   const unary = new Map<string, UnaryHandler>();
   const streams = new Map<string, StreamHandler>();
-  for (const method of [...branchMethods(source.branches), ...historyMethods(source.history, source.requests)]) {
+  for (const method of [
+    ...branchMethods(source.branches),
+    ...historyMethods(source.history, source.requests),
+    ...restoreMethods(source.branches),
+  ]) {
     const path = pathOf(method.method);
     unary.set(path, unaryHandler(source, method, counts.of(path, "unary")));
   }
@@ -51,7 +58,7 @@ function unaryHandler(source: RepositorySource, method: UnaryMethod, counts: Met
     counts.started++;
     try {
       const request = decode(method.method.input, message);
-      await authorize(call, method.names(request), source.databaseOf);
+      await authorize(call, method.names(request), source.guardOf);
       const answer = encode(method.method.output, await method.run(request, contextOf(call, source)));
       counts.ended(codes.ok);
       return answer;
@@ -86,7 +93,7 @@ async function answer(
   const { signal } = context;
   try {
     const request = decode(method.method.input, message);
-    await authorize(stream, method.names(request), source.databaseOf);
+    await authorize(stream, method.names(request), source.guardOf);
     for await (const each of method.run(request, context)) {
       if (signal.aborted) return codes.canceled;
       if (!stream.send(encode(method.method.output, each))) await drained(stream, signal);

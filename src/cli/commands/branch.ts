@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { Repository } from "../../gen/t4/v1/repository_pb.ts";
+import { changeCommands, promoteCommand } from "../branch/change.ts";
 import { createCommand } from "../branch/create.ts";
 import { mergeCommand } from "../branch/merge.ts";
 import { branchesOf } from "../branch/offline.ts";
@@ -24,7 +25,8 @@ export function branchCommand(): Command {
         "  t4 branch show staging --json",
       ].join("\n"),
     );
-  command.addCommand(createCommand()).addCommand(mergeCommand());
+  command.addCommand(createCommand()).addCommand(mergeCommand()).addCommand(promoteCommand());
+  for (const change of changeCommands()) command.addCommand(change);
   command.addCommand(listCommand()).addCommand(showCommand()).addCommand(treeCommand());
   for (const sub of command.commands) for (const option of repositoryOptions()) sub.addOption(option);
   return command;

@@ -45,8 +45,18 @@ export function gcCommand(): Command {
   });
 }
 
+/** Branches that have expired go as by t4 branch delete; those whose time of grace is over, for ever. */
+async function sweep(context: OfflineContext, graceMs: number): Promise<void> {
+  const { branchesOf } = await import("../branch/offline.ts");
+  const { expired, purged, failed } = await (await branchesOf(context, { graceMs })).sweep(context.signal);
+  if (context.format === "json") return;
+  for (const name of expired) print(`branch ${name} has expired, and is deleted`);
+  for (const name of purged) print(`branch ${name} was deleted, and has ended`);
+  for (const { name, error } of failed) process.stderr.write(`branch ${name} could not be ended: ${error.message}\n`);
+}
+
 async function collect(
-  { store, runtime, signal, format }: OfflineContext,
+  context: OfflineContext,
   {
     graceMs,
     deletesPerSecond,
@@ -54,6 +64,8 @@ async function collect(
     list,
   }: { graceMs: number; deletesPerSecond: number; dryRun: boolean; list: boolean },
 ): Promise<void> {
+  const { store, runtime, signal, format } = context;
+  if (!dryRun) await sweep(context, graceMs);
   const { Collector, count, emptyReport } = await import("../../collector/collector.ts");
   const collector = new Collector({ store, runtime, requestTimeoutMs: REQUEST_TIMEOUT_MS, graceMs, deletesPerSecond });
   const line = new ProgressLine();

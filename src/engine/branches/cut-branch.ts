@@ -36,6 +36,8 @@ export interface CutOptions {
   readonly strip?: { readonly auth: boolean; readonly leases: boolean } | undefined;
   /** Wall time, ms since 1970, from which on the branch may be deleted; null or left out: never by itself. */
   readonly expiresMs?: number | null | undefined;
+  /** Ends for ever what was deleted under that name and could come back; left out: then the name is refused. */
+  readonly freeName?: (() => Promise<unknown>) | undefined;
   /** The parent as its leader has it in memory, where that is this process; left out: all is read from the store. */
   readonly leader?: CutLeader | undefined;
   readonly request: RequestOptions;
@@ -95,6 +97,7 @@ export class BranchCut {
     const { name, runtime, store, request } = this.options;
     this.nameBefore = await branchNameRegister(store, name, runtime).read(request);
     if (this.nameBefore !== null && !this.nameBefore.body.tombstone) throw isTaken(name);
+    if (this.nameBefore?.body.purgeMs !== undefined) await this.freeName();
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const origin = await this.attempt();
       if (origin !== null) return origin;
@@ -103,6 +106,18 @@ export class BranchCut {
       "storeUnavailable",
       `branch ${name}: what it needs was collected ${ATTEMPTS_MAX} times meanwhile`,
     );
+  }
+
+  /** A branch of that name was deleted, and could still come back. */
+  private async freeName(): Promise<void> {
+    const { name, runtime, store, request, freeName } = this.options;
+    if (freeName === undefined) {
+      const how = `t4 branch undelete ${name}, or t4 gc once its time of grace is over`;
+      throw new DbError("branchRefuses", `a deleted branch has the name ${name} still: ${how}`);
+    }
+    await freeName();
+    this.nameBefore = await branchNameRegister(store, name, runtime).read(request);
+    if (this.nameBefore !== null && !this.nameBefore.body.tombstone) throw isTaken(name);
   }
 
   private async attempt(): Promise<Origin | null> {

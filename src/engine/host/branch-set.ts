@@ -5,7 +5,7 @@ import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { nearNames } from "../../base/near-names.ts";
 import { listNames, resolveBranch } from "../../leadership/branch-name.ts";
 import { isBranchName } from "../../objects/keys.ts";
-import { within } from "../../objects/retry.ts";
+import { sleep, within } from "../../objects/retry.ts";
 import type { Timer } from "../../runtime/runtime.ts";
 import type { Database } from "../engine.ts";
 import type { BranchSurroundings } from "./open-branch.ts";
@@ -16,9 +16,11 @@ export interface BranchSetSettings {
   readonly idleMs: number;
   /** More are not held open at once: the one longest unused makes room, else calls are refused. */
   readonly openMax: number;
+  /** What a branch that is deleted keeps its data for, so that it can be brought back. */
+  readonly graceMs: number;
 }
 
-export const defaultBranchSetSettings: BranchSetSettings = { idleMs: 5 * 60_000, openMax: 100 };
+export const defaultBranchSetSettings: BranchSetSettings = { idleMs: 5 * 60_000, openMax: 100, graceMs: 3_600_000 };
 
 /** Names asked for in vain are not asked for again so soon: each costs requests. */
 const UNKNOWN_MS = 1000;
@@ -26,6 +28,8 @@ const UNKNOWN_MAX = 1000;
 /** Branches being looked up and opened at once; more calls for closed branches are refused. */
 const OPENING_MAX = 16;
 const LOOK_MS_MAX = 10_000;
+/** How often it is looked at whether a branch is open again. */
+const REOPENED_MS = 20;
 /** What an idle branch may take for its last uploads; it is tried again at the next look. */
 const CLOSE_MS = 30_000;
 
@@ -89,9 +93,25 @@ export class BranchSet {
     const held = await this.#hold(name);
     held.usedMs = this.#nowMs();
     await within(runtime, { timeoutMs: settings.requestTimeoutMs }, held.served.answers);
+    // It may just be being opened anew, after a change such as this caller's.
+    const untilMs = this.#nowMs() + settings.requestTimeoutMs;
+    while (held.served.openState === null && held.served.isReopening && this.#nowMs() < untilMs) {
+      await sleep(runtime, REOPENED_MS);
+    }
     // Says why not.
     void held.served.leading;
     return held.served;
+  }
+
+  /** The same, by whatever name it is open here. */
+  async leadAny(name: string): Promise<ServedBranch> {
+    const held = this.#held.get(name);
+    if (held === undefined || held.closing !== null) {
+      const id = await this.#resolve(name).catch((error: unknown) => this.#explain(name, error));
+      const other = this.open.find((each) => each.id === id && each.openState !== null);
+      if (other !== undefined) return other;
+    }
+    return this.lead(name);
   }
 
   /** What the store says of the name has changed: whoever serves it here serves what it points to now, or nobody. */
@@ -107,8 +127,10 @@ export class BranchSet {
       if (isDbError(error, "notFound")) return null;
       throw error;
     });
-    if (id === null) await this.#close(name, held, "its name is gone");
-    else await held.served.follow(id, this.#timeLimit(CLOSE_MS));
+    if (id === null) return this.#close(name, held, "its name is gone");
+    if (id === held.served.id) return;
+    await this.#leaveTo(name, id);
+    await held.served.follow(id, this.#timeLimit(CLOSE_MS));
   }
 
   async #resolve(name: string): Promise<BranchId> {
@@ -143,29 +165,35 @@ export class BranchSet {
 
   async #lookUp(name: string, closing: Promise<void> | null): Promise<Held> {
     await closing;
-    const { store, runtime, settings } = this.#surroundings;
-    const request = { timeoutMs: settings.requestTimeoutMs };
-    const { branch: id } = await resolveBranch(store, name, runtime, request).catch((error: unknown) =>
-      this.#explain(name, error),
-    );
+    const id = await this.#resolve(name).catch((error: unknown) => this.#explain(name, error));
+    await this.#leaveTo(name, id);
     // Bounded by the branches that there are: each turn closes one, or throws. Others may come in meanwhile.
     while (this.#held.size >= this.#settings.openMax) await this.#makeRoom();
     this.#checkOpen();
     assert(!this.#held.has(name), "a branch is held once");
-    const served = new ServedBranch(this.#surroundings, { id, name }, () => this.#resolve(name));
+    const served = new ServedBranch(this.#surroundings, { id, name }, async () => {
+      const now = await this.#resolve(name);
+      await this.#leaveTo(name, now);
+      return now;
+    });
     const held: Held = { served, pinned: false, usedMs: this.#nowMs(), closing: null };
     this.#held.set(name, held);
     return held;
   }
 
-  /** A branch that got another name is held by the old one until that is seen. */
+  /**
+   * A process has a branch open once. One that has two names, amid a promotion, is left by the name that has it: to a
+   * name that is no longer its own at once, to another one only if that is pinned. Throws `noLeader`.
+   */
   async #leaveTo(name: string, id: BranchId): Promise<void> {
     for (const [other, held] of [...this.#held]) {
-      if (held.served.id !== id) continue;
+      const isStillHeld = (): boolean => this.#held.get(other) === held && held.served.id === id;
+      if (other === name || !isStillHeld()) continue;
       await (held.closing ?? this.#settle(other, held));
-      if (this.#held.get(other) === held && held.served.id === id) {
-        throw new DbError("noLeader", `branch ${name} is open as ${other}: it is being promoted`);
+      if (isStillHeld() && this.#held.get(name)?.pinned && !held.pinned) {
+        await this.#close(other, held, `it is ${name}, too, which is pinned`);
       }
+      if (isStillHeld()) throw new DbError("noLeader", `branch ${name} is open as ${other}: it is being promoted`);
     }
   }
 

@@ -1,5 +1,6 @@
-import { DbError } from "../../base/errors.ts";
-import { resolveBranch } from "../../leadership/branch-name.ts";
+import { DbError, isDbError } from "../../base/errors.ts";
+import { trustedSkewMs } from "../../collector/collector.ts";
+import { type BranchName, branchNameRegister, resolveBranch } from "../../leadership/branch-name.ts";
 import type { LogPosition } from "../../log/log.ts";
 import { LATE, within } from "../../objects/retry.ts";
 import {
@@ -9,26 +10,37 @@ import {
   nameOfAny,
   type OpenState,
   readAncestry,
+  readNames,
 } from "../branches/branch-list.ts";
-import type { Branches, CreateBranch } from "../branches/branches.ts";
+import type { Branches, BranchInfo, CreateBranch, PromoteBranch, UpdateBranch } from "../branches/branches.ts";
 import { created, expiryOf } from "../branches/created-branch.ts";
 import { BranchCut, type CutParent, type CutPoint } from "../branches/cut-branch.ts";
 import { cutPointAt, cutPointAtEnd } from "../branches/cut-point.ts";
+import { alive, changeName, deleted, PURGING, undeleted } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
+import type { Database } from "../engine.ts";
 import type { BranchSet } from "./branch-set.ts";
 import type { BranchSurroundings } from "./open-branch.ts";
 import type { OpenBranch } from "./open-branch-handle.ts";
+import { Promotion } from "./promote-branch.ts";
+import { purgeBranch } from "./purge-branch.ts";
 
 /** The branches of a repository in a process that serves them: those that it leads are asked, the rest is in the store. */
-export class HostBranches implements Pick<Branches, "list" | "show" | "create"> {
+export class HostBranches implements Branches {
+  readonly #surroundings: BranchSurroundings;
   readonly #bucket: Bucket;
-  readonly #window: number;
   readonly #set: BranchSet;
+  readonly #graceMs: number;
+  /** Promotions change names one after the other. */
+  #promoting: Promise<unknown> = Promise.resolve();
 
-  constructor({ store, runtime, settings, repository }: BranchSurroundings, set: BranchSet) {
+  /** `graceMs`: what a deleted branch keeps its data for. */
+  constructor(surroundings: BranchSurroundings, set: BranchSet, { graceMs }: { graceMs: number }) {
+    const { store, runtime, settings } = surroundings;
+    this.#surroundings = surroundings;
     this.#bucket = { store, runtime, request: { timeoutMs: settings.requestTimeoutMs } };
-    this.#window = repository.window;
     this.#set = set;
+    this.#graceMs = graceMs;
   }
 
   /** Through the parent's leader, who uploads first what it has acknowledged. */
@@ -41,14 +53,16 @@ export class HostBranches implements Pick<Branches, "list" | "show" | "create"> 
     const point = async (found: CutParent): Promise<CutPoint> =>
       moment.kind === "newest"
         ? cutPointAtEnd(found, end)
-        : cutPointAt({ store, window: this.#window, request, moment }, found);
+        : cutPointAt({ store, window: this.#surroundings.repository.window, request, moment }, found);
     const expiresMs = expiryOf(asked, runtime.clock);
     const origin = await new BranchCut({
       ...{ store, runtime, request, parent, name, point },
       leader: leading.cutLeader(),
       strip: { auth: asked.stripAuth, leases: asked.stripLeases },
       expiresMs,
+      freeName: () => this.freeName(name),
     }).cut();
+    await this.#set.renamed(name);
     return created(asked, origin, expiresMs);
   }
 
@@ -64,6 +78,118 @@ export class HostBranches implements Pick<Branches, "list" | "show" | "create"> 
     return { branch, ancestry: await readAncestry(this.#bucket, branch, nameOf) };
   }
 
+  /** What was deleted under this name goes for ever, though it could still come back. */
+  async freeName(name: string): Promise<void> {
+    await this.#purge(name);
+  }
+
+  /** A branch to ask who may do something to it: also one that is being replaced, or has two names. */
+  async guardOf(name: string): Promise<Database> {
+    return (await this.#set.leadAny(name)).leading.database;
+  }
+
+  async update({ name, expiresInMs, ...change }: UpdateBranch): ReturnType<Branches["update"]> {
+    const nowMs = this.#bucket.runtime.clock.wallMs();
+    const body = await changeName(this.#bucket, name, (before) => {
+      const { protected: was, expiresMs: expired, ...rest } = alive(name, before);
+      const expiresMs = expiresInMs === undefined ? expired : expiresInMs === null ? null : nowMs + expiresInMs;
+      return { ...rest, protected: change.protected ?? was, expiresMs };
+    });
+    return branchInfo(this.#bucket, { name, body, open: this.#open(name) });
+  }
+
+  /** The name goes at once, and with it whoever is served by it; the data after the time of grace. */
+  async delete(name: string): ReturnType<Branches["delete"]> {
+    const purgeMs = this.#bucket.runtime.clock.wallMs() + this.#graceMs;
+    const before = await resolveBranch(this.#bucket.store, name, this.#bucket.runtime, this.#bucket.request);
+    const info = await branchInfo(this.#bucket, { name, body: before, open: this.#open(name) });
+    await changeName(this.#bucket, name, (now) => {
+      if (now !== null && now.branch !== before.branch) throw new DbError("notFound", `branch ${name} is another one`);
+      return deleted(name, now, purgeMs);
+    });
+    await this.#set.renamed(name);
+    return { ...info, deleted: true, purgeMs, open: false };
+  }
+
+  async undelete(name: string): ReturnType<Branches["undelete"]> {
+    const body = await changeName(this.#bucket, name, (before) => undeleted(name, before));
+    await this.#set.renamed(name);
+    return branchInfo(this.#bucket, { name, body, open: null });
+  }
+
+  promote(asked: PromoteBranch): ReturnType<Branches["promote"]> {
+    const promoted = this.#promoting.then(() => this.#promote(asked));
+    this.#promoting = promoted.catch(() => {});
+    return promoted;
+  }
+
+  async #promote(asked: PromoteBranch): ReturnType<Branches["promote"]> {
+    const promotion = new Promotion(this.#bucket, this.#set, asked);
+    if (asked.revoke) {
+      const body = await promotion.revoke();
+      const info = await this.#info({ name: asked.over, body });
+      return { promoted: info, replaced: null, revision: info.revision };
+    }
+    const { promoted, replaced, revision } = await promotion.run();
+    return {
+      promoted: await this.#info(promoted),
+      replaced: replaced === null ? null : await this.#info(replaced),
+      revision,
+    };
+  }
+
+  #info({ name, body }: { name: string; body: BranchName }): Promise<BranchInfo> {
+    return branchInfo(this.#bucket, { name, body, open: this.#open(name) });
+  }
+
+  /**
+   * Deletes what has expired, and ends for ever what was deleted and whose time of grace is over: for a collector, which
+   * then finds that nobody needs it. Throws `storeRefused` while the clocks here and in the store differ too much.
+   */
+  async sweep(signal?: AbortSignal): Promise<Swept> {
+    const nowMs = this.#bucket.runtime.clock.wallMs() + trustedSkewMs(this.#bucket.store);
+    const swept: Swept = { expired: [], purged: [], failed: [] };
+    for (const { name, body } of await readNames(this.#bucket)) {
+      if (signal?.aborted) return swept;
+      const isExpired = !body.tombstone && !body.protected && body.expiresMs !== null && body.expiresMs <= nowMs;
+      const isDue = body.tombstone && body.purgeMs !== undefined && body.purgeMs <= nowMs;
+      try {
+        if (isExpired) swept.expired.push((await this.delete(name)).name);
+        else if (isDue && (await this.#purge(name, nowMs))) swept.purged.push(name);
+      } catch (error) {
+        // One that cannot be ended now keeps no other from it.
+        if (!isDbError(error)) throw error;
+        swept.failed.push({ name, error });
+      }
+    }
+    return swept;
+  }
+
+  /** What was deleted under this name goes for ever, if that is due by `nowMs`; left out: whenever it is. */
+  async #purge(name: string, nowMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+    const isDue = (body: BranchName | null): body is BranchName =>
+      body?.purgeMs !== undefined && body.tombstone && body.purgeMs <= nowMs;
+    const { store, runtime, request } = this.#bucket;
+    const before = (await branchNameRegister(store, name, runtime).read(request))?.body ?? null;
+    if (!isDue(before)) return false;
+    // From here on nothing brings it back; dying leaves it to whoever comes next.
+    const body = await changeName(this.#bucket, name, (now) => (isDue(now) ? { ...now, purgeMs: PURGING } : null));
+    if (!body.tombstone || body.purgeMs !== PURGING) return false;
+    const ended = new AbortController();
+    const limit = runtime.timers.set(PURGE_MS, () => ended.abort(), { background: true });
+    try {
+      await purgeBranch(this.#surroundings, { id: body.branch, name }, ended.signal);
+    } finally {
+      limit.cancel();
+    }
+    await changeName(this.#bucket, name, (now) => {
+      if (now?.branch !== body.branch || !now.tombstone) return null;
+      const { purgeMs: _, ...gone } = now;
+      return gone;
+    });
+    return true;
+  }
+
   async #flush(leading: OpenBranch): Promise<LogPosition> {
     const { runtime, request } = this.#bucket;
     const end = await within(runtime, request, leading.flush());
@@ -73,7 +199,18 @@ export class HostBranches implements Pick<Branches, "list" | "show" | "create"> 
 
   #open(name: string): OpenState | null {
     const served = this.#set.open.find((each) => each.name === name);
-    if (served === undefined || served.failure !== null) return null;
-    return { revision: served.database.committed, frozen: false };
+    if (served === undefined || (served.failure !== null && served.failure.kind !== "frozen")) return null;
+    const state = served.openState;
+    return state === null ? null : { revision: state.committed, frozen: state.replaced !== null };
   }
 }
+
+/** What a sweep has done, by names. */
+export interface Swept {
+  readonly expired: string[];
+  readonly purged: string[];
+  readonly failed: { readonly name: string; readonly error: DbError }[];
+}
+
+/** A branch that is led by a node that does not stop cannot be taken: it is tried again at the next sweep. */
+const PURGE_MS = 30_000;

@@ -60,7 +60,7 @@ export class Host {
   private constructor(surroundings: BranchSurroundings, branches: BranchSetSettings) {
     this.#surroundings = surroundings;
     this.#branches = new BranchSet(surroundings, branches);
-    this.branches = new HostBranches(surroundings, this.#branches);
+    this.branches = new HostBranches(surroundings, this.#branches, branches);
     this.history = historyOf(surroundings, this.#branches);
     this.repository = surroundings.repository;
     this.nodeName = surroundings.session.node;

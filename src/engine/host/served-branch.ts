@@ -3,6 +3,7 @@ import { DbError, isDbError, messageOf } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import type { Waiting } from "../../leadership/outlive.ts";
 import type { Timer } from "../../runtime/runtime.ts";
+import type { Replaced } from "../branches/promotion.ts";
 import type { Database } from "../engine.ts";
 import { type BranchSurroundings, openBranch } from "./open-branch.ts";
 import type { OpenBranch } from "./open-branch-handle.ts";
@@ -23,7 +24,9 @@ type State = { kind: "opening"; failure: DbError | null } | { kind: "open"; bran
 export class ServedBranch {
   readonly name: string;
   #surroundings: BranchSurroundings;
-  readonly #branch: { id: BranchId; name: string };
+  #branch: { id: BranchId; name: string };
+  /** What the name points to now. */
+  readonly #resolve: () => Promise<BranchId>;
   readonly #closing = new AbortController();
   #state: State = { kind: "opening", failure: null };
   #work: Promise<void>;
@@ -35,10 +38,15 @@ export class ServedBranch {
   #firstTry: { resolve: () => void; promise: Promise<void> };
   readonly #firstAnswer = Promise.withResolvers<void>();
 
-  constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }) {
+  constructor(
+    surroundings: BranchSurroundings,
+    branch: { id: BranchId; name: string },
+    resolveName: () => Promise<BranchId>,
+  ) {
     this.name = branch.name;
     this.#surroundings = surroundings;
     this.#branch = branch;
+    this.#resolve = resolveName;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#firstTry = { promise, resolve };
     this.#work = this.#open();
@@ -48,15 +56,17 @@ export class ServedBranch {
    * The database of the present leadership; throws `noLeader` (saying why) while there is none, `stopped` once closed.
    */
   get database(): Database {
-    if (this.#state.kind === "open") return this.#state.branch.database;
     const { failure } = this;
-    throw failure?.kind === "stopped" ? failure : new DbError("noLeader", failure?.message);
+    if (this.#state.kind === "open" && failure === null) return this.#state.branch.database;
+    const isSaid = failure?.kind === "stopped" || failure?.kind === "frozen";
+    throw isSaid ? failure : new DbError("noLeader", failure?.message);
   }
 
   /** Null while it is open, else why not. */
   get failure(): DbError | null {
     const state = this.#state;
-    if (state.kind === "open") return null;
+    // By its other name it is served.
+    if (state.kind === "open") return state.branch.database.replaced?.name === this.name ? frozen(this.name) : null;
     return state.kind === "closed"
       ? new DbError("stopped")
       : (state.failure ?? new DbError("noLeader", "being opened"));
@@ -66,12 +76,21 @@ export class ServedBranch {
     return this.#branch.id;
   }
 
-  /** The leadership under which it is open now. Throws as `database` does. */
+  /** It was open, ended as it was told to, and will be open again at once. */
+  get isReopening(): boolean {
+    return this.#state.kind === "opening" && this.#state.failure?.kind === "frozen";
+  }
+
+  /** Of the branch itself, whoever may call it; null while it is not open. */
+  get openState(): { readonly committed: number; readonly replaced: Replaced | null } | null {
+    return this.#state.kind === "open" ? this.#state.branch.database : null;
+  }
+
+  /** The leadership under which it is open now, to whoever changes it as a whole. Throws as `database` does. */
   get leading(): OpenBranch {
     if (this.#state.kind === "open") return this.#state.branch;
-    // Says why not.
-    void this.database;
-    throw new DbError("noLeader");
+    const { failure } = this;
+    throw failure?.kind === "stopped" ? failure : new DbError("noLeader", failure?.message);
   }
 
   /** Resolves when it is first known what calls are to be answered: it is open, or there is a reason why not. */
@@ -87,7 +106,8 @@ export class ServedBranch {
   async opened(): Promise<void> {
     await this.#firstTry.promise;
     const { failure } = this;
-    if (failure !== null) throw failure;
+    // One that is being replaced is open, for whoever goes on with that.
+    if (failure !== null && failure.kind !== "frozen") throw failure;
   }
 
   /** Writes a checkpoint now; for tools and tests. */
@@ -105,6 +125,8 @@ export class ServedBranch {
         if (branch !== null) this.#ended(branch, error);
       };
       const { signal } = this.#closing;
+      // Another process may have given the name to another branch since.
+      if (this.#tried) this.#branch = { name: this.name, id: await this.#resolve() };
       const onWaiting = (waiting: Waiting) => this.#waiting(waiting);
       branch = await openBranch(this.#surroundings, this.#branch, { signal, onWaiting, onEnd });
       this.#openedMs = this.#surroundings.runtime.clock.monotonicMs();
@@ -162,7 +184,9 @@ export class ServedBranch {
     assert(this.#state.kind !== "opening", "only what was opened ends");
     if (this.#state.kind === "closed" || this.#closing.signal.aborted) return;
     const { notices } = this.#surroundings;
-    notices.error("the branch's leadership has ended, it is opened anew", { branch: this.name, why: error.message });
+    const facts = { branch: this.name, why: error.message };
+    if (error.kind === "frozen") notices.info("the branch is opened anew", facts);
+    else notices.error("the branch's leadership has ended, it is opened anew", facts);
     this.#state = { kind: "opening", failure: error };
     // One that ends soon after each opening is opened less and less often: every opening writes fences.
     const openMs = this.#surroundings.runtime.clock.monotonicMs() - this.#openedMs;
@@ -171,6 +195,33 @@ export class ServedBranch {
       () => this.#again(),
       (failure: unknown) => this.#failed(failure),
     );
+  }
+
+  /**
+   * Serves what the name points to from now on, where that is another branch than before: the old one is given up,
+   * cleanly as far as the store allows until `signal` fires.
+   */
+  async follow(id: BranchId, signal: AbortSignal): Promise<void> {
+    if (id === this.#branch.id || this.#closed !== null) return;
+    this.#timer?.cancel();
+    await this.#work;
+    this.#timer?.cancel();
+    if (this.#closing.signal.aborted) return;
+    const last = this.#state;
+    this.#branch = { id, name: this.name };
+    this.#state = { kind: "opening", failure: frozen(this.name) };
+    this.#retryMs = RETRY_MS_MIN;
+    this.#work = this.#giveUp(last, signal).then(() => this.#open());
+    await this.#work;
+  }
+
+  /** What was not uploaded in time is found by its next leader, as after a crash. */
+  async #giveUp(last: State, signal: AbortSignal): Promise<void> {
+    if (last.kind !== "open") return;
+    await last.branch.release(signal).catch((error: unknown) => {
+      const { notices } = this.#surroundings;
+      notices.warn("a branch was not given up cleanly", { branch: this.name, why: messageOf(error) });
+    });
   }
 
   #again(): void {
@@ -199,6 +250,9 @@ export class ServedBranch {
     if (last.kind === "open") await last.branch.release(signal);
   }
 }
+
+const frozen = (name: string): DbError =>
+  new DbError("frozen", `branch ${name} is being replaced by another one: connect again`);
 
 /** What an operator ordered for once is carried out: a branch lost later is not taken back by force. */
 function withoutOrders(surroundings: BranchSurroundings): BranchSurroundings {

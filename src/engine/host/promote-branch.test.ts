@@ -1,0 +1,213 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { newBranch, openHost, runtime } from "../../../test/engine/open-host.ts";
+import { put, range } from "../../../test/engine/requests.ts";
+import { branchNameRegister } from "../../leadership/branch-name.ts";
+import type { MemoryBucket } from "../../objects/memory.ts";
+import type { Database, WatchMessage, WatchSink } from "../engine.ts";
+import { Promotion } from "./promote-branch.ts";
+
+const request = { timeoutMs: 2000 };
+const keysOf = async (database: Database): Promise<number> =>
+  (await database.range(range("\0", "\0", { countOnly: true }))).count;
+
+class Sink implements WatchSink {
+  readonly messages: WatchMessage[] = [];
+  error: Error | null = null;
+  send(message: WatchMessage): boolean {
+    this.messages.push(message);
+    return true;
+  }
+  fail(error: Error): void {
+    this.error = error;
+  }
+}
+
+const watch = (startRevision: number) => ({
+  key: "a",
+  rangeEnd: "",
+  startRevision,
+  progressNotify: false,
+  noPut: false,
+  noDelete: false,
+  prevKv: false,
+  watchId: 0n,
+  fragment: false,
+});
+
+/** `main` at revision 6 with four keys of its own, `green` cut before them, with one. */
+async function blueAndGreen(t: TestContext, options: { bucket?: MemoryBucket } = {}) {
+  const opened = await openHost(t, options);
+  const { host } = opened;
+  await (await host.database("main")).put(put("common"));
+  await host.branches.create(newBranch("green"));
+  for (let i = 0; i < 4; i++) await (await host.database("main")).put(put(`blue-${i}`));
+  await (await host.database("green")).put(put("green"));
+  return opened;
+}
+
+const promotion = { name: "green", over: "main", keepAs: null, revoke: false };
+
+test("the new branch has the name, above and compacted past the old one, which is kept and takes no writes", async (t) => {
+  const { host } = await blueAndGreen(t);
+  const old = await host.database("main");
+  const sink = new Sink();
+  old.watch(sink).create(watch(0));
+  equal(old.committed, 6);
+  const { promoted, replaced, revision } = await host.branches.promote(promotion);
+  equal(promoted.name, "main");
+  equal(replaced?.name, "main-old-1");
+  equal(replaced?.frozen, true);
+  ok(revision >= old.committed + 2, `${revision}`);
+  ok(sink.error !== null && /being replaced by green: connect again/.test(sink.error.message), `${sink.error}`);
+  await rejects(async () => old.put(put("late")), { kind: "frozen" });
+
+  const main = await host.database("main");
+  equal(await keysOf(main), 2);
+  const again = new Sink();
+  main.watch(again).create(watch(7));
+  const canceled = await opened(() => again.messages.find(({ kind }) => kind === "canceled") ?? Promise.reject());
+  equal((canceled as { compactRevision: number }).compactRevision, revision);
+  await main.put(put("on"));
+  equal(main.committed, revision + 1);
+
+  const kept = await host.database("main-old-1");
+  equal(await keysOf(kept), 5);
+  await rejects(async () => kept.put(put("k")), { kind: "branchRefuses", message: /promote main-old-1/ });
+  await rejects(async () => kept.leaseGrant({ id: 5n as never, ttlSeconds: 60n }), { kind: "branchRefuses" });
+  equal((await kept.auth.status()).enabled, false);
+  deepEqual((await kept.leaseLeases()).ids, []);
+  await rejects(async () => host.database("green"), { kind: "notFound" });
+  deepEqual(
+    (await host.branches.list({ deleted: false })).map(({ name, frozen }) => [name, frozen]),
+    [
+      ["main", false],
+      ["main-old-1", true],
+    ],
+  );
+});
+
+test("and back again", async (t) => {
+  const { host } = await blueAndGreen(t);
+  await host.branches.promote(promotion);
+  await (await host.database("main")).put(put("mistake"));
+  await host.branches.promote({ ...promotion, name: "main-old-1", keepAs: "mistaken" });
+  const main = await host.database("main");
+  equal(await keysOf(main), 5);
+  await main.put(put("goes-on"));
+  equal(await keysOf(await host.database("mistaken")), 3);
+});
+
+test("a promotion that has not swapped the names is taken back; one that has is not", async (t) => {
+  const { host } = await blueAndGreen(t);
+  await halfway(t, host, "swap");
+  await rejects(async () => host.database("main"), { kind: "frozen" });
+  await rejects(host.branches.promote({ ...promotion, name: "main-old-1" }), { message: /is the same as main/ });
+  await host.branches.promote({ ...promotion, revoke: true });
+  const main = await opened(() => host.database("main"));
+  await main.put(put("goes-on"));
+  equal(await keysOf(main), 6);
+  equal(await keysOf(await host.database("green")), 2);
+  await rejects(async () => host.database("main-old-1"), { kind: "notFound" });
+  await host.branches.promote(promotion);
+  await rejects(host.branches.promote({ ...promotion, revoke: true }), /has taken its place already/);
+});
+
+for (const step of ["keep", "raise", "swap", "finish"] as const) {
+  test(`a process that dies before the step ${step}: the same command goes on, in another one`, async (t) => {
+    const { host, bucket, close } = await blueAndGreen(t);
+    await halfway(t, host, step);
+    // Open again: what is closed cleanly is not waited for.
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    await close();
+    const { host: next } = await openHost(t, { bucket, name: "two" });
+    const { revision } = await next.branches.promote(promotion);
+    const main = await next.database("main");
+    equal(await keysOf(main), 2);
+    ok(revision >= 8);
+    equal(await keysOf(await next.database("main-old-1")), 5);
+    await rejects(async () => next.database("green"), { kind: "notFound" });
+  });
+}
+
+/** Dies before a step. */
+async function halfway(
+  t: TestContext,
+  host: Awaited<ReturnType<typeof openHost>>["host"],
+  step: string,
+): Promise<void> {
+  const prototype = Promotion.prototype as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const died = async () => Promise.reject(new Error("died"));
+  if (step === "finish") {
+    const swap = prototype["swap"]!;
+    prototype["swap"] = async function (...args) {
+      await swap.apply(this, args);
+      await died();
+    };
+    t.after(() => Object.assign(prototype, { swap }));
+    await rejects(host.branches.promote(promotion), /died/);
+    Object.assign(prototype, { swap });
+    return;
+  }
+  const before = prototype[step]!;
+  prototype[step] = died;
+  await rejects(host.branches.promote(promotion), /died/);
+  prototype[step] = before;
+}
+
+async function opened<T>(open: () => T | Promise<T>): Promise<T> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    try {
+      return await open();
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+  return open();
+}
+
+test("a deleted branch comes back within its time of grace; then nothing brings it back, and its name is free", async (t) => {
+  const { host, store } = await blueAndGreen(t);
+  await host.branches.update({ name: "green", protected: true });
+  await rejects(host.branches.delete("green"), { kind: "branchRefuses", message: /protected/ });
+  await rejects(host.branches.delete("main"), { kind: "branchRefuses" });
+  await host.branches.update({ name: "green", protected: false });
+  const green = await host.database("green");
+  const { deleted, purgeMs } = await host.branches.delete("green");
+  ok(deleted && purgeMs !== null && purgeMs > Date.now());
+  await rejects(async () => green.put(put("k")));
+  await rejects(async () => host.database("green"), { kind: "notFound" });
+  deepEqual(
+    (await host.branches.list({ deleted: true })).map(({ name }) => name),
+    ["green", "main"],
+  );
+  await host.branches.undelete("green");
+  equal(await keysOf(await host.database("green")), 2);
+
+  await host.branches.delete("green");
+  await host.branches.create(newBranch("green"));
+  equal(await keysOf(await host.database("green")), 5);
+  await rejects(host.branches.undelete("green"), { kind: "invalidArgument" });
+  const state = await branchNameRegister(store, "green", runtime).read(request);
+  equal(state?.body.purgeMs, undefined);
+});
+
+test("what has expired is deleted by a sweep, and ends for ever when its time of grace is over", async (t) => {
+  const { host, store } = await openHost(t, { branches: { idleMs: 60_000, openMax: 100, graceMs: 0 } });
+  await host.branches.create(newBranch("short", { expiresInMs: 1 }));
+  await host.branches.create(newBranch("kept", { expiresInMs: 1 }));
+  await host.branches.update({ name: "kept", protected: true });
+  await (await host.database("short")).put(put("k"));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const swept = await host.branches.sweep();
+  deepEqual([swept.expired, swept.purged, swept.failed], [["short"], [], []]);
+  deepEqual((await host.branches.sweep()).purged, ["short"]);
+  deepEqual((await host.branches.sweep()).purged, []);
+  await rejects(host.branches.undelete("short"), { kind: "notFound", message: /its data is gone/ });
+  await rejects(async () => host.database("short"), { kind: "notFound" });
+  equal((await branchNameRegister(store, "short", runtime).read(request))?.body.purgeMs, undefined);
+  deepEqual(
+    (await host.branches.list({ deleted: true })).map(({ name }) => name),
+    ["kept", "main"],
+  );
+});
