@@ -4,6 +4,7 @@ import type { Auth, AuthAnswer, Database, Permission } from "../engine/engine.ts
 import type { Call } from "../transport/transport.ts";
 import type { RequestSizeCheck } from "./request-size.ts";
 import { encoded, type Method } from "./unary-call.ts";
+import { untilCanceled } from "./until-canceled.ts";
 import {
   decodeAuthenticate,
   decodeChangePassword,
@@ -62,7 +63,7 @@ const storeMethods: Record<string, AuthMethod> = {
   },
   Authenticate: (auth, message, call) => {
     const { name, password } = decodeAuthenticate(message);
-    const login = { name, password, address: hostOf(call), signal: signalOf(call) };
+    const login = { name, password, address: hostOf(call), signal: untilCanceled(call) };
     return answered(
       () => auth.authenticate(login),
       (response, { token }) => response.text(2, token),
@@ -155,9 +156,3 @@ function permissionMessage({ type, key, rangeEnd }: Permission): Message {
 
 /** The address without its port: one host is one, however many connections it opens. */
 const hostOf = ({ remoteAddress }: Call): string => remoteAddress.replace(/:\d+$/, "");
-
-function signalOf(call: Call): AbortSignal {
-  const controller = new AbortController();
-  call.onCancel(() => controller.abort());
-  return controller.signal;
-}

@@ -3,7 +3,6 @@ import { bytesOfKey } from "../base/latin1.ts";
 import type { Database } from "../engine/engine.ts";
 import { GrpcError } from "../transport/transport.ts";
 import { codes } from "./errors.ts";
-import { untilCanceled } from "./maintenance.ts";
 import {
   deleteOf,
   firstPair,
@@ -20,6 +19,7 @@ import {
   uncoded,
 } from "./turns.ts";
 import type { Method } from "./unary-call.ts";
+import { untilCanceled } from "./until-canceled.ts";
 import {
   type CampaignRequest,
   decodeCampaign,

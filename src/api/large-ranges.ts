@@ -6,6 +6,7 @@ import type { RangeCursor, Row } from "../engine/engine.ts";
 import type { Call, Pieces } from "../transport/transport.ts";
 import { unaryError } from "./errors.ts";
 import type { ServiceTimers } from "./settings.ts";
+import { untilCanceled } from "./until-canceled.ts";
 import type { Header } from "./wire/headers.ts";
 import { rangeTailSize, rowsSize, writeRangeTail, writeRows } from "./wire/kv-responses.ts";
 
@@ -73,15 +74,14 @@ export class LargeRanges {
   }
 
   async answer(asked: Asked): Promise<Pieces> {
-    const controller = new AbortController();
-    asked.call.onCancel(() => controller.abort());
-    const endTurn = await this.#turns.take(controller.signal);
+    const signal = untilCanceled(asked.call);
+    const endTurn = await this.#turns.take(signal);
     const kept = new KeptRows((bytes) => this.#reserve(bytes, kept.bytes));
     const close = (): void => {
       this.#keptBytes -= kept.bytes;
     };
     try {
-      return await this.#measure(asked, { kept, close, signal: controller.signal });
+      return await this.#measure(asked, { kept, close, signal });
     } catch (error) {
       close();
       throw error;

@@ -3,7 +3,6 @@ import { bytesOfKey } from "../base/latin1.ts";
 import type { Database } from "../engine/engine.ts";
 import { GrpcError } from "../transport/transport.ts";
 import { codes } from "./errors.ts";
-import { untilCanceled } from "./maintenance.ts";
 import {
   firstPair,
   ifCreatedAt,
@@ -21,6 +20,7 @@ import {
   uncoded,
 } from "./turns.ts";
 import type { Method } from "./unary-call.ts";
+import { untilCanceled } from "./until-canceled.ts";
 import { decodeLock, decodeUnlock } from "./wire/concurrency-requests.ts";
 import { headerOf } from "./wire/headers.ts";
 import { Message } from "./wire/message.ts";
@@ -62,8 +62,14 @@ async function lock(
   const createRevision = taken.succeeded ? taken.revision : firstPair(taken.responses[0])!.createRevision;
   const place: Place = { prefix, key, lease, createRevision };
   const owner = firstPair(taken.responses[1]);
-  if (owner === null || owner.createRevision === createRevision) return { key, revision: taken.revision };
-  return { key, revision: await waitForLock(database, place, signal) };
+  const isOwn = owner === null || owner.createRevision === createRevision;
+  if (!isOwn) return { key, revision: await waitForLock(database, place, signal) };
+  // A new lock that nobody heard of would keep all others out until its lease ends; one that was held before stays.
+  if (signal.aborted && taken.succeeded) {
+    await leave(database, place);
+    throw new DbError("canceled");
+  }
+  return { key, revision: taken.revision };
 }
 
 async function waitForLock(database: Database, place: Place, signal: AbortSignal): Promise<number> {

@@ -2,9 +2,10 @@ import { DbError } from "../base/errors.ts";
 import { etcdVersion } from "../base/version.ts";
 import type { Database } from "../engine/engine.ts";
 import { type Alarm, type AlarmRequest, alarmTypes, type DowngradeRequest } from "../engine/maintenance/maintenance.ts";
-import { type Call, GrpcError } from "../transport/transport.ts";
+import { GrpcError } from "../transport/transport.ts";
 import { codes } from "./errors.ts";
 import { encoded, type Method } from "./unary-call.ts";
+import { untilCanceled } from "./until-canceled.ts";
 import { headerOf } from "./wire/headers.ts";
 import { decodeDowngrade, decodeHashKv, decodeMoveLeader } from "./wire/maintenance-requests.ts";
 import { Message } from "./wire/message.ts";
@@ -106,11 +107,4 @@ const alarmMessage = ({ memberId, type }: Alarm): Message => new Message().big(1
 function alarmText({ memberId, type }: Alarm): string {
   const name = type === alarmTypes.noSpace ? "NOSPACE" : type === alarmTypes.corrupt ? "CORRUPT" : String(type);
   return `${memberId === 0n ? "" : `memberID:${memberId} `}alarm:${name} `;
-}
-
-/** Fires when nobody waits for the call's answer any more. */
-export function untilCanceled(call: Pick<Call, "onCancel">): AbortSignal {
-  const gone = new AbortController();
-  call.onCancel(() => gone.abort());
-  return gone.signal;
 }

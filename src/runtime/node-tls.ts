@@ -2,6 +2,7 @@ import { constants, X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { createSecureContext, type DetailedPeerCertificate, type SecureContext, TLSSocket } from "node:tls";
 import { messageOf } from "../base/errors.ts";
+import { commonNameOf } from "./common-name.ts";
 import { addressOf } from "./node-net.ts";
 import type { PeerIdentity, TlsListening, TlsMaterial } from "./runtime.ts";
 
@@ -155,12 +156,6 @@ function contextOf(material: TlsMaterial): SecureContext {
     // No sessions to be resumed: revocation, allowed names and new files hold for each connection.
     secureOptions: constants.SSL_OP_NO_TICKET,
   });
-}
-
-/** The last one, where a subject has several. */
-function commonNameOf(certificate: X509Certificate): string {
-  const name = certificate.toLegacyObject().subject.CN;
-  return (Array.isArray(name) ? name.at(-1) : name) ?? "";
 }
 
 /** The certificate that the client sent, its issuer's, and so on. */

@@ -1,5 +1,6 @@
 import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
+import { commonNameOf } from "../../runtime/common-name.ts";
 import { serialText } from "./revocations.ts";
 
 /** What a client's certificate must be, beyond signed by an authority that is trusted. Empty: anything. */
@@ -27,8 +28,3 @@ const covers = (certificate: X509Certificate, host: string): boolean =>
   isIP(host) === 0
     ? certificate.checkHost(host, { subject: "never" }) !== undefined
     : certificate.checkIP(host) !== undefined;
-
-function commonNameOf(certificate: X509Certificate): string {
-  const name: string | string[] | undefined = certificate.toLegacyObject().subject.CN;
-  return (Array.isArray(name) ? name.at(-1) : name) ?? "";
-}

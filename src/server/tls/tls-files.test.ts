@@ -239,7 +239,7 @@ test("a handshake has a time limit; who opens many and says nothing keeps nobody
   const reasons: string[] = [];
   const refused = (reason: string) => void reasons.push(reason);
   const { material, admit } = tls;
-  const port = await listen({ material, admit, refused, handshakeTimeoutMs: 300, handshakesMax: 5 });
+  const port = await listen({ material, admit, refused, handshakeTimeoutMs: 2000, handshakesMax: 5 });
   const startedMs = performance.now();
   const silent = Array.from({ length: 20 }, () => {
     const socket = connectPlain(port, "127.0.0.1");
@@ -250,7 +250,7 @@ test("a handshake has a time limit; who opens many and says nothing keeps nobody
   ok(reasons.every((reason) => reason === "too many handshakes are under way"));
   equal((await hear(port, alice)).text, "peer alice");
   await Promise.all(silent);
-  ok(performance.now() - startedMs >= 290);
+  ok(performance.now() - startedMs >= 1990);
   equal(reasons.length, 20);
   match(reasons.at(-1)!, /the handshake took too long/);
 });
