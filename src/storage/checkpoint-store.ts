@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
 import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
