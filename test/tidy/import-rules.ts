@@ -22,6 +22,7 @@ const table: Record<string, readonly string[]> = {
     "engine/maintenance/maintenance.ts",
     "engine/branches/branches.ts",
     "engine/branches/history.ts",
+    "engine/branches/history.ts",
     "engine/branches/moment.ts",
     "transport/transport.ts",
     "gen",

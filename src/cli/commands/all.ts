@@ -19,6 +19,7 @@ import { logCommand } from "./log.ts";
 import { memberCommand } from "./member.ts";
 import { moveLeaderCommand } from "./move-leader.ts";
 import { putCommand } from "./put.ts";
+import { restoreCommand } from "./restore.ts";
 import { retentionCommand } from "./retention.ts";
 import { roleCommand } from "./role.ts";
 import { snapshotCommand } from "./snapshot.ts";
@@ -52,7 +53,7 @@ export function addOnlineCommands(program: Command): void {
     program.addCommand(make());
   }
   program.addCommand(inspectCommand()).addCommand(verifyCommand()).addCommand(logCommand()).addCommand(gcCommand());
-  program.addCommand(diffCommand()).addCommand(retentionCommand()).addCommand(usageCommand());
+  program.addCommand(diffCommand()).addCommand(retentionCommand()).addCommand(usageCommand()).addCommand(restoreCommand());
   program.addCommand(branchCommand());
   program.addCommand(authCommand()).addCommand(userCommand()).addCommand(roleCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));
