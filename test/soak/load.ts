@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EtcdClient } from "../../src/cli/client.ts";
-import { CommandError } from "../../src/cli/errors.ts";
 import { connect } from "../faults/load.ts";
 import { leaseLife } from "./leases.ts";
 import type { SeededRandom } from "./random.ts";
@@ -138,5 +137,3 @@ export class SoakLoad {
 
 /** What is under way when a round ends may take so long. */
 const CALM_MS_MAX = 60_000;
-
-export { CommandError };

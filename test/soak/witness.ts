@@ -3,6 +3,9 @@ import { CommandError } from "../../src/cli/errors.ts";
 import { Journal, type Written } from "../faults/journal.ts";
 import { Counts } from "./counts.ts";
 
+/** Of one text, the first times are told as they come. */
+const TOLD_MAX = 5;
+
 /** What the workers of a soak share: what was seen so far, counted and held against what came before. */
 export class Witness {
   readonly journal = new Journal();
@@ -17,6 +20,11 @@ export class Witness {
   trouble = false;
   /** At or below it, history may be compacted. */
   compactedTo = 1;
+  readonly #tell: (line: string) => void;
+
+  constructor(tell: (line: string) => void) {
+    this.#tell = tell;
+  }
 
   acknowledge(written: Written): void {
     this.journal.acknowledge(written);
@@ -25,6 +33,11 @@ export class Witness {
 
   newest(key: string): number {
     return this.#newest.get(key) ?? 0;
+  }
+
+  #refuse(text: string): void {
+    this.refused.add(text);
+    if (this.refused.get(text) <= TOLD_MAX) this.#tell(`while nothing was wrong: ${text}`);
   }
 
   /** Runs one thing that a client does. An error is an outcome that is not known: the history tells it later. */
@@ -41,7 +54,7 @@ export class Witness {
         `${what} was answered by an error that is never right: ${error.message}`,
       );
       if (this.trouble) this.broken.add(briefly(error.message));
-      else this.refused.add(`${what}: ${briefly(error.message)}`);
+      else this.#refuse(`${what}: ${briefly(error.message)}`);
       return false;
     }
   }
