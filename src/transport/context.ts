@@ -1,5 +1,6 @@
 import type { Clock, Timers } from "../runtime/runtime.ts";
 import { Deadlines } from "./deadlines.ts";
+import { QUEUED_BYTES_SHARE, QUEUED_BYTES_TOTAL_MAX } from "./limits.ts";
 import type { Router } from "./router.ts";
 import { SlabPool } from "./slab-pool.ts";
 import type { TransportSettings } from "./transport.ts";
@@ -35,6 +36,8 @@ export class TransportContext {
   readonly deadlines: Deadlines;
   readonly refused = new Map<string, number>();
   streams = 0;
+  /** In the queues of the streams of all connections. */
+  queuedBytes = 0;
   /** Held by unfinished messages of all connections. */
   assemblyBytes = 0;
   bytesReceived = 0;
@@ -61,6 +64,14 @@ export class TransportContext {
   /** Once a connection and turn; the connection keeps count of that. */
   flushLater(connection: Flushable): void {
     if (this.dirty.push(connection) === 1) this.timers.defer(this.flushDirty);
+  }
+
+  /** Bytes that a connection may have unsent just now. */
+  get connectionQueueBytesMax(): number {
+    const { connectionQueueBytesMax, queueBytesTotalMax = QUEUED_BYTES_TOTAL_MAX } = this.settings;
+    return this.queuedBytes > queueBytesTotalMax
+      ? Math.min(connectionQueueBytesMax, QUEUED_BYTES_SHARE)
+      : connectionQueueBytesMax;
   }
 
   countRefused(reason: string): void {

@@ -234,6 +234,25 @@ test("while responses wait beyond the bound, requests wait too; each runs when t
   equal(transport.stats().streams, 0);
 });
 
+test("while responses of all connections wait beyond their bound, each connection has a small share", async () => {
+  const { runtime, transport, sample } = sampleServer({ queueBytesTotalMax: 500_000 });
+  const peers = [1, 2, 3].map(() => new H2Peer(transport, runtime, [windowSetting(0)]));
+  const [first, ...others] = peers as [H2Peer, ...H2Peer[]];
+  for (const peer of peers) {
+    peer.call(1, "/test.Sample/Large", "200000");
+    await peer.got();
+  }
+  equal(sample.calls.length, 3);
+  first.call(3, "/test.Sample/Echo", "within a connection's own bound, beyond the share");
+  await first.got();
+  equal(sample.calls.length, 3);
+  for (const peer of others) peer.send(windowUpdate(0, 1 << 20), windowUpdate(1, 1 << 20));
+  for (const peer of others) equal(answerTo(1, await peer.got()).body.length, 200_000);
+  first.send(windowUpdate(3, 1000));
+  equal(answerTo(3, await first.got()).body.length, 49);
+  equal(sample.calls.length, 4);
+});
+
 test("a parked call that is cancelled or whose time is over does not run", async () => {
   const { runtime, transport, sample } = sampleServer({ connectionQueueBytesMax: 1000 });
   const peer = new H2Peer(transport, runtime, [windowSetting(0)]);

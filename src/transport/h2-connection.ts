@@ -295,6 +295,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   queued(stream: H2Stream, bytes: number): void {
     this.sender.queuedBytes += bytes;
+    this.context.queuedBytes += bytes;
     if (stream.completes) this.sender.completeQueuedBytes += bytes;
     stream.progressMs = this.turnMs;
   }
@@ -302,6 +303,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   /** Sent, or given up. */
   unqueued(stream: H2Stream, bytes: number): void {
     this.sender.queuedBytes -= bytes;
+    this.context.queuedBytes -= bytes;
     if (stream.completes) this.sender.completeQueuedBytes -= bytes;
     if (this.parked.length > 0 && this.mayDispatch) this.touch();
   }
@@ -333,7 +335,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   }
 
   private get queueBytesMax(): number {
-    return this.context.settings.connectionQueueBytesMax;
+    return this.context.connectionQueueBytesMax;
   }
 
   private pauseWhenFull(): void {

@@ -36,6 +36,13 @@ export const ASSEMBLY_BYTES_TOTAL_MAX = 1 << 30;
 /** Bytes handed to the socket and not yet taken by the system, past which responses stay in their streams' queues. */
 export const SOCKET_BACKLOG_BYTES_MAX = 1 << 20;
 
+/**
+ * Responses that wait in the queues of all connections; while there are more, a connection may have no more than the
+ * share: many slow readers, each within its own bound, must not fill the memory.
+ */
+export const QUEUED_BYTES_TOTAL_MAX = 512 << 20;
+export const QUEUED_BYTES_SHARE = 128 << 10;
+
 /** Time from a connection's start to its complete preface and first SETTINGS, or to its first HTTP/1.1 request line. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 

@@ -151,6 +151,8 @@ export interface TransportSettings {
   streamQueueBytesMax: number;
   /** Bytes that a connection may have unsent before its new requests wait. */
   connectionQueueBytesMax: number;
+  /** Bytes unsent on all connections, past which each may have few (left out: QUEUED_BYTES_TOTAL_MAX). */
+  queueBytesTotalMax?: number;
 }
 
 /** Counts for metrics and tests. */
