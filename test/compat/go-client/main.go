@@ -33,7 +33,7 @@ func main() {
 		os.Exit(2)
 	}
 	failed := false
-	for _, group := range [][]testCase{kvCases, txnCases, watchCases, leaseCases, recipeCases, wrapperCases, kubernetesCases, authCases} {
+	for _, group := range [][]testCase{kvCases, txnCases, watchCases, leaseCases, recipeCases, wrapperCases, kubernetesCases, authCases, experimentalCases} {
 		for _, one := range group {
 			if len(os.Args) > 2 && !slices.Contains(os.Args[2:], one.name) {
 				continue
