@@ -3,7 +3,11 @@ import { test } from "node:test";
 import { NaiveTree, shown } from "../../test/storage/naive-tree.ts";
 import { StorageBench } from "../../test/storage/storage-bench.ts";
 import { isDbError } from "../base/errors.ts";
+import { KeyHash } from "./bloom.ts";
+import { Run } from "./run.ts";
+import { RunCursor } from "./run-cursor.ts";
 import { AT_HEAD, KEYS } from "./storage.ts";
+import { Table } from "./table.ts";
 
 const all = { from: "", to: null };
 const small = { tableBytes: 600, blockBytes: 100, runsMax: 2, levelBytes: 3000, levelRatio: 2, mergeBytesMax: 6000 };
@@ -18,6 +22,12 @@ async function sameAsNaive(bench: StorageBench, naive: NaiveTree): Promise<void>
   const rows = await bench.tree.scan(KEYS, all, AT_HEAD, { limit: 0 });
   deepEqual(rows.map(shown), naive.scan(KEYS, all, AT_HEAD, 0, false).map(shown));
   equal(await bench.tree.count(KEYS, all, AT_HEAD), rows.length);
+  const backwards = await bench.tree.scan(KEYS, all, AT_HEAD, { limit: 0, reverse: true });
+  deepEqual(backwards.map(shown), rows.map(shown).reverse());
+  for (const row of rows) {
+    const found = await bench.tree.get(KEYS, row.key, AT_HEAD);
+    deepEqual(found && shown(found), shown(row), row.key);
+  }
 }
 
 const tables = (bench: StorageBench): string[] =>
@@ -171,5 +181,54 @@ test("keys that come in order are never rewritten by merging", async () => {
   ok(mergedBytes < flushedBytes / 2, `${mergedBytes} of ${flushedBytes}`);
   ok(runs <= 4, `${runs} runs`);
   await sameAsNaive(bench, naive);
+  await bench.close();
+});
+
+test("a key is found wherever the bounds of tables lie: at its versions, right before them, amid them", async () => {
+  // The shortest bound between keys like these is often the next key itself.
+  const keyOf = (n: number): string => `k${String(n).padStart(2, "0")}`;
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: { ...small, runsMax: 1 } });
+  const naive = new NaiveTree();
+  for (let n = 0; n < 100; n++) put(bench, naive, keyOf(n), "first");
+  await bench.persist(-1);
+  for (let round = 0; round < 40; round++) {
+    // Neighbours: what is merged with them is a part of the run below.
+    const from = (round * 37) % 90;
+    for (let n = from; n < from + 5; n++) put(bench, naive, keyOf(n), `round ${round}`);
+    await bench.persist(round % 4 === 3 ? bench.revision - 40 : -1);
+    await bench.tree.settled();
+    await sameAsNaive(bench, naive);
+  }
+  ok(bench.tree.stats().merges > 10);
+  await bench.close();
+});
+
+test("where the bounds of tables leave a gap before a key's versions, it is found all the same", async () => {
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings: { ...small, runsMax: 1000 } });
+  const naive = new NaiveTree();
+  for (let n = 0; n < 60; n++) put(bench, naive, `k${String(n).padStart(2, "0")}`, "value");
+  await bench.persist(-1);
+  const rows = naive.scan(KEYS, all, AT_HEAD, 0, false);
+  const { store, runtime, cache } = bench;
+  const context = { store, runtime, cache, requestTimeoutMs: 1000 };
+  const refs = bench.tree.checkpoint!.runs[0]!;
+  const firstKeys = refs.map(({ first }) => rows.find(({ key }) => key >= first.key)!);
+  // As merging wrote them once.
+  const run = new Run(
+    refs.map((ref, t) => {
+      const { key, main, sub } = firstKeys[t]!;
+      return new Table({ ...ref, first: { space: KEYS, key, main, sub } }, context);
+    }),
+  );
+  for (const { key, main } of rows) {
+    const hash = new KeyHash().of(KEYS, key);
+    equal((await run.get(KEYS, key, AT_HEAD, hash))?.main, main, key);
+    equal(await run.get(KEYS, key, main - 1, hash), undefined);
+  }
+  equal(await run.get(KEYS, "k00a", AT_HEAD, new KeyHash().of(KEYS, "k00a")), undefined);
+  const backwards = new RunCursor(run, KEYS, all, AT_HEAD, true);
+  const seen: string[] = [];
+  for (await backwards.start(); backwards.version !== null; await backwards.advance()) seen.push(backwards.version.key);
+  deepEqual(seen, rows.map(({ key }) => key).reverse());
   await bench.close();
 });

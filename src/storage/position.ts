@@ -34,10 +34,16 @@ export function comparePositions(a: Position, b: Position): number {
   return b.sub - a.sub;
 }
 
-/** A short position above the entry `last` and not above the entry `next`, its successor. */
+/**
+ * A short position above the entry `last` and not above the entry `next`, its successor. Where `last` is a bound instead,
+ * at which something else ends, it is not below that: and between keys where that is.
+ */
 export function separate(last: Position, next: Position): Position {
   if (last.space !== next.space) return startOf(next.space, "");
-  if (last.key === next.key) return { space: next.space, key: next.key, main: next.main, sub: next.sub };
+  if (last.key === next.key) {
+    const { space, key, main, sub } = isBetweenKeys(last) ? last : next;
+    return { space, key, main, sub };
+  }
   const shared = sharedLength(last.key, next.key);
   return startOf(next.space, next.key.slice(0, shared + 1));
 }

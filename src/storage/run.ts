@@ -47,7 +47,8 @@ export class Run {
     const t = this.search(position);
     const table = this.tables[t]!;
     const { first, end } = table.ref;
-    if (comparePositions(position, first) < 0 || comparePositions(position, end) >= 0) return undefined;
+    if (comparePositions(position, first) < 0) return this.#firstOfTable(t, position);
+    if (comparePositions(position, end) >= 0) return this.#firstOfTable(t + 1, position);
     return chain(table.open(), (open) =>
       chain(table.mayHold(open, hash), (may) => (may ? this.#getFrom(t, open, position) : undefined)),
     );
@@ -66,7 +67,7 @@ export class Run {
       return chain(table.block(open, partition, b, ahead), (block) => {
         const i = partition.handles[b]!.start.space === space ? block.lowerBound(key, main, SUB_NEWEST) : block.count;
         if (i < block.count) return block.keys[i] === key ? block.version(i) : undefined;
-        return this.#firstOfNext({ t, open, p, partition, b }, key);
+        return this.#firstOfNext({ t, open, p, partition, b }, position);
       });
     });
   }
@@ -74,9 +75,10 @@ export class Run {
   /** The first entry of the block behind, if it is the key's: its versions go on there. */
   #firstOfNext(
     spot: { t: number; open: OpenTable; p: number; partition: IndexBlock; b: number },
-    key: string,
+    position: Position,
   ): MaybePromise<StoredVersion | undefined> {
     const { t, open, p, partition, b } = spot;
+    const { key } = position;
     const table = this.tables[t]!;
     const goesOn = (start: Position): boolean => !isBetweenKeys(start) && start.key === key;
     const first = (block: TableBlock): StoredVersion | undefined =>
@@ -90,10 +92,19 @@ export class Run {
       if (!goesOn(nextPartition.start)) return undefined;
       return chain(table.partition(open, p + 1), (next) => chain(table.block(open, next, 0), first));
     }
-    const nextTable = this.tables[t + 1];
-    if (nextTable === undefined || !goesOn(nextTable.ref.first)) return undefined;
-    return chain(nextTable.open(), (opened) =>
-      chain(nextTable.partition(opened, 0), (next) => chain(nextTable.block(opened, next, 0), first)),
+    return this.#firstOfTable(t + 1, position);
+  }
+
+  /** The first entry of table `t`, which begins behind `position`, if it is of that key: bounds may leave gaps. */
+  #firstOfTable(t: number, { space, key }: Position): MaybePromise<StoredVersion | undefined> {
+    const table = this.tables[t];
+    if (table === undefined) return undefined;
+    const { first } = table.ref;
+    if (isBetweenKeys(first) || first.key !== key || first.space !== space) return undefined;
+    return chain(table.open(), (open) =>
+      chain(table.partition(open, 0), (partition) =>
+        chain(table.block(open, partition, 0), (block) => (block.keys[0] === key ? block.version(0) : undefined)),
+      ),
     );
   }
 
