@@ -29,7 +29,8 @@ async function trace(context: OfflineContext, branch: string, trusted: readonly 
   const faults = traces.flatMap((each) => each.faults);
   if (context.format === "json") print(JSON.stringify({ ok: faults.length === 0, branches: traces }));
   else {
-    const names = new Map((await readNames(context)).map(({ name, body }) => [body.branch, name]));
+    const named = (await readNames(context)).filter(({ body }) => !body.tombstone);
+    const names = new Map(named.map(({ name, body }) => [body.branch, name]));
     for (const each of traces) for (const line of linesOf(each, names.get(each.branch) ?? each.branch)) print(line);
     for (const { object, what } of faults) print(`fault: ${object}: ${what}`);
   }

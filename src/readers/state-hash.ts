@@ -7,7 +7,7 @@ import { KEYS } from "../storage/storage.ts";
 
 /**
  * `hashKv` is that of etcd's HashKV, over all versions that a compaction leaves: equal for equal states, however they
- * are stored. `contentHash` is that of the entries of the checkpoint that the state begins with (of its log none): equal
+ * are stored. `contentHash` is that of the entries of the checkpoint that the state begins with (not of its log): equal
  * for the same entries in other tables, and another one once a compaction has dropped some.
  */
 export async function hashOfState(

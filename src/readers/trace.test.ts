@@ -56,6 +56,7 @@ test("a branch is proved from its tip to its origin, and through its parent", as
     [],
   );
   const [child, main] = traces;
+  deepEqual([child!.thinned, main!.thinned], [[], []], "number 0 of the child is its origin's");
   equal(traces.length, 2);
   ok(child!.signatures[0]!.fits && child!.signatures[0]!.trusted && child!.segments >= 1);
   equal(child!.revision, child!.tipRevision + 1);
@@ -96,7 +97,7 @@ test("a checkpoint that is changed, dropped or put elsewhere is named", async ()
   ok(segment.startsWith("branch/"));
 });
 
-test("a tip that somebody else has made is not signed by a trusted key, and a signature is of its own bytes", async () => {
+test("a tip that somebody else has made is found, and a signature is of its own bytes", async () => {
   const bucket = await sample();
   const [child] = await trace(bucket, "child");
   const tip = checkpointsOf(bucket, child!.branch).at(-1)!;

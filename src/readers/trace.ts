@@ -19,9 +19,9 @@ import type { OfflineRepository } from "./open-offline.ts";
  *
  * 1. Each segment behind the tip names the hash of the one before it, the first the one that the tip names.
  * 2. The tip's range is over the ids of all checkpoints before it; each retained one is proved to be in it, at its
- *    place, and so is the first. So one that was changed, dropped from among them, or put elsewhere is found, and named.
+ *    place, and so is the first. So one that was changed, dropped, or put elsewhere is found, and named.
  * 3. What was thinned out between is told as such: the range still vouches for what is on both sides of it.
- * 4. With trusted keys, the tip must be signed by one of them: it vouches for everything that is proved from it. The
+ * 4. With trusted keys, the tip must be signed by one of them: it vouches for all that is proved from it. The
  *    log behind the tip is not signed until the next checkpoint. That a newer tip was taken away cannot be seen.
  */
 export interface TraceOptions extends OfflineRepository {
@@ -92,7 +92,8 @@ class Trace {
       tipRevision: tip?.checkpoint.point.position.revision ?? origin.position.revision,
       signatures,
       proved: this.#proved,
-      thinned: tip === null ? [] : thinnedIn(tip.checkpoint, this.#proved),
+      thinned:
+        tip === null ? [] : thinnedIn(tip.checkpoint, { proved: this.#proved, atOrigin: origin.checkpoint !== null }),
       ...log,
       parent: origin.parent,
       forkRevision: origin.parent === null ? 0 : origin.position.revision,
@@ -228,10 +229,13 @@ class Trace {
   }
 }
 
-/** Runs of numbers before the tip that nothing retained has. */
-function thinnedIn(tip: Checkpoint, proved: readonly { leaf: number }[]): { from: number; to: number }[] {
+/** Runs of numbers before the tip that nothing retained has; `atOrigin`: number 0 is the origin's, told apart. */
+function thinnedIn(
+  tip: Checkpoint,
+  { proved, atOrigin }: { proved: readonly { leaf: number }[]; atOrigin: boolean },
+): { from: number; to: number }[] {
   const gaps: { from: number; to: number }[] = [];
-  let next = 0;
+  let next = atOrigin ? 1 : 0;
   for (const leaf of [...proved.map((each) => each.leaf), tip.range.leaves]) {
     if (leaf > next) gaps.push({ from: next, to: leaf - 1 });
     next = leaf + 1;

@@ -12,7 +12,7 @@ const NAME_MAX = 63;
  * A branch put back to a moment, under its name: a branch is cut there, and promoted over it. So its revision goes on
  * behind the old one's, which is compacted, and whoever watches begins anew; what was there gets another name.
  *
- * Dying between the two leaves the branch NAME-restore, which `t4 branch promote` puts in its place, or `delete` removes.
+ * Dying between the two leaves the branch NAME-restore, which `t4 branch promote` puts in its place; or delete it.
  */
 export const restoreMethods = (branches: () => Pick<Branches, "create" | "promote">): UnaryMethod[] => [
   unaryMethod({

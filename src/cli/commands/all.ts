@@ -53,7 +53,8 @@ export function addOnlineCommands(program: Command): void {
     program.addCommand(make());
   }
   program.addCommand(inspectCommand()).addCommand(verifyCommand()).addCommand(logCommand()).addCommand(gcCommand());
-  program.addCommand(diffCommand()).addCommand(retentionCommand()).addCommand(usageCommand()).addCommand(restoreCommand());
+  program.addCommand(diffCommand()).addCommand(restoreCommand());
+  program.addCommand(retentionCommand()).addCommand(usageCommand());
   program.addCommand(branchCommand());
   program.addCommand(authCommand()).addCommand(userCommand()).addCommand(roleCommand());
   program.addCommand(statusCommand()).addCommand(versionCommand()).addCommand(completionCommand(program));

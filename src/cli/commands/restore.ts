@@ -35,7 +35,7 @@ export function restoreCommand(): Command {
     .addHelpText(
       "after",
       [
-        "\nIn place the revision goes on behind the present one, and everything up to there is compacted: who watches, as",
+        "\nIn place the revision goes on behind the present one, and all up to there is compacted: who watches, as",
         "Kubernetes' informers do, is told so and lists anew, instead of missing what was taken back.",
         "\nExamples:",
         "  t4 restore --at 2h --as before-the-upgrade",

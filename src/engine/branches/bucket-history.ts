@@ -234,7 +234,8 @@ export class BucketHistory implements History {
     const { store, runtime, request } = this.#options;
     const bucket = this.#bucket(signal);
     const only = branch === null ? null : await this.#find(branch);
-    const names = new Map((await readNames({ store, runtime, request })).map(({ name, body }) => [body.branch, name]));
+    const named = (await readNames({ store, runtime, request })).filter(({ body }) => !body.tombstone);
+    const names = new Map(named.map(({ name, body }) => [body.branch, name]));
     const footprint = await Footprint.read(store, request);
     const branches: BranchUsage[] = [];
     for (const references of footprint.branches.values()) {
