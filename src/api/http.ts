@@ -2,13 +2,13 @@ import { type DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import { etcdStorageVersion, etcdVersion } from "../base/version.ts";
 import type { Database, RangeRequest } from "../engine/engine.ts";
-import type { HttpHandler, HttpResponse } from "../transport/transport.ts";
+import type { HttpHandler, HttpRequest, HttpResponse } from "../transport/transport.ts";
 import { textOf } from "./errors.ts";
 
 /** etcd's plain HTTP endpoints (B2): /health, /version, /metrics, /livez, /readyz. */
 export interface HttpSettings {
   /** The database whose health is asked for. */
-  readonly database: () => MaybePromise<Database>;
+  readonly database: (request: HttpRequest) => MaybePromise<Database>;
   /** Prometheus text. */
   readonly metrics: () => MaybePromise<string>;
   readonly contentTypeOfMetrics: string;
@@ -20,11 +20,17 @@ export interface HttpSettings {
   readonly version: string;
 }
 
+/** With the database of the request at hand. */
+interface Asked extends HttpSettings {
+  readonly ask: () => MaybePromise<Database>;
+}
+
 const PLAIN = "text/plain; charset=utf-8";
 const JSON_TYPE = "application/json";
 
-export function etcdHttp(settings: HttpSettings): HttpHandler {
+export function etcdHttp(all: HttpSettings): HttpHandler {
   return async (request) => {
+    const settings: Asked = { ...all, ask: () => all.database(request) };
     const [path, query] = split(request.target);
     if (path === "/metrics") {
       return respond(200, settings.contentTypeOfMetrics, await settings.metrics());
@@ -68,7 +74,7 @@ function version(settings: HttpSettings): HttpResponse {
 }
 
 /** B2.1 */
-async function health(settings: HttpSettings, query: URLSearchParams): Promise<HttpResponse> {
+async function health(settings: Asked, query: URLSearchParams): Promise<HttpResponse> {
   const alarm = await raisedAlarm(settings, query.getAll("exclude"));
   const serializable = query.get("serializable") === "true";
   const error = alarm === null ? await readError(settings, serializable) : null;
@@ -85,9 +91,9 @@ async function health(settings: HttpSettings, query: URLSearchParams): Promise<H
 const alarmNames: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
 
 /** The name of an alarm that is raised and not among the excluded ones; null: there is none, or no leader to ask. */
-async function raisedAlarm(settings: HttpSettings, excluded: readonly string[]): Promise<string | null> {
+async function raisedAlarm(settings: Asked, excluded: readonly string[]): Promise<string | null> {
   try {
-    const { alarms } = (await settings.database()).maintenance;
+    const { alarms } = (await settings.ask()).maintenance;
     const names = alarms.map(({ type }) => alarmNames[type] ?? "UNKNOWN");
     return names.find((name) => !excluded.includes(name)) ?? null;
   } catch (error) {
@@ -99,9 +105,9 @@ async function raisedAlarm(settings: HttpSettings, excluded: readonly string[]):
 const reasonOf = (error: unknown): string => (isDbError(error) ? textOf(error) : messageOf(error));
 
 /** Reads one key: null if that works, else what it failed with. Bounded by the engine's own limit on waiting. */
-async function readError(settings: HttpSettings, serializable: boolean): Promise<unknown> {
+async function readError(settings: Asked, serializable: boolean): Promise<unknown> {
   try {
-    const database = await settings.database();
+    const database = await settings.ask();
     await database.range(oneKey(serializable));
     return null;
   } catch (error) {
@@ -127,7 +133,7 @@ const oneKey = (serializable: boolean): RangeRequest => ({
 });
 
 /** Null: passed. */
-type Check = (settings: HttpSettings) => Promise<unknown>;
+type Check = (settings: Asked) => Promise<unknown>;
 
 const serializableRead: Check = (settings) => readError(settings, true);
 /** Passed as well while nobody leads: starting, standing by, waiting for the store. A restart would mend nothing. */
@@ -156,7 +162,7 @@ const readyChecks: ReadonlyMap<string, Check> = new Map([
 
 /** B2.2: all checks but the excluded ones, or the one named by a path below. */
 async function checks(
-  settings: HttpSettings,
+  settings: Asked,
   all: ReadonlyMap<string, Check>,
   only: string,
   query: URLSearchParams,

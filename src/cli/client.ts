@@ -53,6 +53,11 @@ export class EtcdClient {
     if (options.branch !== undefined) this.#metadata.set("t4-branch", options.branch);
   }
 
+  /** Asked for by name. */
+  get branch(): string | undefined {
+    return this.#options.branch;
+  }
+
   /** `timeoutMs`: for a call that takes longer than others. */
   async unary<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,

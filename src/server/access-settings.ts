@@ -1,6 +1,7 @@
 import { readRetention } from "./auto-compaction.ts";
 import { etcd, ours } from "./setting.ts";
 import {
+  type BranchUrl,
   booleanKind,
   type ClientUrl,
   integerKind,
@@ -52,6 +53,7 @@ interface AccessFlags extends TlsFlags {
   readonly "listen-client-urls": readonly ClientUrl[];
   readonly "listen-client-http-urls": readonly ClientUrl[];
   readonly "listen-metrics-urls": readonly ClientUrl[];
+  readonly "listen-branch": readonly BranchUrl[];
 }
 
 /** What does not fit together: a text that names the flag. */
@@ -65,7 +67,9 @@ export function problemOfAccess(flags: AccessFlags): string | null {
       return `--${name}: ${secure.text}: TLS key/cert (--cert-file, --key-file) must be provided for it, or --auto-tls`;
     }
   }
-  return null;
+  const secure = flags["listen-branch"].find(({ url }) => isSecure(url))?.url;
+  if (secure === undefined) return null;
+  return `--listen-branch: ${secure.text}: TLS key/cert (--cert-file, --key-file) must be provided for it, or --auto-tls`;
 }
 
 function problemOfRetention(flags: AccessFlags): string | null {

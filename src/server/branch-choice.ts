@@ -1,9 +1,12 @@
 import { isBranchName } from "../objects/keys.ts";
+import type { HttpRequest } from "../transport/transport.ts";
 
 /** What a call says of the branch that it is for. */
 export interface BranchCall {
   /** The host that the client asked for, with or without a port. */
   readonly authority: string;
+  /** The branch that its port is for; undefined: none in particular. */
+  readonly label?: string | undefined;
   metadata(name: string): string | undefined;
 }
 
@@ -15,7 +18,8 @@ export interface BranchChoice {
 }
 
 /**
- * The branch that a call is for: by its metadata `t4-branch`, else by a host of the form NAME.SUFFIX, else the default.
+ * The branch that a call is for: by its metadata `t4-branch`, else by a host of the form NAME.SUFFIX, else by the port
+ * that it came in at, else the default.
  *
  *   t4-branch: staging              staging
  *   staging.localhost:2379          staging
@@ -31,8 +35,12 @@ export function branchOfCall(call: BranchCall, { byDefault, suffixes }: BranchCh
     const name = host.slice(0, -suffix.length - 1);
     if (isBranchName(name)) return name;
   }
-  return byDefault;
+  return call.label ?? byDefault;
 }
+
+/** The same for a plain HTTP request, which may name a branch by a header of that name. */
+export const branchOfRequest = ({ headers, label }: HttpRequest, choice: BranchChoice): string =>
+  branchOfCall({ authority: headers.get("host") ?? "", label, metadata: (name) => headers.get(name) }, choice);
 
 /** Without port and final dot, in lower case. */
 function hostOf(authority: string): string {

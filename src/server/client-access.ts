@@ -8,6 +8,8 @@ import type { RunSettings } from "./settings.ts";
 
 /** By which of its addresses a client came: what is served there differs. */
 export type Door = "client" | "http" | "metrics";
+/** A door, or one that is for one branch. */
+type Place = Door | `branch ${string}`;
 const flagOf = {
   client: "listen-client-urls",
   http: "listen-client-http-urls",
@@ -16,7 +18,7 @@ const flagOf = {
 const DOORS: readonly Door[] = ["client", "http", "metrics"];
 
 interface Bound {
-  readonly door: Door;
+  readonly place: Place;
   readonly listener: Listener;
   readonly url: ClientUrl;
 }
@@ -30,7 +32,7 @@ export class ClientAccess {
   readonly #runtime: Runtime;
   readonly #log: Log;
   readonly #bound: Bound[] = [];
-  readonly #transports = new Map<Door, Transport>();
+  readonly #transports = new Map<Place, Transport>();
 
   constructor(settings: RunSettings, { runtime, log }: { runtime: Runtime; log: Log }) {
     this.#settings = settings;
@@ -40,22 +42,36 @@ export class ClientAccess {
 
   /** Binds every address. Rejects with DbError where one cannot be. */
   async bind(): Promise<void> {
-    const urls = DOORS.flatMap((door) => this.#settings[flagOf[door]].map((url) => ({ door, url })));
-    const tls = urls.some(({ url }) => isSecure(url)) ? await this.#tls(urls.map(({ url }) => url)) : null;
-    for (const { door, url } of urls) await this.#listen(door, url, tls);
+    const doors = DOORS.flatMap((door) => {
+      const flag = flagOf[door];
+      return this.#settings[flag].map((url) => ({ place: door as Place, flag: flag as string, url }));
+    });
+    const branches = this.#settings["listen-branch"].map(({ branch, url }) => {
+      return { place: `branch ${branch}` as Place, flag: "listen-branch", url };
+    });
+    const all = [...doors, ...branches];
+    const tls = all.some(({ url }) => isSecure(url)) ? await this.#tls(all.map(({ url }) => url)) : null;
+    for (const each of all) await this.#listen(each, tls);
   }
 
-  open(routes: Readonly<Record<Door, Routes>>, settings: TransportSettings, onBug: (error: unknown) => void): void {
-    for (const door of DOORS) {
-      if (!this.#bound.some((bound) => bound.door === door)) continue;
-      this.#transports.set(door, createTransport(this.#runtime, routes[door], settings, onBug));
-    }
+  open(
+    routes: Readonly<Record<Door, Routes>> & { branch: (name: string) => Routes },
+    settings: TransportSettings,
+    onBug: (error: unknown) => void,
+  ): void {
+    const open = (place: Place, served: Routes): void => {
+      if (!this.#bound.some((bound) => bound.place === place)) return;
+      this.#transports.set(place, createTransport(this.#runtime, served, settings, onBug));
+    };
+    for (const door of DOORS) open(door, routes[door]);
+    const branches = new Set(this.#settings["listen-branch"].map(({ branch }) => branch));
+    for (const branch of branches) open(`branch ${branch}`, routes.branch(branch));
   }
 
   /** The addresses that clients of the API may use, with the ports that were bound. */
   clientUrls(): string[] {
     return this.#bound
-      .filter(({ door }) => door === "client")
+      .filter(({ place }) => place === "client")
       .map(({ listener, url }) => ("path" in url ? url.text : url.text.replace(/:\d+$/, `:${listener.port}`)));
   }
 
@@ -85,19 +101,22 @@ export class ClientAccess {
     for (const transport of this.#transports.values()) transport.destroy();
   }
 
-  async #listen(door: Door, url: ClientUrl, tls: TlsListening | null): Promise<void> {
+  async #listen(
+    { place, flag, url }: { place: Place; flag: string; url: ClientUrl },
+    tls: TlsListening | null,
+  ): Promise<void> {
     const { net } = this.#runtime;
     const address = "path" in url ? { path: url.path } : { host: url.host, port: url.port };
     const accept = (stream: ByteStream): void => {
-      const transport = this.#transports.get(door);
+      const transport = this.#transports.get(place);
       if (transport === undefined) stream.destroy();
       else transport.accept(stream);
     };
     try {
       const listening = isSecure(url) ? net.listenTls(address, tls!, accept) : net.listen(address, accept);
-      this.#bound.push({ door, listener: await listening, url });
+      this.#bound.push({ place, listener: await listening, url });
     } catch (error) {
-      throw new DbError("invalidArgument", `--${flagOf[door]}: ${url.text}: ${messageOf(error)}`, { cause: error });
+      throw new DbError("invalidArgument", `--${flag}: ${url.text}: ${messageOf(error)}`, { cause: error });
     }
   }
 

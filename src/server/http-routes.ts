@@ -1,5 +1,6 @@
 import type { EtcdRoutes } from "../api/api.ts";
 import { accessControl } from "../api/gateway/access-control.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
 import { version } from "../base/version.ts";
 import type { CollectionStats } from "../collector/background.ts";
 import type { Database } from "../engine/engine.ts";
@@ -18,28 +19,33 @@ export interface HttpParts {
   readonly routes: EtcdRoutes;
   /** /health, /livez, /readyz, /version, /metrics. */
   readonly etcd: HttpHandler;
-  readonly database: () => Database;
+  /** Of the branch that a request is for. */
+  readonly database: (request: HttpRequest) => MaybePromise<Database>;
+  /** The branch that is served where nothing says otherwise, as it is now. Throws while it is not open. */
+  readonly defaultDatabase: () => Database;
   /** What this node has collected; null where it does not by itself. */
   readonly collections: () => CollectionStats | null;
   readonly onBug: (error: unknown) => void;
 }
 
 /** What is served at each kind of address. */
-export function routesByDoor(parts: HttpParts): Record<Door, Routes> {
+export function routesByDoor(parts: HttpParts): Record<Door, Routes> & { branch: (name: string) => Routes } {
   const { settings, routes } = parts;
   const access = { origins: settings.cors, hosts: settings["host-whitelist"] };
   const everything = accessControl(access, allHttp(parts));
   const { unary, streams } = routes;
   const none = { unary: new Map(), streams: new Map() };
+  const client = { unary, streams, http: settings["listen-client-http-urls"].length > 0 ? notFound : everything };
   return {
-    client: { unary, streams, http: settings["listen-client-http-urls"].length > 0 ? notFound : everything },
+    client,
+    branch: (label) => ({ ...client, label }),
     http: { ...none, http: everything },
     metrics: { ...none, http: accessControl(access, parts.etcd) },
   };
 }
 
 function allHttp(parts: HttpParts): HttpHandler {
-  const { settings, runtime, database, etcd } = parts;
+  const { settings, runtime, database, defaultDatabase, etcd } = parts;
   const withGateway = settings["enable-grpc-gateway"];
   const json = lazy(() => gatewayOf(parts));
   const document = lazy(async () => {
@@ -54,9 +60,9 @@ function allHttp(parts: HttpParts): HttpHandler {
       return target === "/v3" || target.startsWith("/v3?") ? moved("/v3/") : json(request);
     }
     if (withGateway && target === "/openapi.json") return document(request);
-    if (target === "/debug/vars") return debugVars(database);
+    if (target === "/debug/vars") return debugVars(defaultDatabase);
     if (settings["enable-pprof"] && target.startsWith("/debug/pprof")) return pprof(request);
-    if (target === "/t4/status") return statusJson(database, parts.collections);
+    if (target === "/t4/status") return statusJson(() => database(request), parts.collections);
     return etcd(request);
   };
 }

@@ -12,6 +12,8 @@ import { addServer, histogramLines, type ServerCounts } from "./server-metrics.t
 export interface MetricSources {
   /** Null while there is no leadership. */
   database: () => Database | null;
+  /** Every branch that is open, the served one among them. */
+  branches?: () => readonly { readonly name: string; readonly database: Database }[];
   transport: () => TransportStats;
   calls: CallCounts;
   storeRequests: () => Iterable<Readonly<RequestSeries>>;
@@ -28,6 +30,7 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
   // Before anything is rendered: what one source tells is shown by several metrics, all of the same moment.
   const refreshes = [
     addStatus(sources, add),
+    addBranches(sources, add),
     addTransport(sources, add),
     addCalls(sources, add),
     addStore(sources, add),
@@ -103,6 +106,37 @@ function addStatus({ database }: MetricSources, add: Add): Refresh {
     for (const { gauge, value } of gauges) {
       if (status === undefined) gauge.remove();
       else gauge.set(value(status));
+    }
+  };
+}
+
+/** By branch, for all that are open: the metrics above are of the one that is served by default. */
+const branchGauges: readonly [string, string, (status: DatabaseStatus) => number][] = [
+  ["t4_branch_revision", "Newest durable revision", (s) => s.revision],
+  ["t4_branch_keys", "Live keys", (s) => s.keys],
+  ["t4_branch_keys_put_total", "Keys written under this leadership", (s) => s.keysPut],
+  ["t4_branch_keys_deleted_total", "Keys deleted under this leadership", (s) => s.keysDeleted],
+  ["t4_branch_bytes", "Bytes of tables and log that it refers to", (s) => s.bytes],
+  ["t4_branch_memtable_bytes", "State in memory that no table has", (s) => s.memtableBytes],
+  ["t4_branch_records_pending", "Records not yet durable", (s) => s.record - s.committedRecord],
+  ["t4_branch_upload_pending_bytes", "Bytes of records not in the bucket", (s) => s.uploadPendingBytes],
+  ["t4_branch_watchers", "Watchers", (s) => s.watchers],
+  ["t4_branch_leases", "Leases", (s) => s.leases],
+  ["t4_branch_epoch", "Number of the leadership", (s) => s.epoch],
+];
+
+function addBranches({ branches }: MetricSources, add: Add): Refresh {
+  if (branches === undefined) return () => {};
+  const open = new Gauge({ ...add, name: "t4_branches_open", help: "Branches that are open here" });
+  const labelled = { ...add, labelNames: ["branch"] };
+  const gauges = branchGauges.map(([name, help, value]) => ({ gauge: new Gauge({ ...labelled, name, help }), value }));
+  return () => {
+    const all = branches();
+    open.set(all.length);
+    for (const { gauge } of gauges) gauge.reset();
+    for (const { name, database } of all) {
+      const status = database.status();
+      for (const { gauge, value } of gauges) gauge.set({ branch: name }, value(status));
     }
   };
 }

@@ -14,11 +14,11 @@ import { LATE, sleep, within } from "../objects/retry.ts";
 import { NoCredentials } from "../objects/s3-signing.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { TransportStats } from "../transport/transport.ts";
+import type { HttpRequest, TransportStats } from "../transport/transport.ts";
 import { engineAuthSettings } from "./auth-settings.ts";
 import { AutoCompaction, readRetention } from "./auto-compaction.ts";
 import { backgroundCollector } from "./background-collector.ts";
-import { type BranchCall, branchOfCall } from "./branch-choice.ts";
+import { type BranchCall, branchOfCall, branchOfRequest } from "./branch-choice.ts";
 import { CallMetrics } from "./call-metrics.ts";
 import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
@@ -191,10 +191,20 @@ class Server {
     return this.#databaseNamed(branchOfCall(call, { byDefault, suffixes }));
   }
 
+  #databaseOfRequest(request: HttpRequest): MaybePromise<Database> {
+    const { branch: byDefault, "branch-domain": suffixes } = this.#settings;
+    return this.#databaseNamed(branchOfRequest(request, { byDefault, suffixes }));
+  }
+
   #databaseNamed(name: string): MaybePromise<Database> {
     return this.#opening.before(() =>
       name === this.#settings.branch ? this.#database() : this.#openHost().database(name),
     );
+  }
+
+  #openBranches(): { name: string; database: Database }[] {
+    const open = this.#host?.open.filter(({ failure }) => failure === null) ?? [];
+    return open.map(({ name, database }) => ({ name, database }));
   }
 
   #openHost(): Host {
@@ -227,9 +237,10 @@ class Server {
     const routes = { ...this.#counts.calls.around(etcdCalls), counts: etcdCalls.counts };
     const transport = () => this.#access.stats();
     const etcd = etcdHttp({
-      database: () => this.#database(),
+      database: (request) => this.#databaseOfRequest(request),
       metrics: lazyMetrics(() => ({
         branch: () => this.#branch,
+        branches: () => this.#openBranches(),
         routes,
         transport,
         store,
@@ -246,7 +257,8 @@ class Server {
       runtime: this.#runtime,
       routes,
       etcd,
-      database: () => this.#database(),
+      database: (request: HttpRequest) => this.#databaseOfRequest(request),
+      defaultDatabase: () => this.#database(),
       collections: this.#collections,
       onBug,
     };
@@ -332,6 +344,7 @@ const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
 function lazyMetrics(
   sources: () => {
     branch: () => ServedBranch | null;
+    branches: () => readonly { name: string; database: Database }[];
     routes: EtcdRoutes;
     transport: () => TransportStats;
     store: MeteredStore;
@@ -343,9 +356,10 @@ function lazyMetrics(
   return async () => {
     if (render === null) {
       const { createMetrics } = await import("./metrics.ts");
-      const { branch, routes, transport, store, server, collections } = sources();
+      const { branch, branches, routes, transport, store, server, collections } = sources();
       render = createMetrics({
         database: () => (branch()?.failure === null ? branch()!.database : null),
+        branches,
         transport,
         calls: routes.counts,
         storeRequests: () => store.series(),

@@ -7,6 +7,8 @@ import { parseAge, parseTiers } from "../storage/retention-text.ts";
 export interface Kind<T> {
   /** Shown in --help: "duration", "bytes" … */
   readonly name: string;
+  /** The flag may be given several times: as if all were separated by commas. */
+  readonly repeatable?: boolean;
   parse(text: string): T;
 }
 
@@ -159,6 +161,23 @@ export const branchNameKind: Kind<string> = {
     if (isBranchName(text)) return text;
     throw new Error(`expected 1 to 63 lower-case letters, digits and inner hyphens, not "${text}"`);
   },
+};
+
+export interface BranchUrl {
+  readonly branch: string;
+  readonly url: ClientUrl;
+}
+
+/** Comma-separated addresses, each for one branch: staging=http://127.0.0.1:2479. */
+export const branchUrlsKind: Kind<BranchUrl[]> = {
+  name: "name=url",
+  repeatable: true,
+  parse: (text) =>
+    textsKind.parse(text).map((part) => {
+      const mark = part.indexOf("=");
+      if (mark < 0) throw new Error(`expected NAME=URL such as staging=http://127.0.0.1:2479, not "${part}"`);
+      return { branch: branchNameKind.parse(part.slice(0, mark)), url: parseListenUrl(part.slice(mark + 1)) };
+    }),
 };
 
 /** Comma-separated ends of host names, in lower case. */

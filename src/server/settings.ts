@@ -10,6 +10,7 @@ import {
   ageKind,
   booleanKind,
   branchNameKind,
+  branchUrlsKind,
   bytesKind,
   domainsKind,
   durationKind,
@@ -41,6 +42,11 @@ export const runSettings = {
     domainsKind,
     "localhost",
     "a host NAME.DOMAIN means the branch NAME: http://NAME.localhost:2379; comma-separated, empty for none",
+  ),
+  "listen-branch": ours(
+    branchUrlsKind,
+    "",
+    "further addresses, each for one branch: NAME=URL, comma-separated or given several times",
   ),
   "branch-idle": ours(
     durationKind({ min: 1000, max: YEAR_MS }),

@@ -46,6 +46,10 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
     return this.connection.peer;
   }
 
+  get label(): string | undefined {
+    return this.connection.context.router.routes.label;
+  }
+
   metadata(name: string): string | undefined {
     for (const field of this.head.fields) if (field.name === name) return field.value;
     return undefined;

@@ -144,6 +144,7 @@ export class HttpExchange extends H2Stream implements HttpSink {
       remoteAddress: this.connection.remoteAddress,
       secure: this.connection.secure,
       peer: this.connection.peer,
+      label: this.connection.context.router.routes.label,
       onGone: this.departure.onGone,
     });
     if (!isPromise(answer)) {

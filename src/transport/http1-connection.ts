@@ -195,6 +195,7 @@ export class Http1Connection implements Connection {
       remoteAddress: this.bytes.remoteAddress,
       secure: this.bytes.secure === true,
       peer: this.bytes.peer ?? null,
+      label: this.context.router.routes.label,
       onGone: departure.onGone,
     });
     if (isPromise(answer)) void answer.then((response) => this.respond(head, response));

@@ -44,6 +44,8 @@ export interface Call {
   readonly remoteAddress: string;
   /** Of the client certificate that TLS has verified; null: there is none. */
   readonly peer: PeerIdentity | null;
+  /** `Routes.label` of where it came in. */
+  readonly label?: string | undefined;
   /** First value of a metadata key (lower case), without -bin decoding; undefined if it was not sent. */
   metadata(name: string): string | undefined;
   /** An answer may be given as Pieces. */
@@ -99,6 +101,8 @@ export interface HttpRequest {
   /** It came by TLS. */
   readonly secure?: boolean;
   readonly peer?: PeerIdentity | null;
+  /** `Routes.label` of where it came in. */
+  readonly label?: string | undefined;
   /** Called once if the client goes away, or its connection ends, before it has the whole answer. */
   readonly onGone?: (handler: () => void) => void;
 }
@@ -130,6 +134,8 @@ export interface Routes {
   streams: ReadonlyMap<string, StreamHandler>;
   /** All that is not gRPC (no content-type application/grpc). */
   http: HttpHandler;
+  /** What every call that comes in here carries, for who serves the same routes in several places. */
+  label?: string | undefined;
 }
 
 export interface TransportSettings {

@@ -19,6 +19,7 @@ export class GatewayCall implements Call {
   readonly authority: string;
   readonly remoteAddress: string;
   readonly peer = null;
+  readonly label: string | undefined;
   /** Grpc-Timeout was sent, and is none. */
   readonly timeoutMalformed: boolean;
   protected readonly request: HttpRequest;
@@ -36,6 +37,7 @@ export class GatewayCall implements Call {
     this.request = request;
     this.authority = request.headers.get("host") ?? "";
     this.remoteAddress = request.remoteAddress;
+    this.label = request.label;
     this.#surroundings = surroundings;
     const timeout = request.headers.get("grpc-timeout");
     const timeoutMs = timeout === undefined ? undefined : readGrpcTimeout(timeout);

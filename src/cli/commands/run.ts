@@ -24,7 +24,9 @@ export function runCommand(): Command {
   for (const [name, { kind, byDefault, etcd, help }] of Object.entries(runSettings)) {
     const shown = byDefault === undefined ? "" : ` (default ${byDefault})`;
     const value = kind.name === "bool" ? "[bool]" : `<${kind.name}>`;
-    command.addOption(new Option(`--${name} ${value}`, `${help}${shown} [${variableOf(name, etcd)}]`));
+    const option = new Option(`--${name} ${value}`, `${help}${shown} [${variableOf(name, etcd)}]`);
+    if (kind.repeatable) option.argParser((text: string, before?: string) => (before ? `${before},${text}` : text));
+    command.addOption(option);
   }
   for (const name of foreignFlags) command.addOption(new Option(`--${name} [value]`).hideHelp());
   return command.action(async (options: Record<string, string | true>) => {

@@ -27,7 +27,7 @@ export const statusCommand = (): Command =>
         const rows: ServerStatus[] = [];
         const reports: RawJson[] = [];
         for (const { endpoint, answer } of await client.unaryOnEach(Maintenance.method.status, {})) {
-          const detail = await detailOf(endpoint);
+          const detail = await detailOf(endpoint, client.branch);
           if (answer instanceof CommandError) {
             failed = true;
             const why = detail?.["errors"];
@@ -51,9 +51,9 @@ export const statusCommand = (): Command =>
     });
 
 /** Null where the server is not a t4. */
-async function detailOf(endpoint: string): Promise<Detail | null> {
+async function detailOf(endpoint: string, branch: string | undefined): Promise<Detail | null> {
   try {
-    const { statusCode, body } = await getText(endpoint);
+    const { statusCode, body } = await getText(endpoint, branch);
     // 503: nothing but `errors`, which say why nobody leads there.
     return statusCode === 200 || statusCode === 503 ? (JSON.parse(body) as Detail) : null;
   } catch {
@@ -61,11 +61,12 @@ async function detailOf(endpoint: string): Promise<Detail | null> {
   }
 }
 
-function getText(endpoint: string): Promise<{ statusCode: number; body: string }> {
+function getText(endpoint: string, branch: string | undefined): Promise<{ statusCode: number; body: string }> {
   const url = new URL(DETAIL_PATH, endpoint.startsWith("unix:") ? "http://localhost" : httpUrl(endpoint));
   const place = endpoint.startsWith("unix:") ? { socketPath: endpoint.slice("unix://".length) } : {};
+  const headers = branch === undefined ? {} : { "t4-branch": branch };
   return new Promise((resolve, reject) => {
-    const request = get(url, { ...place, signal: AbortSignal.timeout(DETAIL_TIMEOUT_MS) }, (response) => {
+    const request = get(url, { ...place, headers, signal: AbortSignal.timeout(DETAIL_TIMEOUT_MS) }, (response) => {
       text(response).then((body) => resolve({ statusCode: response.statusCode ?? 0, body }), reject);
     });
     request.once("error", reject);
