@@ -78,10 +78,14 @@ export class CollectionJudge {
   }
 
   #needs(): { keys: Map<string, string>; logs: Map<BranchId, Slot> } {
-    if (this.#needed !== null) return this.#needed;
+    this.#needed ??= this.#needsOf(this.named());
+    return this.#needed;
+  }
+
+  #needsOf(branches: Iterable<BranchId>): { keys: Map<string, string>; logs: Map<BranchId, Slot> } {
     const keys = new Map<string, string>();
     const logs = new Map<BranchId, Slot>();
-    for (const branch of this.named()) {
+    for (const branch of branches) {
       const newest = this.newest(branch);
       if (newest === null) this.#addOrigin(branch, keys);
       else {
@@ -95,8 +99,7 @@ export class CollectionJudge {
         }
       }
     }
-    this.#needed = { keys, logs };
-    return this.#needed;
+    return { keys, logs };
   }
 
   #addCheckpoint(checkpoint: Checkpoint, by: string, keys: Map<string, string>): void {
@@ -151,24 +154,26 @@ export class CollectionJudge {
 
   /** What nobody needs, and is still there; for when all is quiet and everything has been collected. */
   leftOver(): string[] {
-    const needed = new Set(this.#needs().keys.keys());
+    const branches = new Set(this.named());
+    const origins: BranchId[] = [];
     for (const key of this.#objects.keys()) {
       const name = parseKey(key);
-      // An origin that was never named, of a program that died, keeps what it names.
-      if (name?.kind === "origin") {
-        const keys = new Map<string, string>();
-        this.#addOrigin(name.branch, keys);
-        for (const each of keys.keys()) needed.add(each);
-      }
+      if (name?.kind !== "origin") continue;
+      origins.push(name.branch);
+      // Whoever cut it took its name back, or died before; it may have been led meanwhile, and nobody has deleted it.
+      if (!this.#isDeleted(name.branch)) branches.add(name.branch);
     }
-    return [...this.#objects.keys()].filter((key) => !needed.has(key) && this.#mayGo(key));
+    const { keys, logs } = this.#needsOf(branches);
+    // An origin keeps what it names, whatever becomes of its branch.
+    for (const branch of origins) this.#addOrigin(branch, keys);
+    return [...this.#objects.keys()].filter((key) => !keys.has(key) && this.#mayGo(key, logs));
   }
 
-  #mayGo(key: string): boolean {
+  #mayGo(key: string, logs: ReadonlyMap<BranchId, Slot>): boolean {
     const name = parseKey(key);
     if (name?.kind === "checkpoint") return true;
     if (name?.kind === "segment") {
-      const from = this.#needs().logs.get(name.branch) ?? (this.#isDeleted(name.branch) ? Number.MAX_SAFE_INTEGER : 1);
+      const from = logs.get(name.branch) ?? (this.#isDeleted(name.branch) ? Number.MAX_SAFE_INTEGER : 1);
       return name.slot < from && !this.#endsEpochs(key as ObjectKey, name.branch, name.slot);
     }
     if (name?.kind !== "table") return false;
