@@ -45,8 +45,9 @@ async function isRoot(
   return enabled;
 }
 
-const isLocal = ({ remoteAddress }: Call): boolean =>
-  remoteAddress === "unix" || /^(127\.|\[::1\]|\[::ffff:127\.)/.test(remoteAddress);
+const isLocal = ({ remoteAddress }: Call): boolean => remoteAddress === "unix" || LOOPBACK.test(remoteAddress);
+
+const LOOPBACK = /^(127(\.\d{1,3}){3}|\[::1\]|\[::ffff:127(\.\d{1,3}){3}\]):\d+$/;
 
 const isOfWebPage = (call: Call): boolean => call.metadata("origin") !== undefined;
 
