@@ -2,17 +2,13 @@ import { DbError } from "../base/errors.ts";
 import { type Epoch, type LeaseId, leaseId, type Revision } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Leadership } from "../leadership/leadership.ts";
-import type { LogWriter } from "../log/log.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-import type { CacheStatus } from "../storage/cache-status.ts";
 import { KEYS, spaces, type Tree } from "../storage/storage.ts";
 import type { Access } from "./access.ts";
 import type { AuthState } from "./auth/auth-state.ts";
-import type { TokenProvider } from "./auth/tokens.ts";
 import { AuthCalls } from "./auth-calls.ts";
 import { AuthDesk, type Guard } from "./auth-desk.ts";
 import type { Raised, Replaced } from "./branches/promotion.ts";
-import type { CommitListener } from "./changes.ts";
+import type { DatabaseOptions } from "./database-options.ts";
 import type { Draft } from "./draft.ts";
 import type {
   Auth,
@@ -42,7 +38,7 @@ import { type Granting, logRemaining } from "./lease/lease-changes.ts";
 import type { Lease, Lessor } from "./lease/lessor.ts";
 import { LeaseExpiry } from "./lease-expiry.ts";
 import { LEASE_KEY_BYTES } from "./lease-key.ts";
-import { BranchMaintenance, type MaintenanceState } from "./maintenance/branch-maintenance.ts";
+import { BranchMaintenance } from "./maintenance/branch-maintenance.ts";
 import { LEASE_COST, putCost, Quota, txnCost } from "./maintenance/quota.ts";
 import { encodeReleased, metaKeys } from "./meta.ts";
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./mvcc/check-request.ts";
@@ -53,59 +49,7 @@ import { PermittedRange } from "./permitted-range.ts";
 import { readOnlyTxnAt } from "./read-only-txn.ts";
 import { recordKinds } from "./record.ts";
 import { type Committed, type Evaluate, notCarriedOut, Sequencer } from "./sequencer.ts";
-import type { EngineSettings } from "./settings.ts";
 import { versionsInOrder } from "./versions-in-order.ts";
-
-/** The watch half (watch/hub.ts). */
-export interface WatchPort extends CommitListener {
-  open(sink: WatchSink): WatchStream;
-  fail(error: DbError): void;
-  readonly stats: { readonly streams: number; readonly watchers: number };
-  /** Keys written and deleted since this leadership began. */
-  readonly changed: { readonly puts: number; readonly deletes: number };
-}
-
-/** What the storage beside the tree tells and does. */
-export interface StoragePort {
-  /**
-   * Why nothing more can be taken now (too much in memory that could not be written as tables); null when all is well.
-   */
-  refusal(): DbError | null;
-  /** What a write waits for before it is evaluated; null: for nothing. Throws when it cannot wait, either. */
-  room(): Promise<void> | null;
-  stats(): CacheStatus &
-    Pick<
-      DatabaseStatus,
-      "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot" | "errors"
-    >;
-  /**
-   * Done once what a compaction at this revision makes superfluous is gone (C3), as far as the storage promises that at
-   * all.
-   */
-  compacted(revision: Revision): MaybePromise<void>;
-  /** Merges all that can be merged, and lists it; `signal` gives up what is left of it. */
-  defragment(signal: AbortSignal): Promise<void>;
-}
-
-export interface DatabaseOptions {
-  readonly tree: Tree;
-  readonly log: LogWriter;
-  readonly leadership: Leadership;
-  readonly runtime: Pick<Runtime, "clock" | "timers" | "random" | "passwords">;
-  readonly identity: Identity;
-  readonly settings: EngineSettings;
-  readonly storage: StoragePort;
-  readonly lessor: Lessor;
-  readonly auth: { readonly state: AuthState; readonly tokens: TokenProvider };
-  readonly committed: Committed;
-  /** Leases were left out when the branch was cut. */
-  readonly leasesStripped: boolean;
-  readonly promotions: { readonly replaced: Replaced | null; readonly raised: Raised | null };
-  readonly maintenance: MaintenanceState;
-  readonly watch: WatchPort;
-  /** Called once: the instance answers nothing any more, and must be opened anew. */
-  readonly onEnd: (error: DbError) => void;
-}
 
 /**
  * A branch under one leadership: etcd's semantics put together from mvcc, leases and watches, around one sequencer.
@@ -491,8 +435,8 @@ export class BranchDatabase implements Database {
   }
 
   /**
-   * The last change under this leadership: nothing is sequenced behind it, and once it is durable all ends with `error`,
-   * so that the branch is opened anew, by what it then says.
+   * The last change under this leadership: nothing is sequenced behind it, and once it is durable all ends with
+   * `error`, so that the branch is opened anew, by what it then says.
    */
   async last<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request, error: DbError): Promise<Result> {
     this.#checkServing();

@@ -35,8 +35,8 @@ const TOLD_MAX = 20;
 
 /**
  * Checks a table from its first byte to its last: its name, each block, the order of all entries, what checkpoint,
- * footer, index and bloom filter say of them, and the multiset hash. Null where it has a fault; "missing" where it is not
- * there, or goes while it is read.
+ * footer, index and bloom filter say of them, and the multiset hash. Null where it has a fault; "missing" where it is
+ * not there, or goes while it is read.
  */
 export async function checkTable(key: ObjectKey, options: TableCheckOptions): Promise<TableFile | null | "missing"> {
   const { findings, listed } = options;

@@ -59,8 +59,8 @@ const WINDOW_BYTES = 4 << 20;
 const TAIL_BYTES_FIRST = 256 << 10;
 
 /**
- * Null where there is no such object. Throws `corrupt` naming the object, and the place where that is known; TableMissing
- * where it goes meanwhile.
+ * Null where there is no such object. Throws `corrupt` naming the object, and the place where that is known;
+ * TableMissing where it goes meanwhile.
  */
 export async function openTableFile(source: TableSource, key: ObjectKey): Promise<TableFile | null> {
   const { store, request } = source;

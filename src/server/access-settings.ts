@@ -64,12 +64,12 @@ export function problemOfAccess(flags: AccessFlags): string | null {
   for (const name of ["listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"] as const) {
     const secure = flags[name].find(isSecure);
     if (secure !== undefined) {
-      return `--${name}: ${secure.text}: TLS key/cert (--cert-file, --key-file) must be provided for it, or --auto-tls`;
+      return `--${name}: ${secure.text}: TLS key/cert (--cert-file, --key-file) must be provided, or --auto-tls`;
     }
   }
   const secure = flags["listen-branch"].find(({ url }) => isSecure(url))?.url;
   if (secure === undefined) return null;
-  return `--listen-branch: ${secure.text}: TLS key/cert (--cert-file, --key-file) must be provided for it, or --auto-tls`;
+  return `--listen-branch: ${secure.text}: TLS key/cert (--cert-file, --key-file) must be provided, or --auto-tls`;
 }
 
 function problemOfRetention(flags: AccessFlags): string | null {

@@ -35,8 +35,8 @@ export function comparePositions(a: Position, b: Position): number {
 }
 
 /**
- * A short position above the entry `last` and not above the entry `next`, its successor. Where `last` is a bound instead,
- * at which something else ends, it is not below that: and between keys where that is.
+ * A short position above the entry `last` and not above the entry `next`, its successor. Where `last` is a bound
+ * instead, at which something else ends, it is not below that: and between keys where that is.
  */
 export function separate(last: Position, next: Position): Position {
   if (last.space !== next.space) return startOf(next.space, "");

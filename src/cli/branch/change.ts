@@ -70,7 +70,7 @@ function deleteCommand(): Command {
     .addHelpText(
       "after",
       [
-        "\nUntil then t4 branch undelete brings it back. Its data goes with a collection afterwards (a server's own, or",
+        "\nUntil then t4 branch undelete brings it back. Then its data goes with a collection (a server's own, or",
         "t4 gc), but what other branches need of it. A new branch of the same name ends the time of grace.",
       ].join("\n"),
     )
@@ -128,7 +128,7 @@ export function promoteCommand(): Command {
       [
         "\nClients of the old branch are cut off, and find the new one when they connect again. Its revision is raised",
         "above all that the old one has shown, and compacted there: watchers are told so and read anew. The old one is",
-        "kept under another name, takes no writes, and can be promoted back. Interrupted at any point, the same command",
+        "kept under another name, takes no writes, and can be promoted back. Interrupted anywhere, the same command",
         "goes on.",
         "\nExamples:",
         "  t4 branch promote green",

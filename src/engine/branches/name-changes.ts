@@ -9,8 +9,8 @@ import { checkBranchName } from "./name-checks.ts";
 const CONFLICTS_MAX = 20;
 
 /**
- * Changes what a name says, by a compare-and-swap on what was looked at: `change` gives what it is to say, or null where
- * nothing is to be changed, and throws where that must not be. Resolves with what it then says.
+ * Changes what a name says, by a compare-and-swap on what was looked at: `change` gives what it is to say, or null
+ * where nothing is to be changed, and throws where that must not be. Resolves with what it then says.
  */
 export async function changeName(
   { store, runtime, request }: Bucket,

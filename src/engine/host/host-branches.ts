@@ -25,7 +25,9 @@ import type { OpenBranch } from "./open-branch-handle.ts";
 import { Promotion } from "./promote-branch.ts";
 import { purgeBranch } from "./purge-branch.ts";
 
-/** The branches of a repository in a process that serves them: those that it leads are asked, the rest is in the store. */
+/**
+ * The branches of a repository in a process that serves them: those that it leads are asked, the rest is in the store.
+ */
 export class HostBranches implements Branches {
   readonly #surroundings: BranchSurroundings;
   readonly #bucket: Bucket;
@@ -143,8 +145,9 @@ export class HostBranches implements Branches {
   }
 
   /**
-   * Deletes what has expired, and ends for ever what was deleted and whose time of grace is over: for a collector, which
-   * then finds that nobody needs it. Throws `storeRefused` while the clocks here and in the store differ too much.
+   * Deletes what has expired, and ends for ever what was deleted and whose time of grace is over: for a collector,
+   * which then finds that nobody needs it. Throws `storeRefused` while the clocks here and in the store differ too
+   * much.
    */
   async sweep(signal?: AbortSignal): Promise<Swept> {
     const nowMs = this.#bucket.runtime.clock.wallMs() + trustedSkewMs(this.#bucket.store);

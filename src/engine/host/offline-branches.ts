@@ -27,8 +27,8 @@ export interface OfflineOptions {
 }
 
 /**
- * The branches of a repository from its bucket alone. What takes a leader is done by leading for a moment: where another
- * process leads a branch, that waits until it is gone.
+ * The branches of a repository from its bucket alone. What takes a leader is done by leading for a moment: where
+ * another process leads a branch, that waits until it is gone.
  */
 export class OfflineBranches implements Branches {
   readonly #bucket: Bucket & OfflineOptions;

@@ -48,7 +48,7 @@ async function blueAndGreen(t: TestContext, options: { bucket?: MemoryBucket } =
 
 const promotion = { name: "green", over: "main", keepAs: null, revoke: false };
 
-test("the new branch has the name, above and compacted past the old one, which is kept and takes no writes", async (t) => {
+test("the new branch has the name, compacted past the old one, which is kept and takes no writes", async (t) => {
   const { host } = await blueAndGreen(t);
   const old = await host.database("main");
   const sink = new Sink();
@@ -166,7 +166,7 @@ async function opened<T>(open: () => T | Promise<T>): Promise<T> {
   return open();
 }
 
-test("a deleted branch comes back within its time of grace; then nothing brings it back, and its name is free", async (t) => {
+test("a deleted branch comes back within its time of grace; then nothing does, and its name is free", async (t) => {
   const { host, store } = await blueAndGreen(t);
   await host.branches.update({ name: "green", protected: true });
   await rejects(host.branches.delete("green"), { kind: "branchRefuses", message: /protected/ });

@@ -10,9 +10,9 @@ import type { BranchSurroundings } from "./open-branch.ts";
 const ATTEMPTS_MAX = 5;
 
 /**
- * Ends a branch for ever (DESIGN: deleting a branch): a takeover with all its waits, and a fence, so that nobody who led
- * it has a write acknowledged any more; then the tombstone on its leader record, which stays; then its origin goes. What
- * it has alone goes in later collections. Each step may be the last: whoever calls again goes on.
+ * Ends a branch for ever (DESIGN: deleting a branch): a takeover with all its waits, and a fence, so that nobody who
+ * led it has a write acknowledged any more; then the tombstone on its leader record, which stays; then its origin goes.
+ * What it has alone goes in later collections. Each step may be the last: whoever calls again goes on.
  */
 export async function purgeBranch(
   surroundings: BranchSurroundings,
