@@ -60,9 +60,9 @@ export function etcdRoutes(
   };
 
   const unary = new Map<string, UnaryHandler>();
-  const { onBug, onCorrupt } = settings;
+  const { onBug, onCorrupt, share } = settings;
   for (const [path, method] of Object.entries(methods)) {
-    unary.set(path, unaryHandler(find, { counts: counts.of(path, "unary"), all: counts, onCorrupt }, method));
+    unary.set(path, unaryHandler(find, { counts: counts.of(path, "unary"), all: counts, onCorrupt, share }, method));
   }
   const streams = new Map<string, StreamHandler>();
   for (const [path, service] of Object.entries(services)) {

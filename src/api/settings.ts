@@ -2,6 +2,7 @@ import type { DbError } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { Database } from "../engine/engine.ts";
 import type { Call } from "../transport/transport.ts";
+import type { FairShare } from "./fair-share.ts";
 
 /** What the services need to know of their surroundings. */
 export interface EtcdSettings {
@@ -13,6 +14,8 @@ export interface EtcdSettings {
   readonly timers: ServiceTimers;
   /** Told of what a stream's service threw that is no error of operation; its call is answered Internal. */
   readonly onBug: (error: unknown) => void;
+  /** Shares the event loop among branches; left out: it is served to whoever comes. */
+  readonly share?: FairShare | undefined;
   /** Told of each call that met a corrupt object. */
   readonly onCorrupt?: (error: DbError) => void;
 }

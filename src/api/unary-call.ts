@@ -6,6 +6,7 @@ import { admit } from "./admission.ts";
 import { asCaller } from "./authorize.ts";
 import type { CallCounts, MethodCounts } from "./call-counts.ts";
 import { codes, unaryError } from "./errors.ts";
+import type { FairShare } from "./fair-share.ts";
 import type { DatabaseOf } from "./settings.ts";
 
 /**
@@ -18,6 +19,8 @@ export interface UnarySurroundings {
   readonly counts: MethodCounts;
   readonly all: CallCounts;
   readonly onCorrupt?: ((error: DbError) => void) | undefined;
+  /** Left out: calls of all branches are carried out as they come. */
+  readonly share?: FairShare | undefined;
 }
 
 /**
@@ -25,7 +28,7 @@ export interface UnarySurroundings {
  * none is needed.
  */
 export function unaryHandler(databaseOf: DatabaseOf, surroundings: UnarySurroundings, method: Method): UnaryHandler {
-  const { counts, onCorrupt } = surroundings;
+  const { counts, onCorrupt, share } = surroundings;
   const counting = { counts: surroundings.all, type: "unary" } as const;
   const fail = (error: unknown): never => {
     if (isDbError(error, "corrupt")) onCorrupt?.(error);
@@ -41,11 +44,18 @@ export function unaryHandler(databaseOf: DatabaseOf, surroundings: UnarySurround
     admit(database, call, counting);
     return method(asCaller(database, call), message, call);
   };
+  const inTurn = (database: Database, message: Buffer, call: Call): MaybePromise<Encodable> => {
+    const { branchName } = database.identity;
+    if (share === undefined || share.isAlone(branchName)) return run(database, message, call);
+    return share.run(branchName, () => run(database, message, call));
+  };
   return (message, call) => {
     counts.started++;
     try {
       const database = databaseOf(call);
-      const answer = isPromise(database) ? database.then((d) => run(d, message, call)) : run(database, message, call);
+      const answer = isPromise(database)
+        ? database.then((opened) => inTurn(opened, message, call))
+        : inTurn(database, message, call);
       return isPromise(answer) ? answer.then(succeed, fail) : succeed(answer);
     } catch (error) {
       return fail(error);

@@ -1,4 +1,5 @@
 import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
+import { FairShare } from "../api/fair-share.ts";
 import { etcdHttp } from "../api/http.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
@@ -222,6 +223,10 @@ class Server {
       // There is no peer port; etcd's clients show a member's peer URL and never dial it.
       peerUrls: clientUrls,
       timers: this.#runtime.timers,
+      share: new FairShare({
+        timers: this.#runtime.timers,
+        monotonicMs: () => this.#runtime.clock.monotonicMs(),
+      }),
       onBug,
       onCorrupt: (error: DbError) => this.#onCorrupt(error),
     };
