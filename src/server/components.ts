@@ -40,6 +40,8 @@ export function hostSettings(
       idleMs: settings["branch-idle"],
       openMax: settings["branches-open"],
       graceMs: settings["collect-grace"],
+      // One branch alone may have three memtables' worth.
+      memtableBytes: Math.max(defaults.branches.memtableBytes, 4 * settings["memtable-bytes"]),
     },
     session: sessionSettings(settings["session-term"], defaults.session),
     branch: {

@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import { Collector } from "../../src/collector/collector.ts";
+import { defaultBranchSetSettings } from "../../src/engine/host/branch-set.ts";
 import { readOrigin } from "../../src/leadership/origin.ts";
 import { decodeSegment } from "../../src/log/segment-codec.ts";
 import { checkpointKey, parseKey } from "../../src/objects/keys.ts";
@@ -38,7 +39,7 @@ async function dataIn(store: ObjectStore): Promise<string[]> {
 }
 
 test("deleting everything but one branch leaves exactly what that one needs", async (t) => {
-  const { host, store, main } = await openHost(t, { branches: { idleMs: 60_000, openMax: 100, graceMs: 0 } });
+  const { host, store, main } = await openHost(t, { branches: { ...defaultBranchSetSettings, graceMs: 0 } });
   const value = "v".repeat(1000);
   const fill = async (name: string, keys: number): Promise<void> => {
     const database = await host.database(name);

@@ -8,6 +8,7 @@ import { isBranchName } from "../../objects/keys.ts";
 import { sleep, within } from "../../objects/retry.ts";
 import type { Timer } from "../../runtime/runtime.ts";
 import type { Database } from "../engine.ts";
+import { MemoryShare } from "./memory-share.ts";
 import type { BranchSurroundings } from "./open-branch.ts";
 import { ServedBranch } from "./served-branch.ts";
 
@@ -18,9 +19,16 @@ export interface BranchSetSettings {
   readonly openMax: number;
   /** What a branch that is deleted keeps its data for, so that it can be brought back. */
   readonly graceMs: number;
+  /** What the branches may have in memory together that no table has, before they make tables early. */
+  readonly memtableBytes: number;
 }
 
-export const defaultBranchSetSettings: BranchSetSettings = { idleMs: 5 * 60_000, openMax: 100, graceMs: 3_600_000 };
+export const defaultBranchSetSettings: BranchSetSettings = {
+  idleMs: 5 * 60_000,
+  openMax: 100,
+  graceMs: 3_600_000,
+  memtableBytes: 192 << 20,
+};
 
 /** Names asked for in vain are not asked for again so soon: each costs requests. */
 const UNKNOWN_MS = 1000;
@@ -56,12 +64,18 @@ export class BranchSet {
   readonly #held = new Map<string, Held>();
   readonly #lookups = new Map<string, Promise<Held>>();
   readonly #unknown = new Map<string, { error: DbError; untilMs: number }>();
+  readonly #memory: MemoryShare;
   #timer: Timer | null = null;
   #closed = false;
 
   constructor(surroundings: BranchSurroundings, settings: BranchSetSettings) {
     this.#surroundings = surroundings;
     this.#settings = settings;
+    this.#memory = new MemoryShare({
+      timers: surroundings.runtime.timers,
+      users: () => this.open,
+      bytesMax: settings.memtableBytes,
+    });
     this.#look();
   }
 
@@ -266,6 +280,7 @@ export class BranchSet {
   async close(signal: AbortSignal): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#memory.close();
     const all = [...this.#held.values()];
     const results = await Promise.allSettled(all.map(({ served, closing }) => closing ?? served.close(signal)));
     this.#held.clear();

@@ -38,6 +38,7 @@ export const defaultCheckpointerSettings: CheckpointerSettings = {
 
 /** How often it is looked at whether one is due. */
 const LOOK_MS = 100;
+const QUIET_LOOK_MS = 500;
 /** What was merged is listed by a checkpoint of its own when none came by itself for so long. */
 const UNLISTED_MS = 10_000;
 const RETRY_MS = 5000;
@@ -76,6 +77,7 @@ export class Checkpointer {
   #bytesAt = 0;
   #retryAtMs = 0;
   #trouble: string | null = null;
+  #headSeen = -1;
   /** A cut that was not persisted yet: later than any before it, and what is frozen belongs to it. */
   #point: CheckpointPoint<LogPosition> | null = null;
 
@@ -103,7 +105,11 @@ export class Checkpointer {
 
   #look(): void {
     if (this.#closed) return;
-    this.#timer = this.#options.runtime.timers.set(LOOK_MS, () => this.#look(), { background: true });
+    const { log, tree, runtime } = this.#options;
+    // A branch that nobody writes is looked at less: a node may have a hundred of them.
+    const isQuiet = log.head === this.#headSeen && this.#running === null && !tree.unlisted;
+    this.#headSeen = log.head;
+    this.#timer = runtime.timers.set(isQuiet ? QUIET_LOOK_MS : LOOK_MS, () => this.#look(), { background: true });
     if (this.#running === null && this.#isDue()) void this.checkpoint();
   }
 

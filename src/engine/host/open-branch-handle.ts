@@ -60,6 +60,10 @@ export class OpenBranch {
     this.#parts.useRetention(policy);
   }
 
+  get memtableBytes(): number {
+    return this.#parts.tree.memtableBytes;
+  }
+
   /** Uploads all that has been acknowledged; resolves with where the log in the store then ends. */
   flush(signal?: AbortSignal): Promise<LogPosition> {
     return this.#parts.log.drain(signal);

@@ -5,6 +5,7 @@ import { put, range } from "../../../test/engine/requests.ts";
 import { branchNameRegister } from "../../leadership/branch-name.ts";
 import type { MemoryBucket } from "../../objects/memory.ts";
 import type { Database, WatchMessage, WatchSink } from "../engine.ts";
+import { defaultBranchSetSettings } from "./branch-set.ts";
 import { Promotion } from "./promote-branch.ts";
 
 const request = { timeoutMs: 2000 };
@@ -193,7 +194,7 @@ test("a deleted branch comes back within its time of grace; then nothing does, a
 });
 
 test("what has expired is deleted by a sweep, and ends for ever when its time of grace is over", async (t) => {
-  const { host, store } = await openHost(t, { branches: { idleMs: 60_000, openMax: 100, graceMs: 0 } });
+  const { host, store } = await openHost(t, { branches: { ...defaultBranchSetSettings, graceMs: 0 } });
   await host.branches.create(newBranch("short", { expiresInMs: 1 }));
   await host.branches.create(newBranch("kept", { expiresInMs: 1 }));
   await host.branches.update({ name: "kept", protected: true });

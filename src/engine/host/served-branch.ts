@@ -110,6 +110,15 @@ export class ServedBranch {
     if (failure !== null && failure.kind !== "frozen") throw failure;
   }
 
+  get memtableBytes(): number {
+    return this.#state.kind === "open" ? this.#state.branch.memtableBytes : 0;
+  }
+
+  /** What it fails of is told by the branch itself. */
+  relieve(): void {
+    void this.checkpoint();
+  }
+
   /** Writes a checkpoint now; for tools and tests. */
   async checkpoint(): Promise<void> {
     if (this.#state.kind === "open") await this.#state.branch.checkpoint();
