@@ -82,7 +82,9 @@ export async function open(settings: OpenSettings, components: Components = {}):
 }
 
 export type { ErrorKind } from "./base/errors.ts";
+export type { BranchInfo } from "./engine/branches/branches.ts";
 export type { Database, DatabaseStatus } from "./engine/engine.ts";
+export type { At, CreateBranchOptions, T4Branches } from "./library/branches.ts";
 export type { Bytes, Keys, KeyValue } from "./library/pairs.ts";
 export type { T4 } from "./library/t4.ts";
 export type {

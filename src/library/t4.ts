@@ -3,6 +3,7 @@ import type { Database, DatabaseStatus } from "../engine/engine.ts";
 import type { Host } from "../engine/host/host.ts";
 import type { ServedBranch } from "../engine/host/served-branch.ts";
 import type { Timers } from "../runtime/runtime.ts";
+import { T4Branches } from "./branches.ts";
 import type { Bytes, Keys } from "./pairs.ts";
 import {
   type DeleteResult,
@@ -31,12 +32,22 @@ export class T4 {
   readonly #host: Host;
   readonly #branch: ServedBranch;
   readonly #timers: Timers;
+  readonly #close: ((signal: AbortSignal) => Promise<void>) | null;
+  /** The branches of its repository. */
+  readonly branches: T4Branches;
 
-  /** Made by `open`. */
-  constructor(host: Host, branch: ServedBranch, timers: Timers) {
+  /** Made by `open`. `close`: what is given up where it is one of several branches of a host; left out: all. */
+  constructor(
+    host: Host,
+    branch: ServedBranch,
+    timers: Timers,
+    { close = null }: { close?: ((signal: AbortSignal) => Promise<void>) | null } = {},
+  ) {
     this.#host = host;
     this.#branch = branch;
     this.#timers = timers;
+    this.#close = close;
+    this.branches = new T4Branches(host, timers, branch.name);
   }
 
   /** The engine's own contract: latin1 keys, encoded rows. For servers and tools. */
@@ -106,7 +117,7 @@ export class T4 {
     const ended = new AbortController();
     const limit = this.#timers.set(CLOSE_MS, () => ended.abort());
     try {
-      await this.#host.close(ended.signal);
+      await (this.#close === null ? this.#host.close(ended.signal) : this.#close(ended.signal));
     } finally {
       limit.cancel();
     }

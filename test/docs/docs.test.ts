@@ -88,11 +88,14 @@ test("README: the first steps with etcdctl, as written", {
 
 test("README and docs/library.md: the programs run", async () => {
   equal(await runProgram(under("In a program", "ts")[0]!.text), "hello\n");
-  const [library] = page("docs/library.md").filter((block) => block.language === "ts");
-  deepEqual((await runProgram(library!.text)).split("\n"), [
+  const [library, branches] = page("docs/library.md").filter((block) => block.language === "ts");
+  deepEqual((await runProgram(`${library!.text}\n${branches!.text}`)).split("\n"), [
     "config/mode = blue @ 2",
     "true",
     "put config/mode green",
+    "experiment 4",
+    "main 0",
+    "purple",
     "",
   ]);
 });

@@ -90,6 +90,11 @@ export class BranchSet {
     return held.served;
   }
 
+  async leave(name: string): Promise<void> {
+    const held = this.#held.get(name);
+    if (held !== undefined) await this.#close(name, held, "it is not used any more");
+  }
+
   /**
    * The database of a branch, opened if need be. Throws, or rejects with, `notFound` (naming what is close), `noLeader`
    * (why it is not open), `tooManyRequests`.

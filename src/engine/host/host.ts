@@ -106,6 +106,11 @@ export class Host {
     return this.#branches.pin(name);
   }
 
+  /** The opposite: it is given up, until somebody calls for it again. Cleanly as far as the store allows in time. */
+  leave(name: string): Promise<void> {
+    return this.#branches.leave(name);
+  }
+
   /** The branches that are open now, or being opened. */
   get open(): readonly ServedBranch[] {
     return this.#branches.open;
