@@ -52,7 +52,7 @@ test("what is wrong is named in one line", () => {
   );
   refuses(
     { flags: { "listen-client-urls": "https://127.0.0.1:1" } },
-    "--listen-client-urls: https://127.0.0.1:1: TLS key/cert (--cert-file, --key-file) must be provided for it, " +
+    "--listen-client-urls: https://127.0.0.1:1: TLS key/cert (--cert-file, --key-file) must be provided, " +
       "or --auto-tls",
   );
   refuses(
