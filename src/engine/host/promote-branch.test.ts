@@ -88,8 +88,12 @@ test("the new branch has the name, compacted past the old one, which is kept and
   );
 });
 
-test("and back again", async (t) => {
+test("and back again, but not over one that is protected", async (t) => {
   const { host } = await blueAndGreen(t);
+  await host.branches.update({ name: "main", protected: true });
+  await rejects(host.branches.promote(promotion), { kind: "branchRefuses", message: /unprotect main/ });
+  await (await host.database("main")).put(put("blue-0"));
+  await host.branches.update({ name: "main", protected: false });
   await host.branches.promote(promotion);
   await (await host.database("main")).put(put("mistake"));
   await host.branches.promote({ ...promotion, name: "main-old-1", keepAs: "mistaken" });

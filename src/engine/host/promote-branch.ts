@@ -56,6 +56,12 @@ export class Promotion {
       return this.#finish(place);
     }
     alive(name, wanted);
+    if (place.protected) {
+      throw new DbError(
+        "branchRefuses",
+        `branch ${over} is protected, also from promotions: t4 branch unprotect ${over}`,
+      );
+    }
     const { replaced, committed } = await this.freeze(place.branch, wanted.branch);
     await this.keep(place.branch, replaced);
     await this.raise(place.branch, committed);
