@@ -11,6 +11,8 @@ await esbuild.build({
   entryPoints: [
     "src/cli/main.ts",
     "src/runtime/offload-worker.ts",
+    "src/runtime/password-worker.ts",
+
     "src/runtime/task-worker.ts",
     "src/storage/merge-task.ts",
   ],
