@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 
 test("every module that is loaded by its file's name is a file of the bundle", () => {
-  const bundled = readFileSync("tools/bundle.mjs", "utf8").match(/src\/[a-z/-]+\.ts/g) ?? [];
+  const bundled: string[] = readFileSync("tools/bundle.mjs", "utf8").match(/src\/[a-z/-]+\.ts/g) ?? [];
   const loaded = globSync("src/**/*.ts").flatMap((file) =>
     [...readFileSync(file, "utf8").matchAll(/`\.\/([a-z-]+)\$\{import\.meta\.url/g)].map(([, name]) =>
       join(dirname(file), `${name}.ts`),

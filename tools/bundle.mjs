@@ -12,7 +12,6 @@ await esbuild.build({
     "src/cli/main.ts",
     "src/runtime/offload-worker.ts",
     "src/runtime/password-worker.ts",
-
     "src/runtime/task-worker.ts",
     "src/storage/merge-task.ts",
   ],
