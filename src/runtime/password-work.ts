@@ -10,8 +10,8 @@ export type PasswordWork =
 const PASSWORD_BYTES_MAX = 72;
 
 /**
- * Does it here and now. The form is "2a", as Go's bcrypt writes it ("2b" is the same for passwords of this length); what
- * is no bcrypt hash fits no password.
+ * Does it here and now. The form is "2a", as Go's bcrypt writes it ("2b" is the same for passwords of this length);
+ * what is no bcrypt hash fits no password.
  */
 export function doPasswordWork(work: PasswordWork): string | boolean {
   if (work.kind === "verify") return verifySync(work.password, work.hash);

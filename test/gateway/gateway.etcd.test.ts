@@ -68,7 +68,9 @@ function parsed(text: string): unknown {
       /"(cluster_id|member_id|memberID|raft_term|raftTerm|raftIndex|raftAppliedIndex|leader)":"\d+"/g,
       '"$1":"*"',
     )
-    .replace(/"(dbSize|dbSizeInUse|dbSizeQuota|remaining_bytes)":"\d+"/g, '"$1":"*"');
+    .replace(/"(dbSize|dbSizeInUse|dbSizeQuota|remaining_bytes)":"\d+"/g, '"$1":"*"')
+    // etcd's gateway tells a deadline by whichever of its two ends comes first.
+    .replace("stream terminated by RST_STREAM with error code: CANCEL", "context deadline exceeded");
   try {
     return JSON.parse(own);
   } catch {

@@ -18,8 +18,8 @@ export interface MemoryShareOptions {
 const LOOK_MS = 250;
 
 /**
- * Bounds what the memtables of all open branches take together: each has a bound of its own, and a hundred branches that
- * are written a little would have a hundred of them.
+ * Bounds what the memtables of all open branches take together: each has a bound of its own, and a hundred branches
+ * that are written a little would have a hundred of them.
  */
 export class MemoryShare {
   readonly #options: MemoryShareOptions;
