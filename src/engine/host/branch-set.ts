@@ -8,6 +8,7 @@ import { isBranchName } from "../../objects/keys.ts";
 import { sleep, within } from "../../objects/retry.ts";
 import type { Timer } from "../../runtime/runtime.ts";
 import type { Database } from "../engine.ts";
+import { BranchClaims, type Claimant } from "./branch-claims.ts";
 import { MemoryShare } from "./memory-share.ts";
 import type { BranchSurroundings } from "./open-branch.ts";
 import { ServedBranch } from "./served-branch.ts";
@@ -62,6 +63,7 @@ export class BranchSet {
   readonly #surroundings: BranchSurroundings;
   readonly #settings: BranchSetSettings;
   readonly #held = new Map<string, Held>();
+  readonly #claims: BranchClaims;
   readonly #lookups = new Map<string, Promise<Held>>();
   readonly #unknown = new Map<string, { error: DbError; untilMs: number }>();
   readonly #memory: MemoryShare;
@@ -71,6 +73,7 @@ export class BranchSet {
   constructor(surroundings: BranchSurroundings, settings: BranchSetSettings) {
     this.#surroundings = surroundings;
     this.#settings = settings;
+    this.#claims = new BranchClaims(surroundings.runtime, (holder, by) => this.#makeWay(holder, by));
     this.#memory = new MemoryShare({
       timers: surroundings.runtime.timers,
       users: () => this.open,
@@ -147,8 +150,6 @@ export class BranchSet {
       throw error;
     });
     if (id === null) return this.#close(name, held, "its name is gone");
-    if (id === held.served.id) return;
-    await this.#leaveTo(name, id);
     await held.served.follow(id, this.#timeLimit(CLOSE_MS));
   }
 
@@ -185,34 +186,37 @@ export class BranchSet {
   async #lookUp(name: string, closing: Promise<void> | null): Promise<Held> {
     await closing;
     const id = await this.#resolve(name).catch((error: unknown) => this.#explain(name, error));
-    await this.#leaveTo(name, id);
     // Bounded by the branches that there are: each turn closes one, or throws. Others may come in meanwhile.
     while (this.#held.size >= this.#settings.openMax) await this.#makeRoom();
     this.#checkOpen();
     assert(!this.#held.has(name), "a branch is held once");
-    const served = new ServedBranch(this.#surroundings, { id, name }, async () => {
-      const now = await this.#resolve(name);
-      await this.#leaveTo(name, now);
-      return now;
-    });
+    const port = { claims: this.#claims, resolve: () => this.#resolve(name) };
+    const served = new ServedBranch(this.#surroundings, { id, name }, port);
     const held: Held = { served, pinned: false, usedMs: this.#nowMs(), closing: null };
     this.#held.set(name, held);
     return held;
   }
 
-  /**
-   * A process has a branch open once. One that has two names, amid a promotion, is left by the name that has it: to a
-   * name that is no longer its own at once, to another one only if that is pinned. Throws `noLeader`.
-   */
-  async #leaveTo(name: string, id: BranchId): Promise<void> {
-    for (const [other, held] of [...this.#held]) {
-      const isStillHeld = (): boolean => this.#held.get(other) === held && held.served.id === id;
-      if (other === name || !isStillHeld()) continue;
-      await (held.closing ?? this.#settle(other, held));
-      if (isStillHeld() && this.#held.get(name)?.pinned && !held.pinned) {
-        await this.#close(other, held, `it is ${name}, too, which is pinned`);
-      }
-      if (isStillHeld()) throw new DbError("noLeader", `branch ${name} is open as ${other}: it is being promoted`);
+  /** A name may have gone, or point elsewhere, by now; else a pinned name comes first. */
+  async #makeWay(holder: Claimant, by: Claimant): Promise<void> {
+    const held = this.#held.get(holder.name);
+    if (held === undefined || held.served !== holder) return;
+    await (held.closing ?? this.#settle(holder.name, held));
+    const asker = this.#held.get(by.name);
+    if (this.#held.get(holder.name) !== held || this.#claims.holderOf(held.served.id) !== holder) return;
+    if (asker?.served === by && asker.pinned && !held.pinned) {
+      await this.#close(holder.name, held, `it is ${by.name}, too, which is pinned`);
+    }
+  }
+
+  /** Nobody in this process has the branch open while `work` goes on. */
+  async exclusively<T>(id: BranchId, work: () => Promise<T>): Promise<T> {
+    const claimant = { name: "one that is being deleted" };
+    await this.#claims.take(id, claimant);
+    try {
+      return await work();
+    } finally {
+      this.#claims.release(id, claimant);
     }
   }
 
@@ -220,7 +224,10 @@ export class BranchSet {
     if (!isDbError(error, "notFound")) throw error;
     const { store, settings } = this.#surroundings;
     const names = isBranchName(name) ? await listNames(store, { timeoutMs: settings.requestTimeoutMs }) : [];
-    const near = nearNames(name, names);
+    const near = nearNames(
+      name,
+      names.filter((each) => each !== name),
+    );
     const hint = near.length === 0 ? "" : `; did you mean ${near.join(" or ")}?`;
     const explained = new DbError("notFound", `${error.message}${hint}`, { cause: error });
     if (this.#unknown.size >= UNKNOWN_MAX) this.#unknown.clear();

@@ -1,4 +1,5 @@
 import { DbError, isDbError } from "../../base/errors.ts";
+import type { BranchId } from "../../base/ids.ts";
 import { trustedSkewMs } from "../../collector/collector.ts";
 import { type BranchName, branchNameRegister, resolveBranch } from "../../leadership/branch-name.ts";
 import type { LogPosition } from "../../log/log.ts";
@@ -51,11 +52,12 @@ export class HostBranches implements Branches {
     const { store, runtime, request } = this.#bucket;
     const { moment, name } = asked;
     const { id: parent, leading } = await this.#set.lead(asked.from);
-    const end = await this.#flush(leading);
-    const point = async (found: CutParent): Promise<CutPoint> =>
-      moment.kind === "newest"
-        ? cutPointAtEnd(found, end)
-        : cutPointAt({ store, window: this.#surroundings.repository.window, request, moment }, found);
+    const point = async (found: CutParent): Promise<CutPoint> => {
+      // In this order: the end is not before the newest checkpoint.
+      const end = await this.#flush(leading);
+      if (moment.kind === "newest") return cutPointAtEnd(found, end);
+      return cutPointAt({ store, window: this.#surroundings.repository.window, request, moment }, found);
+    };
     const expiresMs = expiryOf(asked, runtime.clock);
     const origin = await new BranchCut({
       ...{ store, runtime, request, parent, name, point },
@@ -178,19 +180,27 @@ export class HostBranches implements Branches {
     // From here on nothing brings it back; dying leaves it to whoever comes next.
     const body = await changeName(this.#bucket, name, (now) => (isDue(now) ? { ...now, purgeMs: PURGING } : null));
     if (!body.tombstone || body.purgeMs !== PURGING) return false;
-    const ended = new AbortController();
-    const limit = runtime.timers.set(PURGE_MS, () => ended.abort(), { background: true });
-    try {
-      await purgeBranch(this.#surroundings, { id: body.branch, name }, ended.signal);
-    } finally {
-      limit.cancel();
-    }
+    // Of what is promoted just now another name may have come to be: whoever writes one looks at this one afterwards.
+    const all = await readNames(this.#bucket);
+    const isNamed = all.some((each) => !each.body.tombstone && each.body.branch === body.branch);
+    if (!isNamed) await this.#end({ id: body.branch, name });
     await changeName(this.#bucket, name, (now) => {
       if (now?.branch !== body.branch || !now.tombstone) return null;
       const { purgeMs: _, ...gone } = now;
       return gone;
     });
-    return true;
+    return !isNamed;
+  }
+
+  async #end(branch: { id: BranchId; name: string }): Promise<void> {
+    const { timers } = this.#bucket.runtime;
+    const ended = new AbortController();
+    const limit = timers.set(PURGE_MS, () => ended.abort(), { background: true });
+    try {
+      await this.#set.exclusively(branch.id, () => purgeBranch(this.#surroundings, branch, ended.signal));
+    } finally {
+      limit.cancel();
+    }
   }
 
   async #flush(leading: OpenBranch): Promise<LogPosition> {

@@ -3,7 +3,7 @@ import type { BranchId } from "../../base/ids.ts";
 import { type BranchName, branchNameRegister, listNames, newBranchName } from "../../leadership/branch-name.ts";
 import type { Bucket } from "../branches/branch-list.ts";
 import type { PromoteBranch } from "../branches/branches.ts";
-import { alive, changeName } from "../branches/name-changes.ts";
+import { alive, changeName, PURGING } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
 import { freeze, type Replaced, raise } from "../branches/promotion.ts";
 import type { BranchSet } from "./branch-set.ts";
@@ -144,6 +144,16 @@ export class Promotion {
 
   /** Step 4. */
   async swap(old: BranchId, by: BranchId): Promise<BranchName> {
+    const { over, name } = this.#asked;
+    const swapped = await this.#swapName(old, by);
+    // Whoever ends a deleted branch for ever first says so in its name, then looks at all others.
+    const now = await this.#read(name);
+    if (now?.branch !== by || !now.tombstone || now.purgeMs !== PURGING) return swapped;
+    await this.#swapName(by, old);
+    throw new DbError("branchRefuses", `branch ${name} was deleted meanwhile: ${over} is what it was; revoke that`);
+  }
+
+  #swapName(old: BranchId, by: BranchId): Promise<BranchName> {
     const { over } = this.#asked;
     return changeName(this.#bucket, over, (before) => {
       const body = alive(over, before);

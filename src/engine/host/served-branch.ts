@@ -1,10 +1,10 @@
-import { assert } from "../../base/assert.ts";
 import { DbError, isDbError, messageOf } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import type { Waiting } from "../../leadership/outlive.ts";
 import type { Timer } from "../../runtime/runtime.ts";
 import type { Replaced } from "../branches/promotion.ts";
 import type { Database } from "../engine.ts";
+import type { BranchClaims } from "./branch-claims.ts";
 import { type BranchSurroundings, openBranch } from "./open-branch.ts";
 import type { OpenBranch } from "./open-branch-handle.ts";
 
@@ -13,6 +13,12 @@ const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5000;
 
 type State = { kind: "opening"; failure: DbError | null } | { kind: "open"; branch: OpenBranch } | { kind: "closed" };
+
+export interface ServedPort {
+  readonly claims: BranchClaims;
+  /** What the name points to now. */
+  readonly resolve: () => Promise<BranchId>;
+}
 
 /**
  * A branch that this process serves: whoever asks gets the database of the present leadership, or a clear `noLeader`.
@@ -25,8 +31,7 @@ export class ServedBranch {
   readonly name: string;
   #surroundings: BranchSurroundings;
   #branch: { id: BranchId; name: string };
-  /** What the name points to now. */
-  readonly #resolve: () => Promise<BranchId>;
+  readonly #port: ServedPort;
   readonly #closing = new AbortController();
   #state: State = { kind: "opening", failure: null };
   #work: Promise<void>;
@@ -34,19 +39,16 @@ export class ServedBranch {
   #openedMs = 0;
   #timer: Timer | null = null;
   #closed: Promise<void> | null = null;
+  #following: Promise<void> = Promise.resolve();
   #tried = false;
   #firstTry: { resolve: () => void; promise: Promise<void> };
   readonly #firstAnswer = Promise.withResolvers<void>();
 
-  constructor(
-    surroundings: BranchSurroundings,
-    branch: { id: BranchId; name: string },
-    resolveName: () => Promise<BranchId>,
-  ) {
+  constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }, port: ServedPort) {
     this.name = branch.name;
     this.#surroundings = surroundings;
     this.#branch = branch;
-    this.#resolve = resolveName;
+    this.#port = port;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#firstTry = { promise, resolve };
     this.#work = this.#open();
@@ -135,7 +137,8 @@ export class ServedBranch {
       };
       const { signal } = this.#closing;
       // Another process may have given the name to another branch since.
-      if (this.#tried) this.#branch = { name: this.name, id: await this.#resolve() };
+      if (this.#tried) this.#leaveFor(await this.#port.resolve());
+      await this.#port.claims.take(this.#branch.id, this);
       const onWaiting = (waiting: Waiting) => this.#waiting(waiting);
       branch = await openBranch(this.#surroundings, this.#branch, { signal, onWaiting, onEnd });
       this.#openedMs = this.#surroundings.runtime.clock.monotonicMs();
@@ -190,8 +193,8 @@ export class ServedBranch {
   }
 
   #ended(branch: OpenBranch, error: DbError): void {
-    assert(this.#state.kind !== "opening", "only what was opened ends");
-    if (this.#state.kind === "closed" || this.#closing.signal.aborted) return;
+    // One that is given up ends, too.
+    if (this.#state.kind !== "open" || this.#state.branch !== branch || this.#closing.signal.aborted) return;
     const { notices } = this.#surroundings;
     const facts = { branch: this.name, why: error.message };
     if (error.kind === "frozen") notices.info("the branch is opened anew", facts);
@@ -210,24 +213,40 @@ export class ServedBranch {
    * Serves what the name points to from now on, where that is another branch than before: the old one is given up,
    * cleanly as far as the store allows until `signal` fires.
    */
-  async follow(id: BranchId, signal: AbortSignal): Promise<void> {
+  follow(id: BranchId, signal: AbortSignal): Promise<void> {
+    // One after the other: several may have seen that the name has moved.
+    this.#following = this.#following.then(() => this.#follow(id, signal));
+    return this.#following;
+  }
+
+  async #follow(id: BranchId, signal: AbortSignal): Promise<void> {
     if (id === this.#branch.id || this.#closed !== null) return;
     this.#timer?.cancel();
     await this.#work;
     this.#timer?.cancel();
     if (this.#closing.signal.aborted) return;
     const last = this.#state;
-    this.#branch = { id, name: this.name };
     this.#state = { kind: "opening", failure: frozen(this.name) };
     this.#retryMs = RETRY_MS_MIN;
-    this.#work = this.#giveUp(last, signal).then(() => this.#open());
+    this.#work = this.#giveUp(last, signal).then(() => {
+      this.#leaveFor(id);
+      return this.#open();
+    });
     await this.#work;
+  }
+
+  /** Nothing of the old one is open any more. */
+  #leaveFor(id: BranchId): void {
+    if (id === this.#branch.id) return;
+    this.#port.claims.release(this.#branch.id, this);
+    this.#branch = { id, name: this.name };
   }
 
   /** What was not uploaded in time is found by its next leader, as after a crash. */
   async #giveUp(last: State, signal: AbortSignal): Promise<void> {
     if (last.kind !== "open") return;
     await last.branch.release(signal).catch((error: unknown) => {
+      if (!isDbError(error)) throw error;
       const { notices } = this.#surroundings;
       notices.warn("a branch was not given up cleanly", { branch: this.name, why: messageOf(error) });
     });
@@ -251,12 +270,17 @@ export class ServedBranch {
     // From here on nothing is opened any more, and a branch that ends is not abandoned but released, which fails.
     this.#closing.abort();
     this.#timer?.cancel();
+    await this.#following;
     await this.#work;
     const last = this.#state;
     this.#state = { kind: "closed" };
     this.#firstTry.resolve();
     this.#firstAnswer.resolve();
-    if (last.kind === "open") await last.branch.release(signal);
+    try {
+      if (last.kind === "open") await last.branch.release(signal);
+    } finally {
+      this.#port.claims.release(this.#branch.id, this);
+    }
   }
 }
 
