@@ -19,7 +19,7 @@ const PAUSE_MS = 50;
 export class BranchClaims {
   readonly #runtime: Pick<Runtime, "clock" | "timers">;
   readonly #holders = new Map<BranchId, Claimant>();
-  /** Asks a holder to look whether it is still to hold the branch, for the sake of another one; resolves when it has. */
+  /** Asks a holder to look whether it is still to hold the branch, for another one's sake; resolves when it has. */
   readonly #ask: (holder: Claimant, by: Claimant) => Promise<void>;
 
   constructor(runtime: Pick<Runtime, "clock" | "timers">, ask: (holder: Claimant, by: Claimant) => Promise<void>) {
@@ -27,7 +27,7 @@ export class BranchClaims {
     this.#ask = ask;
   }
 
-  /** Throws `noLeader` where another one goes on holding it. Who waits here holds no branch: nobody waits in a circle. */
+  /** Throws `noLeader` where another one goes on holding it. Who waits here holds no branch: no circle of waiters. */
   async take(id: BranchId, claimant: Claimant): Promise<void> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const holder = this.#holders.get(id);

@@ -79,8 +79,9 @@ const sortedParts = (text: string, between: RegExp, joint: string): string => te
 const replacements: readonly [RegExp, string][] = [
   [/"ID":\d{15,}/g, '"ID":<id>'],
   [/"ID" : \d{15,}/g, '"ID" : <id>'],
-  [/^[0-9a-f]{13,16}, (un)?started/gm, "<id>, $1started"],
-  [/(Member|cluster|from|to) [0-9a-f]{13,16}\b/g, "$1 <id>"],
+  [/^ {0,5}[0-9a-f]{11,16}, (un)?started/gm, "<id>, $1started"],
+  // An id is padded to sixteen columns.
+  [/(Member|cluster|from|to) {1,6}[0-9a-f]{11,16}\b/g, "$1 <id>"],
   [/"(cluster_id|member_id|raft_term)":\d+/g, '"$1":<$1>'],
   [/"(ClusterID|MemberID|RaftTerm)" : [0-9a-f]+/g, '"$1" : <$1>'],
   [/127\.0\.0\.1:\d{4,}/g, "<endpoint>"],
