@@ -12,19 +12,9 @@ import { parseArgs } from "node:util";
 import { authContest } from "./differential/auth-contest.ts";
 import { contest } from "./differential/run.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { openEngine } from "./engine-runner.ts";
-import { startEtcd } from "./etcd-process.ts";
-import { GatewayEndpoint } from "./gateway-endpoint.ts";
-import { startServer } from "./server-runner.ts";
-import { overSocket } from "./socket-endpoint.ts";
+import { sides } from "./sides.ts";
 
-const kinds: Readonly<Record<string, () => Promise<Endpoint>>> = {
-  engine: openEngine,
-  server: async () => overSocket(await startServer(["--store", "memory:"])),
-  gateway: async () => new GatewayEndpoint(await startServer(["--store", "memory:"])),
-  etcd: async () => overSocket(await startEtcd()),
-  "etcd-gateway": async () => new GatewayEndpoint(await startEtcd()),
-};
+const kinds: Readonly<Record<string, () => Promise<Endpoint>>> = sides;
 
 const { values } = parseArgs({
   options: {

@@ -111,7 +111,7 @@ function mutated(chance: Chance, message: Uint8Array): Buffer {
   return out.subarray(0, 4096);
 }
 
-const services = [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election, Health];
+export const services = [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election, Health];
 const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);
 const pathOf = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
 
@@ -147,12 +147,14 @@ export async function fuzzMethods(options: {
   seed: number;
   /** Of these services alone; all, if left out. */
   service?: string | undefined;
+  /** Asked now and then, with how many were called: no more are wanted. */
+  enough?: (done: number) => boolean;
 }): Promise<Fuzzed> {
   const endpoint = await openEngine();
   // The engine's own time limits are in the background: alone they would let the process end.
   const alive = setInterval(() => {}, 1000);
   try {
-    return await new Fuzz(endpoint, options.seed, options.service).run(options.requests);
+    return await new Fuzz(endpoint, options.seed, options.service).run(options.requests, options.enough);
   } finally {
     clearInterval(alive);
     await endpoint.close();
@@ -176,7 +178,7 @@ class Fuzz {
     if (this.#methods.length === 0) throw new Error(`there is no service ${service}`);
   }
 
-  async run(requests: number): Promise<Fuzzed> {
+  async run(requests: number, enough: (done: number) => boolean = () => false): Promise<Fuzzed> {
     const fuzzed = this.#fuzzed;
     while (fuzzed.requests < requests) {
       const method = this.#chance.of(this.#methods);
@@ -184,7 +186,10 @@ class Fuzz {
       if (this.#chance.below(dear.get(path) ?? 1) !== 0) continue;
       fuzzed.requests++;
       // Answers that are at hand are promises alone: timers, which the leadership lives by, must have their turn.
-      if (fuzzed.requests % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (fuzzed.requests % 100 === 0) {
+        await new Promise((resolve) => setImmediate(resolve));
+        if (enough(fuzzed.requests)) break;
+      }
       if (this.#token !== null) fuzzed.withAuth++;
       const code = await this.#callOnce(method, path);
       add(fuzzed.byCode, code);

@@ -28,6 +28,8 @@ export async function authContest(options: {
   readonly left: Endpoint;
   readonly right: Endpoint;
   readonly report?: (line: string) => void;
+  /** Asked after each operation, with how many were done: no more are wanted. */
+  readonly enough?: (done: number) => boolean;
 }): Promise<string | null> {
   const dice = new Dice(options.seed);
   const pair = [new AuthSide(options.left), new AuthSide(options.right)] as const;
@@ -38,6 +40,7 @@ export async function authContest(options: {
     const difference = compared(left!, right!);
     if (difference !== null) return `operation ${n}: ${JSON.stringify(operation)}\n  ${difference}`;
     if (n % 5000 === 4999) options.report?.(`${n + 1} operations`);
+    if (options.enough?.(n + 1)) break;
   }
   return null;
 }

@@ -10,6 +10,8 @@ export interface Contest {
   readonly left: () => Promise<Endpoint>;
   readonly right: () => Promise<Endpoint>;
   readonly report?: (line: string) => void;
+  /** Asked after each operation, with how many were done: no more are wanted. */
+  readonly enough?: (done: number) => boolean;
 }
 
 const SHRINK_TRIES_MAX = 150;
@@ -22,7 +24,7 @@ export interface Difference {
 
 /** Null, or the first difference with as few operations as could be found to show it. */
 export async function contest(options: Contest): Promise<Difference | null> {
-  const { report = () => {} } = options;
+  const { report = () => {}, enough = () => false } = options;
   const done: Operation[] = [];
   const source = randomOperations(options.seed);
   const pair = await open(options);
@@ -33,6 +35,7 @@ export async function contest(options: Contest): Promise<Difference | null> {
       done.push(operation);
       what = await pair.run(operation);
       if (done.length % REPORT_EVERY === 0) report(`${done.length} operations`);
+      if (enough(done.length)) break;
     }
     // What the last watches were told.
     if (what === null) what = await pair.run({ kind: "period", compact: null, watches: [] });

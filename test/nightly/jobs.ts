@@ -1,0 +1,81 @@
+import { authContest } from "../compat/differential/auth-contest.ts";
+import { contest } from "../compat/differential/run.ts";
+import type { Endpoint } from "../compat/endpoint.ts";
+import { sides } from "../compat/sides.ts";
+import { fuzzMethods, services } from "../fuzz/method-fuzz.ts";
+
+/** What a slice of a job is given. `enough` is asked with how much was done so far. */
+export interface Slice {
+  readonly seed: number;
+  readonly enough: (done: number) => boolean;
+}
+
+/** Null, or what was found. Throws what nobody expected. */
+export type Job = (slice: Slice) => Promise<string | null>;
+
+interface Planned {
+  readonly job: Job;
+  /** What is done of it altogether before a run is called complete. */
+  readonly target: number;
+}
+
+/** Contests wait for the servers most of the time, and changed messages for timers: so many go on side by side. */
+const LANES = 4;
+
+/** The same job with seeds of their own, side by side; the first finding is told. */
+const inLanes =
+  (job: Job): Job =>
+  async ({ seed, enough }) => {
+    const done = Array.from({ length: LANES }, () => 0);
+    const found = await Promise.all(
+      done.map(async (_none, lane) => {
+        const laneSeed = seed * LANES + lane;
+        const what = await job({
+          seed: laneSeed,
+          enough: (soFar) => {
+            done[lane] = soFar;
+            return enough(done.reduce((sum, each) => sum + each));
+          },
+        });
+        return what === null ? null : `by seed ${laneSeed}: ${what}`;
+      }),
+    );
+    return found.find((what) => what !== null) ?? null;
+  };
+
+const UNBOUNDED = Number.MAX_SAFE_INTEGER;
+
+const keysOn =
+  (left: keyof typeof sides, right: keyof typeof sides): Job =>
+  async ({ seed, enough }) => {
+    const found = await contest({ seed, operations: UNBOUNDED, left: sides[left], right: sides[right], enough });
+    return found === null ? null : `${found.what}\n${found.operations.map((each) => JSON.stringify(each)).join("\n")}`;
+  };
+
+const authOn =
+  (left: keyof typeof sides, right: keyof typeof sides): Job =>
+  async ({ seed, enough }) => {
+    const open: Endpoint[] = await Promise.all([sides[left](), sides[right]()]);
+    try {
+      return await authContest({ seed, operations: UNBOUNDED, left: open[0]!, right: open[1]!, enough });
+    } finally {
+      await Promise.all(open.map((side) => side.close()));
+    }
+  };
+
+const fuzz =
+  (service: string): Job =>
+  async ({ seed, enough }) => {
+    await fuzzMethods({ requests: UNBOUNDED, seed, service, enough });
+    return null;
+  };
+
+/** By name; those that come first are taken first where as much of them is done. */
+export const jobs: ReadonlyMap<string, Planned> = new Map<string, Planned>([
+  ["differential keys", { job: inLanes(keysOn("engine", "etcd")), target: 600_000 }],
+  ["differential keys, server", { job: inLanes(keysOn("server", "etcd")), target: 100_000 }],
+  ["differential keys, gateway", { job: inLanes(keysOn("gateway", "etcd-gateway")), target: 100_000 }],
+  ["differential auth", { job: inLanes(authOn("engine", "etcd")), target: 150_000 }],
+  ["differential auth, gateway", { job: inLanes(authOn("gateway", "etcd-gateway")), target: 50_000 }],
+  ...services.map(({ typeName }) => [`fuzz ${typeName}`, { job: inLanes(fuzz(typeName)), target: 1_000_000 }] as const),
+]);
