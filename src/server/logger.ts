@@ -29,7 +29,7 @@ export function createLog({ level, format, write }: LogOptions): Log {
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** "2026-01-02T03:04:05.678Z info  serving clients  url=http://127.0.0.1:2379" */
+/** "2026-01-02T03:04:05.678Z info  ready to serve client requests  url=http://127.0.0.1:2379" */
 export function consoleLine(json: string): string {
   const { level, ts, msg, ...facts } = JSON.parse(json) as Record<string, unknown>;
   const shown = Object.entries(facts).map(

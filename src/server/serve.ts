@@ -274,7 +274,7 @@ class Server {
 
   #greet(store: string): void {
     const [url] = this.#access.clientUrls();
-    this.#log.info("serving clients", { url: this.#access.clientUrls().join(","), store });
+    this.#log.info("ready to serve client requests", { url: this.#access.clientUrls().join(","), store });
     if (this.#settings["advertise-client-urls"] === undefined) this.#warnOfEveryAddress();
     const flag = url === "http://127.0.0.1:2379" ? "" : ` --endpoints ${url}`;
     this.#log.info(`try it: bin/t4 put greeting hello${flag}; or etcdctl put greeting hello${flag}`);

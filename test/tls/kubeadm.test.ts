@@ -48,7 +48,7 @@ async function start(flags: readonly string[], env: Record<string, string> = {})
   child.stderr!.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
   const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const late = AbortSignal.timeout(20_000);
-  while (!stderr.includes("serving clients")) {
+  while (!stderr.includes("ready to serve client requests")) {
     if (late.aborted || child.exitCode !== null) throw new Error(`did not start: ${stderr}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
