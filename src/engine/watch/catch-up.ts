@@ -186,7 +186,7 @@ export class CatchUp {
     const events: WatchEvent[] = [];
     for (const version of page.versions) {
       if (version.tombstone ? watcher.noDelete : watcher.noPut) continue;
-      let prev: MaybePromise<Version | null> = watcher.prevKv ? this.#previous(version) : null;
+      let prev: MaybePromise<Version | null> = watcher.prevKv && !isBirth(version) ? this.#previous(version) : null;
       if (isPromise(prev)) prev = await prev;
       events.push(eventOf(version, prev));
     }
@@ -203,6 +203,12 @@ export class CatchUp {
     return before < this.#source.compactRevision ? null : this.#source.tree.get(KEYS, version.key, before);
   }
 }
+
+/**
+ * A pair that is created has none before it, also where its transaction deleted one of that key first. Only versions
+ * above the compact revision are asked about, whose effects no merge has changed.
+ */
+const isBirth = ({ tombstone, effect }: Version): boolean => !tombstone && effect > 0;
 
 function eventOf(version: Version, prev: Version | null): WatchEvent {
   const { key, main: revision, tombstone: deleted } = version;

@@ -54,8 +54,11 @@ class History {
       const key = deleted ? op.slice(1) : op;
       const bytes = Buffer.from(`${key}@${revision}`);
       const kv = deleted ? encodeDeleted(key, revision) : { bytes, start: 0, end: bytes.length };
-      this.versions.push({ key, main: revision, sub, tombstone: deleted, effect: 0, ...kv });
-      return { key, kv, deleted, prev: this.tree.get(0, key, before) };
+      const current = this.tree.get(0, key, revision);
+      const prev = deleted ? this.tree.get(0, key, before) : current;
+      const effect = deleted ? -1 : current === null ? 1 : 0;
+      this.versions.push({ key, main: revision, sub, tombstone: deleted, effect, ...kv });
+      return { key, kv, deleted, prev };
     });
     this.told = revision as Revision;
     hub.committed([{ revision: this.told, changes }]);
@@ -192,6 +195,21 @@ test("W4, W10: history from the tree with previous pairs, then live events, with
   await settled();
   history.write(hub, "b");
   deepEqual(c.lines(), ["0 created @4", "0 [a@2, b@3, DEL a a@2] @4", "0 [c@5, DEL b b@3] @5", "0 [b@6] @6"]);
+});
+
+test("W10: a pair that is created anew has none before it, live and from history", async () => {
+  const { history, hub } = setup({ recent: { revisionsMax: 1, bytesMax: 1 << 20 } });
+  const live = client(hub);
+  live.stream.create(request("a", { prevKv: true }));
+  history.write(hub, "a");
+  history.write(hub, "-a", "a");
+  history.write(hub, "a");
+  deepEqual(live.lines(), ["0 created @1", "0 [a@2] @2", "0 [DEL a a@2, a@3] @3", "0 [a@4 a@3] @4"]);
+  history.write(hub, "b");
+  const late = client(hub);
+  late.stream.create(request("a", { startRevision: 2, prevKv: true }));
+  await settled();
+  deepEqual(late.lines(), ["0 created @5", "0 [a@2, DEL a a@2, a@3, a@4 a@3] @5"]);
 });
 
 test("W7: a start in the future gets neither events nor progress below it", () => {
