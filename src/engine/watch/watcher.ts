@@ -28,9 +28,8 @@ export class Watcher {
    * The first revision not yet delivered (or passed over as of no interest). While live: none below it is delivered.
    */
   next: number;
-  /** What it is to be told next: the first event and those behind it, if any (untold.ts). */
-  event: WatchEvent | null = null;
-  moreEvents: WatchEvent[] | null = null;
+  /** Events of the commit that is being told, for this watcher. */
+  readonly pending: WatchEvent[] = [];
   /** No event was sent since the last progress tick. */
   quiet = true;
   /** A read of the tree is under way for it. */
@@ -61,6 +60,6 @@ export class Watcher {
 
   /** Everything up to the committed revision has been delivered, and its start is not in the future (W14, W15). */
   isSynced(committed: number): boolean {
-    return this.state === "live" && this.event === null && committed >= this.startRevision;
+    return this.state === "live" && committed >= this.startRevision;
   }
 }
