@@ -2,7 +2,7 @@ import { deepEqual, equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { branch, sampleBytes } from "../../test/log/samples.ts";
-import type { Slot } from "../base/ids.ts";
+import type { Epoch, Slot } from "../base/ids.ts";
 import { FaultyStore } from "../objects/faulty.ts";
 import { segmentKey } from "../objects/keys.ts";
 import { MemoryBucket, MemoryStore } from "../objects/memory.ts";
@@ -38,6 +38,7 @@ interface Written {
   /** Position behind each record, by the judge of the chain; the first one is the beginning. */
   readonly positions: LogPosition[];
   readonly end: LogPosition;
+  readonly epoch: Epoch;
 }
 
 async function write(all: readonly Step[]): Promise<Written> {
@@ -81,11 +82,11 @@ async function write(all: readonly Step[]): Promise<Written> {
       );
     }
   }
-  return { store, positions, end: chain.position() };
+  return { store, positions, end: chain.position(), epoch: epoch as Epoch };
 }
 
-const find = (store: ObjectStore, moment: LogMoment, from = firstPosition) =>
-  findLogPoint({ store, branch, from, moment, window: WINDOW, request });
+const find = (store: ObjectStore, moment: LogMoment, { epoch = null }: { epoch?: Epoch | null } = {}) =>
+  findLogPoint({ store, branch, from: firstPosition, moment, window: WINDOW, epochNow: async () => epoch, request });
 
 /** A later slot may hold nothing up to the moment: all but the slot and the chain's hash is told by the record. */
 const recordOf = ({ lastRecord, lastRecordEpoch, revision, wallMs }: LogPosition) => ({
@@ -98,7 +99,8 @@ const recordOf = ({ lastRecord, lastRecordEpoch, revision, wallMs }: LogPosition
 test("the end, every revision and every time are found as by reading it all, over takeovers and void segments", () =>
   fc.assert(
     fc.asyncProperty(steps, async (all) => {
-      const { store, positions, end } = await write(all);
+      const { store, positions, end, epoch } = await write(all);
+      deepEqual(await find(store, { kind: "end" }, { epoch }), await find(store, { kind: "end" }));
       // Void slots at the very end are behind the last valid one.
       const found = await find(store, { kind: "end" });
       deepEqual({ ...found, nextSlot: 0 }, { ...end, nextSlot: 0 });
@@ -135,11 +137,15 @@ test("a log goes on from a point that was found, whatever lies in its last slot"
   ));
 
 test("of a log of a thousand slots a few are read", async () => {
-  const { store, end } = await write(Array.from({ length: 1000 }, () => ({ records: [{ writes: true, laterMs: 1 }] })));
+  const steps = Array.from({ length: 1000 }, () => ({ records: [{ writes: true, laterMs: 1 }] }));
+  const { store, end, epoch } = await write(steps);
   const metered = new MeteredStore(store, runtime.clock);
   equal((await find(metered, { kind: "end" })).revision, end.revision);
   const atEnd = requests(metered);
   equal(atEnd <= WINDOW + 2, true, `${atEnd} requests`);
+  const byEpoch = new MeteredStore(store, runtime.clock);
+  equal((await find(byEpoch, { kind: "end" }, { epoch })).revision, end.revision);
+  equal(requests(byEpoch), 2);
   equal((await find(metered, { kind: "revision", revision: 400 })).revision, 400);
   equal(requests(metered) - atEnd <= 1 + 10 * WINDOW + 1, true, `${requests(metered) - atEnd} requests`);
 });

@@ -1,9 +1,9 @@
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
-import type { BranchId, ObjectKey, RecordNumber, Slot } from "../base/ids.ts";
+import type { BranchId, Epoch, ObjectKey, RecordNumber, Slot } from "../base/ids.ts";
 import { parseKey, prefixes, segmentKey } from "../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../objects/objects.ts";
-import type { LogPosition, LogRecord, SegmentHeader } from "./log.ts";
+import type { LogPosition, LogRecord, Segment, SegmentHeader } from "./log.ts";
 import { decodeSegment, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment-codec.ts";
 
 /** A place in a branch's log that is looked for: behind the last record up to it. */
@@ -20,6 +20,11 @@ export interface LogPointOptions {
   readonly moment: LogMoment;
   /** P, the repository's window of slots in flight. */
   readonly window: number;
+  /**
+   * The epoch that the branch's leader record shows when this is called; null: it has none, or is not asked. Saves
+   * requests at the end of the log.
+   */
+  readonly epochNow?: (() => Promise<Epoch | null>) | undefined;
   readonly request: RequestOptions;
 }
 
@@ -33,14 +38,19 @@ export interface LogPointOptions {
  *    window.
  * 3. A fence whose window shows its own epoch before it is repeated: it names the hash that the next segment names.
  *
- * Requests: one list for a thousand slots, about P headers for each halving and one whole segment. Throws `corrupt` for
- * what is not as it must be; a slot taken by a collector meanwhile is `notFound`: begin anew from the newest
- * checkpoint.
+ * 4. A slot of the epoch that the leader record shows after the slots were listed is not void: whoever wrote a higher
+ *    one was in the record before that.
+ *
+ * Requests: one list for a thousand slots, about P headers for each halving and one whole segment; by rule 4 the end
+ * takes the list, the record and the segment. Throws `corrupt` for what is not as it must be; a slot taken by a
+ * collector meanwhile is `notFound`: begin anew from the newest checkpoint.
  */
 export async function findLogPoint(options: LogPointOptions): Promise<LogPosition> {
   const slots = await denseSlots(options);
   if (slots === 0) return options.from;
   const finder = new PointFinder(options);
+  const end = options.moment.kind === "end" ? await finder.endByEpoch(slots - 1) : null;
+  if (end !== null) return end;
   let best: number | null = null;
   let low = 0;
   let high = slots - 1;
@@ -110,6 +120,16 @@ class PointFinder {
     return header;
   }
 
+  /** Rule 4. Null where it says nothing: of an older epoch, and of a fence, which may be repeated. */
+  async endByEpoch(index: number): Promise<LogPosition | null> {
+    const epoch = await this.#options.epochNow?.();
+    if (epoch == null) return null;
+    const key = this.#keyOf(index);
+    const segment = decodeSegment(key, (await this.#read(key)).body);
+    if (segment.header.epoch !== epoch || segment.header.fence) return null;
+    return this.#behind(segment, { repeated: false });
+  }
+
   /** The last slot in [low, high] that is not void; null if all are. */
   async lastValid(low: number, high: number): Promise<number | null> {
     for (let at = high; at >= low; at--) if ((await this.#epochBefore(at)) <= (await this.header(at)).epoch) return at;
@@ -129,12 +149,15 @@ class PointFinder {
 
   /** Behind the last record of a valid slot that lies at or before the moment. */
   async positionIn(index: number): Promise<LogPosition> {
-    const { moment } = this.#options;
     const key = this.#keyOf(index);
-    const { header, records, hash } = decodeSegment(key, (await this.#read(key)).body);
+    const segment = decodeSegment(key, (await this.#read(key)).body);
     const before = await this.#epochBefore(index);
-    assert(before <= header.epoch, "the slot is valid");
-    const repeated = header.fence && before === header.epoch;
+    assert(before <= segment.header.epoch, "the slot is valid");
+    return this.#behind(segment, { repeated: segment.header.fence && before === segment.header.epoch });
+  }
+
+  #behind({ header, records, hash }: Segment, { repeated }: { repeated: boolean }): LogPosition {
+    const { moment } = this.#options;
     const last = records.findLast((record) => isBy(moment, record));
     return {
       nextSlot: (header.slot + 1) as Slot,

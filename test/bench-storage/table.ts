@@ -5,8 +5,13 @@ export interface Measured {
   readonly figures: Figures;
 }
 
-/** What the engine is built to reach, of the figures of that name; at full scale. */
-const targets: Record<string, { readonly text: string; reached(value: number): boolean; readonly in: RegExp }> = {
+/** By the name of a figure: what it is to reach, in cases whose name matches. */
+export type Targets = Readonly<
+  Record<string, { readonly text: string; reached(value: number): boolean; readonly in: RegExp }>
+>;
+
+/** What the engine is built to reach, at full scale. */
+const ofStorage: Targets = {
   keysPerSecond: { text: "≥ 100,000", reached: (value) => value >= 100_000, in: /: load$/ },
   rssMaxMiB: { text: "≤ 512", reached: (value) => value <= 512, in: /: load$/ },
   afterMiB: { text: "≤ 250", reached: (value) => value <= 250, in: /^t4/ },
@@ -21,7 +26,7 @@ const targets: Record<string, { readonly text: string; reached(value: number): b
 };
 
 /** A table in Markdown, a figure a line. */
-export function table(measured: readonly Measured[]): string {
+export function table(measured: readonly Measured[], targets: Targets = ofStorage): string {
   const lines = ["| case | figure | value | target |", "|---|---|---|---|"];
   for (const { name, figures } of measured) {
     for (const [figure, value] of Object.entries(figures)) {

@@ -11,6 +11,8 @@ import {
   write,
 } from "../../../test/branches/repository.ts";
 import { range } from "../../../test/engine/requests.ts";
+import { parseKey } from "../../objects/keys.ts";
+import { MeteredStore } from "../../objects/metered.ts";
 import { defaultRetention } from "../../storage/checkpoint-retention.ts";
 import { defaultTreeSettings } from "../../storage/tree.ts";
 import type { Database, Row } from "../engine.ts";
@@ -179,4 +181,25 @@ test("a range as of any retained revision, though it is compacted", async () => 
     history.rangeAt({ branch: "child", moment: atRevision(3) }, range("k")),
     /revision 3 is not retained; the nearest: revision 5 \(the beginning\)/,
   );
+});
+
+test("the log that two branches have in common is read once to compare them", async () => {
+  await using repository = await TestRepository.open();
+  const main = await repository.database("main");
+  for (let n = 0; n < 30; n++) await write(main, `k${n}`, "v");
+  const child = await repository.cut("child");
+  await write(child, "k7", "changed");
+  const metered = new MeteredStore(repository.store, runtime.clock);
+  const options = { runtime, request, settle: async () => {}, writer: null, retention: defaultRetention };
+  const history = new BucketHistory({ ...options, store: metered });
+  const state = (branch: string) => ({ branch, moment: newest });
+  const differences = [];
+  for await (const page of history.diff({ from: state("main"), to: state("child"), range: all })) {
+    differences.push(...page.map(({ key }) => key));
+  }
+  deepEqual(differences, ["k7"]);
+  const isSegment = (series: { operation: string; object: string; outcome: string }) =>
+    series.operation === "get" && series.object === "segment" && series.outcome === "done";
+  const read = [...metered.series()].filter(isSegment).reduce((sum, { count }) => sum + count, 0);
+  equal(read, repository.bucket.sorted.filter((key) => parseKey(key)?.kind === "segment").length);
 });

@@ -44,6 +44,7 @@ import {
   type TransactionLimits,
 } from "./merge.ts";
 import { openPast, type PastOptions, type PastState } from "./past-state.ts";
+import { SharedSegments } from "./shared-segments.ts";
 import { branchUsage, prefixUsage } from "./usage.ts";
 
 export interface BucketHistoryOptions {
@@ -113,7 +114,7 @@ export class BucketHistory implements History {
         fromRevision: from.revision,
         toRevision: to.revision,
         blocksRead: diff.blocksRead,
-        bytesRead: bytesReadFrom(bucket.store),
+        bytesRead: bytesReadFrom(bucket.requests),
       };
     } finally {
       leave();
@@ -268,11 +269,13 @@ export class BucketHistory implements History {
     return id;
   }
 
-  /** One view of the bucket for all that belongs to a call: its requests are counted, its blocks kept together. */
-  #bucket(signal?: AbortSignal): PastOptions & { readonly store: MeteredStore } {
+  /** One view of the bucket for all that belongs to a call: its requests are counted, what it reads kept together. */
+  #bucket(signal?: AbortSignal): PastOptions & { readonly requests: MeteredStore } {
     const { store, runtime, request } = this.#options;
+    const requests = new MeteredStore(store, runtime.clock);
     return {
-      store: new MeteredStore(store, runtime.clock),
+      requests,
+      store: new SharedSegments(requests),
       runtime,
       request: signal === undefined ? request : { ...request, signal },
       cache: new BlockCache({ bytesMax: CACHE_BYTES }),

@@ -177,8 +177,10 @@ export class BranchCut {
       const there = await this.listAll(prefixes.tablesOf(branch));
       for (const key of needs.objects) if (branchOfTable(key)[0] === branch && !there.has(key)) return false;
     }
+    const newest = this.newest && keyOfNewest(this.newest);
     for (const key of needs.objects) {
-      if (parseKey(key)?.kind !== "checkpoint") continue;
+      // The parent's newest one was listed as that just now.
+      if (parseKey(key)?.kind !== "checkpoint" || key === newest) continue;
       if ((await this.options.store.get(key, this.options.request)) === null) return false;
     }
     for (const { branch, first, last } of needs.runs) {
@@ -284,7 +286,8 @@ export class BranchCut {
 
   private async readNamed(key: ObjectKey, { sha256 }: OriginCheckpoint): Promise<Checkpoint | null> {
     const { store, request, leader } = this.options;
-    const newest = leader === undefined ? null : (await leader.parent()).newest;
+    const newest = leader === undefined ? this.newest : (await leader.parent()).newest;
+    // It is what its id says, wherever it was read.
     if (newest?.id === sha256) return newest;
     const object = await store.get(key, request);
     return object && decodeCheckpoint(key, object.body);
@@ -326,6 +329,8 @@ export async function cutAtNewestCheckpoint(parent: CutParent): Promise<CutPoint
     position: { ...position, nextSlot: 1 as Slot },
   };
 }
+
+const keyOfNewest = ({ branch, point, n }: Checkpoint): ObjectKey => checkpointKey(branch, point.position.nextSlot, n);
 
 const isTaken = (name: string): DbError => new DbError("invalidArgument", `there is a branch named ${name} already`);
 

@@ -56,7 +56,8 @@ export class HostBranches implements Branches {
       // In this order: the end is not before the newest checkpoint.
       const end = await this.#flush(leading);
       if (moment.kind === "newest") return cutPointAtEnd(found, end);
-      return cutPointAt({ store, window: this.#surroundings.repository.window, request, moment }, found);
+      const { window } = this.#surroundings.repository;
+      return cutPointAt({ store, runtime, window, request, moment }, found);
     };
     const expiresMs = expiryOf(asked, runtime.clock);
     const origin = await new BranchCut({

@@ -44,7 +44,7 @@ export class OfflineBranches implements Branches {
     const { moment, name, from } = asked;
     const { branch: parent } = await resolveBranch(store, from, runtime, request);
     const point = (found: CutParent): Promise<CutPoint> =>
-      cutPointAt({ store, window: repository.window, request, moment }, found);
+      cutPointAt({ store, runtime, window: repository.window, request, moment }, found);
     const expiresMs = expiryOf(asked, runtime.clock);
     const origin = await new BranchCut({
       ...{ store, runtime, request, parent, name, point, expiresMs },
