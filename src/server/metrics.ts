@@ -7,6 +7,8 @@ import type { RequestSeries } from "../objects/metered.ts";
 import { timeBoundsMs } from "../objects/metered.ts";
 import type { TransportStats } from "../transport/transport.ts";
 import { addServer, histogramLines, type ServerCounts } from "./server-metrics.ts";
+import type { UsageSeen } from "./usage-look.ts";
+import { addUsage } from "./usage-metrics.ts";
 
 /** What is read at each scrape: nothing is counted twice on the hot path. */
 export interface MetricSources {
@@ -20,6 +22,8 @@ export interface MetricSources {
   server: ServerCounts;
   /** Null where this node collects nothing by itself. */
   collections?: () => CollectionStats | null;
+  /** Null where this node does not look. */
+  usage?: () => UsageSeen | null;
 }
 
 /** The text of /metrics. This module is loaded, and the registry made, at the first scrape. */
@@ -36,6 +40,7 @@ export function createMetrics(sources: MetricSources): () => Promise<string> {
     addStore(sources, add),
     addServer(sources, add),
     addCollections(sources, add),
+    addUsage(sources.usage, add),
   ];
   new Gauge({
     ...add,

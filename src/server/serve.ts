@@ -33,6 +33,7 @@ import type { RunSettings } from "./settings.ts";
 import { signerOfFlag } from "./signing-key.ts";
 import { StopSignals } from "./stop-signals.ts";
 import { defaultPlace, surroundingsOfStore } from "./store-surroundings.ts";
+import { UsageLook, type UsageSeen } from "./usage-look.ts";
 
 /** How long calls under way may go on after SIGTERM. */
 const DRAIN_MS = 5_000;
@@ -92,6 +93,7 @@ class Server {
   #host: Host | null = null;
   #compaction: AutoCompaction | null = null;
   #collector: BackgroundCollector | null = null;
+  #usage: UsageLook | null = null;
   /** Null while the store that says where it is has not answered. */
   #branch: ServedBranch | null = null;
   /** What stands in the way until then. */
@@ -138,6 +140,15 @@ class Server {
     this.#greet(store.name);
     this.#compaction = this.#autoCompaction(host);
     this.#collector = backgroundCollector(settings, { runtime: this.#runtime, store, host, log: this.#log });
+    this.#usage = this.#usageLook(host);
+  }
+
+  #usageLook(host: Host): UsageLook | null {
+    const intervalMs = this.#settings["usage-interval"];
+    if (intervalMs === 0) return null;
+    const leads = () => this.#openBranches().length > 0;
+    const warn = this.#log.warn.bind(this.#log);
+    return new UsageLook({ history: host.history, runtime: this.#runtime, intervalMs, leads, warn });
   }
 
   #autoCompaction(host: Host): AutoCompaction | null {
@@ -251,6 +262,7 @@ class Server {
         store,
         server: this.#counts,
         collections: this.#collections,
+        usage: () => this.#usage?.seen() ?? null,
       })),
       healthChecked: (healthy) => this.#counts.health[healthy ? "success" : "failures"]++,
       corruption: () => this.#corruptions.values().next().value ?? null,
@@ -312,7 +324,7 @@ class Server {
     const stopMs = this.#settings["stop-timeout"];
     this.#opening.end();
     this.#compaction?.stop();
-    const collected = this.#collector?.close() ?? Promise.resolve();
+    const collected = Promise.all([this.#collector?.close(), this.#usage?.close()]);
     await this.#access.stopListening();
     const ended = new AbortController();
     const limit = this.#runtime.timers.set(stopMs, () => ended.abort(), { background: true });
@@ -355,13 +367,14 @@ function lazyMetrics(
     store: MeteredStore;
     server: ServerCounts;
     collections: () => CollectionStats | null;
+    usage: () => UsageSeen | null;
   },
 ): () => Promise<string> {
   let render: (() => Promise<string>) | null = null;
   return async () => {
     if (render === null) {
       const { createMetrics } = await import("./metrics.ts");
-      const { branch, branches, routes, transport, store, server, collections } = sources();
+      const { branch, branches, routes, transport, store, server, collections, usage } = sources();
       render = createMetrics({
         database: () => (branch()?.failure === null ? branch()!.database : null),
         branches,
@@ -370,6 +383,7 @@ function lazyMetrics(
         storeRequests: () => store.series(),
         server,
         collections,
+        usage,
       });
     }
     return render();

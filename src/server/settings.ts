@@ -150,6 +150,11 @@ export const runSettings = {
     "how often what no branch needs is deleted, by a node that leads one; 0: never by itself (t4 gc)",
   ),
   "collect-grace": ours(durationKind({ min: 0, max: YEAR_MS }), "1h", "what was needed so recently is not deleted yet"),
+  "usage-interval": ours(
+    durationKind({ min: 0, max: YEAR_MS }),
+    "1h",
+    "how often it is looked, for /metrics, what each branch takes of the store; 0: never",
+  ),
   "checkpoint-interval": ours(
     durationKind({ min: 1000, max: YEAR_MS }),
     "15m",

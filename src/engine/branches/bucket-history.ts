@@ -231,9 +231,19 @@ export class BucketHistory implements History {
     };
   }
 
-  async usage({ branch, prefixDepth, signal }: UsageRequest): Promise<Usage> {
-    const { store, runtime, request } = this.#options;
+  async usage(asked: UsageRequest): Promise<Usage> {
+    const leave = await this.#turns.take(asked.signal);
+    try {
+      return await this.#usage(asked);
+    } finally {
+      leave();
+    }
+  }
+
+  async #usage({ branch, prefixDepth, signal }: UsageRequest): Promise<Usage> {
+    const { store, runtime } = this.#options;
     const bucket = this.#bucket(signal);
+    const { request } = bucket;
     const only = branch === null ? null : await this.#find(branch);
     const named = (await readNames({ store, runtime, request })).filter(({ body }) => !body.tombstone);
     const names = new Map(named.map(({ name, body }) => [body.branch, name]));
