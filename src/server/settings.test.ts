@@ -18,6 +18,11 @@ test("with nothing given, the defaults hold", () => {
   deepEqual(warnings, []);
 });
 
+test("--max-request-bytes may be small, as etcd's", () => {
+  const { settings } = resolveSettings({ ...none, flags: { "max-request-bytes": "256" } });
+  equal(settings["max-request-bytes"], 256);
+});
+
 test("a flag goes before the environment, that before the file", () => {
   const file = { path: "t4.yaml", values: { name: "file", store: "memory:", "max-txn-ops": 7 } };
   const env = { ETCD_NAME: "env", T4_STORE: "file:///env", T4_NAME: "not read" };

@@ -81,7 +81,7 @@ export const runSettings = {
     undefined,
     "addresses that clients are told (default: the ones listened on)",
   ),
-  "max-request-bytes": etcd(bytesKind({ min: 1024, max: GiB }), "1572864", "largest request"),
+  "max-request-bytes": etcd(bytesKind({ min: 1, max: GiB }), "1572864", "largest request"),
   "quota-backend-bytes": etcd(
     quotaKind,
     "-1",
