@@ -42,7 +42,8 @@ async function sample(): Promise<MemoryBucket> {
     await write(main.database, `m${n}`, "v");
     await main.checkpoint();
   }
-  return repository.bucket;
+  // As it is while they are open: an end would leave nothing behind the tip.
+  return copyOf(repository.bucket);
 }
 
 const checkpointsOf = (bucket: MemoryBucket, branch: string): string[] =>

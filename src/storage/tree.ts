@@ -235,6 +235,11 @@ export class BranchTree implements Tree {
     return this.#active.bytes;
   }
 
+  /** The newest revision applied. */
+  get head(): number {
+    return this.#head;
+  }
+
   /** The checkpoint last written or opened. */
   get checkpoint(): Checkpoint | null {
     return this.#checkpoint;

@@ -98,6 +98,7 @@ export function smallSettings(
       checkpointer: {
         memtableBytes: random.pick([8 << 10, 32 << 10]),
         logBytes: random.pick([16 << 10, 256 << 10]),
+        logSegments: 200,
         intervalMs: random.pick([2000, 15_000]),
       },
       engine: { ...branch.engine, requestTimeoutMs: random.pick([2000, 5000]) },
@@ -220,6 +221,8 @@ export class DatabaseNode {
         this.node.name,
         `says: ${sentence} ${facts === undefined ? "" : JSON.stringify(facts)}`,
       );
-    return { debug: tell, info: tell, warn: tell, error: tell };
+    // Nobody waits for it: so it ends the run.
+    const bug = (cause: unknown) => void Promise.reject(cause);
+    return { debug: tell, info: tell, warn: tell, error: tell, bug };
   }
 }

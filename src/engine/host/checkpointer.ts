@@ -12,6 +12,8 @@ export interface CheckpointedTree {
   readonly activeBytes: number;
   /** Merging has changed what the newest checkpoint lists, and has come to rest. */
   readonly unlisted: boolean;
+  /** The newest revision applied. */
+  readonly head: number;
   /** What was applied before goes no further; what comes goes into a new memtable. */
   freeze(): void;
   /**
@@ -27,12 +29,15 @@ export interface CheckpointerSettings {
   readonly memtableBytes: number;
   /** Bytes of log behind the newest checkpoint at which a new one is made. */
   readonly logBytes: number;
+  /** Segments behind it at which one is made: each is a request of the next start. */
+  readonly logSegments: number;
   readonly intervalMs: number;
 }
 
 export const defaultCheckpointerSettings: CheckpointerSettings = {
   memtableBytes: 16 << 20,
   logBytes: 64 << 20,
+  logSegments: 2000,
   intervalMs: 15 * 60_000,
 };
 
@@ -42,6 +47,11 @@ const QUIET_LOOK_MS = 500;
 /** What was merged is listed by a checkpoint of its own when none came by itself for so long. */
 const UNLISTED_MS = 10_000;
 const RETRY_MS = 5000;
+/**
+ * Where no revision came, a clean end leaves so many records of leases and the like, and slots with fences among them,
+ * to the next start: opening and closing a branch that nobody writes costs no tables.
+ */
+const LEFT_MAX = 8;
 
 export interface CheckpointerOptions {
   readonly tree: CheckpointedTree;
@@ -73,7 +83,8 @@ export class Checkpointer {
   #closed = false;
   #newest: Checkpoint | null;
   #newestAtMs: number;
-  #recordsAt: number;
+  /** Of the newest one. */
+  #at: LogPosition;
   #bytesAt = 0;
   #retryAtMs = 0;
   #trouble: string | null = null;
@@ -84,7 +95,7 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions) {
     this.#options = options;
     this.#newest = options.start.checkpoint;
-    this.#recordsAt = options.start.position.lastRecord;
+    this.#at = options.start.position;
     this.#newestAtMs = options.runtime.clock.monotonicMs();
     this.#look();
   }
@@ -119,8 +130,10 @@ export class Checkpointer {
     if (nowMs < this.#retryAtMs) return false;
     if (this.#point !== null || tree.activeBytes >= settings.memtableBytes) return true;
     if (tree.unlisted && nowMs - this.#newestAtMs >= UNLISTED_MS) return true;
-    if (log.stats().bytesUploaded - this.#bytesAt >= settings.logBytes) return true;
-    return log.durable > this.#recordsAt && nowMs - this.#newestAtMs >= settings.intervalMs;
+    const { bytesUploaded, nextSlot } = log.stats();
+    if (bytesUploaded - this.#bytesAt >= settings.logBytes || nextSlot - this.#at.nextSlot >= settings.logSegments)
+      return true;
+    return log.durable > this.#at.lastRecord && nowMs - this.#newestAtMs >= settings.intervalMs;
   }
 
   /**
@@ -139,12 +152,24 @@ export class Checkpointer {
     await this.checkpoint();
   }
 
+  /**
+   * At a clean end, with nothing appended any more: what the next start would have to read and apply, or merge again,
+   * becomes a checkpoint. None is made where that is next to nothing. Never rejects.
+   */
+  async checkpointLast(): Promise<void> {
+    await this.#running;
+    const { tree, log } = this.#options;
+    const slots = log.stats().nextSlot - this.#at.nextSlot;
+    const isLittle = tree.head <= this.#at.revision && log.head - this.#at.lastRecord <= LEFT_MAX && slots <= LEFT_MAX;
+    if (!isLittle || tree.unlisted) await this.checkpoint();
+  }
+
   async #make(): Promise<void> {
     const { tree, runtime, notices, onFailed } = this.#options;
     try {
       this.#point ??= await this.#cut();
       const checkpoint = await tree.persist(this.#point);
-      this.#recordsAt = this.#point.position.lastRecord;
+      this.#at = this.#point.position;
       this.#point = null;
       this.#newest = checkpoint;
       this.#trouble = null;

@@ -91,9 +91,9 @@ export class OpenBranch {
   }
 
   /**
-   * Gives the branch up cleanly: no more writes, everything uploaded, the leadership released, so that the next leader
-   * waits for nothing. Rejects with DbError when the store does not take it in time: then it is as after a crash, and
-   * nothing acknowledged is lost.
+   * Gives the branch up cleanly: no more writes, everything uploaded, a checkpoint of it as far as there is time, the
+   * leadership released, so that the next leader waits for nothing and replays nothing. Rejects with DbError when the
+   * store does not take what was acknowledged in time: then it is as after a crash, and nothing of that is lost.
    */
   async release(signal: AbortSignal): Promise<void> {
     const { log, leadership } = this.#parts;
@@ -101,6 +101,11 @@ export class OpenBranch {
       await this.#logRelease(signal);
       const { lastRecord } = await log.drain(signal);
       assert(lastRecord === log.head, "nothing is sequenced behind the last record of a leadership that gives up");
+      // Dying amid this leaves tables that nothing names, or a checkpoint: the log has all of it either way. One whose
+      // outcome is open when the leadership is released is as one of a deposed leader, and may come late.
+      await orAborted(this.#parts.checkpointer.checkpointLast(), signal).catch((error: unknown) => {
+        if (!isDbError(error, "canceled")) throw error;
+      });
       await this.#stop(new DbError("stopped"));
       await leadership.release();
     } catch (error) {
