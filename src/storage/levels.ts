@@ -3,10 +3,11 @@ import { DbError, isDbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import { type MergePlan, type MergePolicy, pickMerge } from "./merge-policy.ts";
-import { isTable, mergeParts, type RunPart } from "./merge-runs.ts";
+import { isTable, mergeParts, type RunMerge, type RunPart } from "./merge-runs.ts";
 import { Run } from "./run.ts";
 import { Table, type TableContext, type TableRef } from "./table.ts";
 import type { WriteContext } from "./tree-write.ts";
+import { UnlistedTables } from "./unlisted-tables.ts";
 
 export interface LevelsOptions {
   readonly runtime: Runtime;
@@ -17,6 +18,9 @@ export interface LevelsOptions {
   readonly closing: AbortSignal;
   readonly onBug: (error: unknown) => void;
 }
+
+/** What tables are written with, but for who is told of them first. */
+export type LevelContext = Omit<WriteContext, "onWriting">;
 
 /** After a failure that may pass a merge is tried again. */
 const RETRY_MS = 5000;
@@ -42,7 +46,7 @@ export interface MergeProgress {
 export class Levels {
   readonly #options: LevelsOptions;
   #runs: readonly Run[];
-  #context: (() => WriteContext) | null = null;
+  #context: (() => LevelContext) | null = null;
   #merging: Promise<void> | null = null;
   #flushing: Promise<unknown> | null = null;
   /** So many have asked to merge everything. */
@@ -53,9 +57,13 @@ export class Levels {
   #merges = 0;
   #unlisted = false;
   #writtenBytes = 0;
+  readonly #unnamed: UnlistedTables;
 
   constructor(options: LevelsOptions) {
     this.#options = options;
+    const { tables, runtime, closing } = options;
+    const { store, requestTimeoutMs } = tables;
+    this.#unnamed = new UnlistedTables({ store, runtime, requestTimeoutMs, closing });
     this.#runs = options.runs.map((refs) => this.#run(refs));
   }
 
@@ -84,19 +92,29 @@ export class Levels {
   /** Tables as a checkpoint lists them; what is merged from here on is news to the next. */
   list(): TableRef[][] {
     this.#unlisted = false;
-    return this.#runs.map((run) => run.tables.map((table) => table.ref));
+    const runs = this.#runs.map((run) => run.tables.map((table) => table.ref));
+    this.#unnamed.listed(runs.flat().map(({ key }) => key));
+    return runs;
+  }
+
+  /** Tables that no checkpoint has named, nor will, and that are not deleted yet. */
+  get litter(): number {
+    return this.#unnamed.waiting;
   }
 
   /** From now on runs are merged. `context` is asked for at the start of each merge. */
-  lead(context: () => WriteContext): void {
+  lead(context: () => LevelContext): void {
     this.#context = context;
     this.mergeSoon();
   }
 
   /** Adds what `write` has written as the youngest run; merging stands back meanwhile. */
-  async flush(write: () => Promise<readonly TableRef[]>, done: () => void): Promise<void> {
+  async flush(
+    write: (onWriting: WriteContext["onWriting"]) => Promise<readonly TableRef[]>,
+    done: () => void,
+  ): Promise<void> {
     assert(this.#flushing === null, "one flush at a time");
-    const writing = write();
+    const writing = this.#noted(write);
     this.#flushing = writing.catch(() => {});
     try {
       const refs = await writing;
@@ -106,6 +124,20 @@ export class Levels {
       if (refs.length > 0) this.#runs = [this.#run(refs), ...this.#runs];
     } finally {
       this.#flushing = null;
+    }
+  }
+
+  /** Tells the tables that are written meanwhile, so that what a failure leaves of them is deleted. */
+  async #noted<T>(write: (onWriting: WriteContext["onWriting"]) => Promise<T>): Promise<T> {
+    const begun: ObjectKey[] = [];
+    try {
+      return await write((key, bytes) => {
+        begun.push(key);
+        this.#unnamed.written(key, bytes);
+      });
+    } catch (error) {
+      this.#unnamed.dropped(begun);
+      throw error;
     }
   }
 
@@ -169,35 +201,36 @@ export class Levels {
     assert(this.#options.closing.aborted, "merging is told to stop before it is waited for");
     this.#retry?.cancel();
     await this.#merging;
+    await this.#unnamed.close();
     // The runs stay, so that a late read finds what there is and not an empty tree.
     for (const run of this.#runs) for (const table of run.tables) table.release();
   }
 
-  async #merge(context: WriteContext, plan: MergePlan, parts: readonly RunPart[], runs: readonly Run[]): Promise<void> {
+  async #merge(context: LevelContext, plan: MergePlan, parts: readonly RunPart[], runs: readonly Run[]): Promise<void> {
     const last = parts.at(-1)!;
-    const merged = await mergeParts(
-      {
-        ...context,
-        tableBytes: plan.tableBytes,
-        onWritten: (bytes) => {
-          this.#writtenBytes += bytes;
-          context.onWritten(bytes);
-        },
-      },
-      {
-        parts,
-        below: runs.slice(runs.indexOf(last.run) + 1),
-        moveBytesMin: plan.moveBytesMin,
-        gate: () => this.#gate(),
-      },
+    const onWritten = (bytes: number): void => {
+      this.#writtenBytes += bytes;
+      context.onWritten(bytes);
+    };
+    const how: RunMerge = {
+      parts,
+      below: runs.slice(runs.indexOf(last.run) + 1),
+      moveBytesMin: plan.moveBytesMin,
+      gate: () => this.#gate(),
+    };
+    const merged = await this.#noted((onWriting) =>
+      mergeParts({ ...context, tableBytes: plan.tableBytes, onWritten, onWriting }, how),
     );
     this.#checkOpen();
     const kept = new Set<Table>(merged.filter(isTable));
     const output = merged.map((table) => (isTable(table) ? table : new Table(table, this.#options.tables)));
     this.#replace(parts, output);
     for (const { run, from, to } of parts) {
-      for (const table of run.tables.slice(from, to)) if (!kept.has(table)) table.release();
+      const replaced = run.tables.slice(from, to).filter((table) => !kept.has(table));
+      for (const table of replaced) table.release();
+      this.#unnamed.dropped(replaced.map(({ ref }) => ref.key));
     }
+    this.#unnamed.sweep();
   }
 
   #replace(parts: readonly RunPart[], output: readonly Table[]): void {

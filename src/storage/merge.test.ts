@@ -36,6 +36,7 @@ function writing(compactRevision: number, signal = new AbortController().signal)
     requestTimeoutMs: 1000,
     putTimeoutMs: 1000,
     signal,
+    onWriting: () => {},
     onWritten: () => {},
   };
 }

@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
-import type { BranchId, Epoch } from "../base/ids.ts";
+import type { BranchId, Epoch, ObjectKey } from "../base/ids.ts";
 import { createOnce } from "../objects/conditional.ts";
 import { tableKey } from "../objects/keys.ts";
 import type { ObjectStore } from "../objects/objects.ts";
@@ -23,6 +23,8 @@ export interface WriteContext {
   readonly requestTimeoutMs: number;
   readonly putTimeoutMs: number;
   readonly signal: AbortSignal;
+  /** Told of each table before it is sent. */
+  readonly onWriting: (key: ObjectKey, bytes: number) => void;
   /** Told of each table written. */
   readonly onWritten: (bytes: number) => void;
 }
@@ -144,10 +146,11 @@ async function readRange(
 }
 
 async function writeTable(
-  { store, runtime, branch, epoch, putTimeoutMs, signal, onWritten }: WriteContext,
+  { store, runtime, branch, epoch, putTimeoutMs, signal, onWriting, onWritten }: WriteContext,
   { body, sha256, facts }: (MergeRequest & { kind: "write" })["table"],
 ): Promise<TableRef> {
   const key = tableKey({ branch, epoch, sha256 });
+  onWriting(key, body.length);
   // Dying here leaves a table that nothing lists: safe.
   const outcome = await createOnce(store, key, body, { runtime, timeoutMs: putTimeoutMs, signal });
   if (outcome.kind === "exists") {

@@ -9,7 +9,7 @@ import type { BlockCache } from "./block-cache.ts";
 import { KeyHash } from "./bloom.ts";
 import type { Checkpoint, CheckpointPosition } from "./checkpoint.ts";
 import type { CheckpointWriter } from "./checkpoint-store.ts";
-import { Levels, type MergeProgress } from "./levels.ts";
+import { type LevelContext, Levels, type MergeProgress } from "./levels.ts";
 import { scanMemtable } from "./memory-tree.ts";
 import { Memtable } from "./memtable.ts";
 import type { MemtableCursor } from "./memtable-cursor.ts";
@@ -34,7 +34,7 @@ import {
 import type { TableContext } from "./table.ts";
 import type { LayerCursor } from "./tree-scan.ts";
 import { beginScan, TreeWalk } from "./tree-walk.ts";
-import { flushMemtables, type WriteContext } from "./tree-write.ts";
+import { flushMemtables } from "./tree-write.ts";
 import { VersionReader } from "./version-reader.ts";
 
 /** How runs are merged stands with the policy (merge-policy.ts). */
@@ -363,13 +363,14 @@ export class BranchTree implements Tree {
       merging: this.#levels.merging,
       merges: this.#levels.merges,
       mergeError: this.#levels.trouble,
+      litter: this.#levels.litter,
       flushedBytes: this.#flushedBytes,
       mergedBytes: this.#mergedBytes,
       historyBlocks: this.#historyBlocks,
     };
   }
 
-  #writeContext(writer: CheckpointWriter, compactRevision: number): WriteContext {
+  #writeContext(writer: CheckpointWriter, compactRevision: number): LevelContext {
     const { store, runtime, branch, settings } = this.#options;
     const { tableBytes, blockBytes, requestTimeoutMs, putTimeoutMs } = settings;
     const { signal } = this.#closing;
@@ -390,10 +391,10 @@ export class BranchTree implements Tree {
     };
   }
 
-  async #flush(context: WriteContext, memtables: readonly Memtable[]): Promise<void> {
+  async #flush(context: LevelContext, memtables: readonly Memtable[]): Promise<void> {
     if (memtables.length === 0) return;
     await this.#levels.flush(
-      () => flushMemtables(context, memtables, this.#levels.runs.length === 0),
+      (onWriting) => flushMemtables({ ...context, onWriting }, memtables, this.#levels.runs.length === 0),
       () => {
         this.#frozen = this.#frozen.filter((memtable) => !memtables.includes(memtable));
       },
@@ -415,6 +416,8 @@ export interface TreeStats {
   readonly merges: number;
   /** Why the last merge failed; null when it did not. */
   readonly mergeError: string | null;
+  /** Tables that were replaced before any checkpoint named them, and are not deleted yet. */
+  readonly litter: number;
   /** Bytes of tables written since this tree was opened, of memtables and by merges: write amplification. */
   readonly flushedBytes: number;
   readonly mergedBytes: number;
