@@ -7,7 +7,7 @@ import type { RetryRuntime } from "../objects/retry.ts";
 import { Fields, patterns } from "./fields.ts";
 
 /** More names than this are not listed at once. */
-const NAMES_MAX = 10_000;
+export const NAMES_MAX = 10_000;
 
 /** What a branch's name points to (docs/formats/control-objects.md). Overwritten by compare-and-swap; never deleted. */
 export interface BranchName {
