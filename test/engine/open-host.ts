@@ -11,18 +11,7 @@ export const runtime = createNodeRuntime();
 /** A host on a bucket in memory, with its requests counted. */
 export async function openHost(t: TestContext, { bucket = new MemoryBucket(), ...options }: OpenHostOptions = {}) {
   const store = new MeteredStore(new MemoryStore(runtime, bucket), runtime.clock);
-  const defaults = defaultHostSettings(store);
-  const { branch } = defaults;
-  const host = await Host.open({
-    ...defaults,
-    runtime,
-    store,
-    name: "one",
-    dataDirectory: null,
-    branch: { ...branch, leadership: { ...branch.leadership, durability: "object" } },
-    notices: noNotices,
-    ...options,
-  });
+  const host = await hostOn(bucket, { store, ...options });
   let closed = false;
   const close = async (): Promise<void> => {
     if (closed) return;
@@ -33,6 +22,23 @@ export async function openHost(t: TestContext, { bucket = new MemoryBucket(), ..
   const main = await host.serve("main");
   await main.opened();
   return { host, store, bucket, main, close };
+}
+
+/** One that serves nothing yet. */
+export function hostOn(bucket: MemoryBucket, options: Partial<HostOptions> = {}): Promise<Host> {
+  const store = new MemoryStore(runtime, bucket);
+  const defaults = defaultHostSettings(store);
+  const { branch } = defaults;
+  return Host.open({
+    ...defaults,
+    runtime,
+    store,
+    name: "one",
+    dataDirectory: null,
+    branch: { ...branch, leadership: { ...branch.leadership, durability: "object" } },
+    notices: noNotices,
+    ...options,
+  });
 }
 
 export interface OpenHostOptions extends Partial<HostOptions> {

@@ -1,5 +1,6 @@
 import { ok } from "node:assert/strict";
 import type { BranchId, ObjectKey, Slot } from "../../src/base/ids.ts";
+import { PURGING } from "../../src/engine/branches/name-changes.ts";
 import { decodeBranchName } from "../../src/leadership/branch-name.ts";
 import { decodeLeaderRecord } from "../../src/leadership/leader-record.ts";
 import { decodeOrigin, type Origin, type OriginRun } from "../../src/leadership/origin.ts";
@@ -15,7 +16,8 @@ import { LogTruth } from "./log-truth.ts";
  * Goes through all that ever happened to a bucket, change by change, and says where something was missing that a branch
  * needed. It knows the formats, and nothing of how a collector decides.
  *
- * A branch counts from its name on (`main` from the start) until its leader record is a tombstone. It needs its newest
+ * A branch counts from its name on (`main` from the start) until its leader record is a tombstone; one that is deleted,
+ * for as long as it can be brought back. It needs its newest
  * checkpoint, those that this retains, the tables of all of them, the log from the first slot kept; and while it has no
  * checkpoint of its own, what its origin names.
  */
@@ -127,7 +129,8 @@ export class CollectionJudge {
     for (const [key, body] of this.#objects) {
       if (parseKey(key)?.kind !== "name") continue;
       const name = decodeBranchName(decodeEnvelope(key as ObjectKey, body).body);
-      if (!name.tombstone) branches.add(name.branch);
+      // One that is deleted can be brought back, until its time of grace is over.
+      if (!name.tombstone || (name.purgeMs ?? PURGING) !== PURGING) branches.add(name.branch);
     }
     return [...branches].filter((branch) => !this.#isDeleted(branch));
   }

@@ -20,6 +20,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
 import { decodeCheckpoint } from "../../storage/checkpoint-codec.ts";
 import { newestCheckpoint } from "../../storage/checkpoint-store.ts";
+import { changeName, PURGING } from "./name-changes.ts";
 
 export interface CutOptions {
   readonly store: ObjectStore;
@@ -232,11 +233,11 @@ export class BranchCut {
     );
     const there = await store.get(originKey(origin.branch), request);
     if (parent && there !== null) return;
-    const register = branchNameRegister(store, name, runtime);
-    const state = await register.read(request);
-    if (state?.body.branch === origin.branch && !state.body.tombstone) {
-      await register.swap(state, { ...state.body, tombstone: true }, request);
-    }
+    // It may be led by now: whoever sweeps next ends it for ever, as what was deleted and whose time of grace is over.
+    await changeName({ store, runtime, request }, name, (now) => {
+      if (now?.branch !== origin.branch || now.tombstone) return null;
+      return { ...now, tombstone: true, purgeMs: PURGING };
+    });
     throw new DbError("notFound", `the branch that ${name} was being cut from was deleted meanwhile`);
   }
 

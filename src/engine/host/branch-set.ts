@@ -37,6 +37,8 @@ const UNKNOWN_MAX = 1000;
 /** Branches being looked up and opened at once; more calls for closed branches are refused. */
 const OPENING_MAX = 16;
 const LOOK_MS_MAX = 10_000;
+/** How often the name of an open branch is looked up: another process may have deleted it, or given it away. */
+const NAME_MS = 60_000;
 /** How often it is looked at whether a branch is open again. */
 const REOPENED_MS = 20;
 /** What an idle branch may take for its last uploads; it is tried again at the next look. */
@@ -47,6 +49,7 @@ interface Held {
   /** Open as long as the process serves, used or not. */
   pinned: boolean;
   usedMs: number;
+  namedMs: number;
   closing: Promise<void> | null;
 }
 
@@ -57,7 +60,8 @@ interface Held {
  *   (unknown) ─ first call ─► looked up ─► opening ─► open ─ idle, or room is needed ─► closing ─► (unknown)
  *
  * 1. A branch is held once at a time: who calls for one that is closing waits until it is closed.
- * 2. The name decides, at each opening anew: a name that points elsewhere later is followed once the old is closed.
+ * 2. The name decides, at each opening anew, and is looked up again while the branch is open: at once where this process
+ *    has changed it, within a minute where another one has.
  */
 export class BranchSet {
   readonly #surroundings: BranchSurroundings;
@@ -128,7 +132,7 @@ export class BranchSet {
   /** The same, by whatever name it is open here. */
   async leadAny(name: string): Promise<ServedBranch> {
     const held = this.#held.get(name);
-    if (held === undefined || held.closing !== null) {
+    if (held === undefined || held.closing !== null || held.served.openState === null) {
       const id = await this.#resolve(name).catch((error: unknown) => this.#explain(name, error));
       const other = this.open.find((each) => each.id === id && each.openState !== null);
       if (other !== undefined) return other;
@@ -142,6 +146,15 @@ export class BranchSet {
     await this.#lookups.get(name)?.catch(() => {});
     const held = this.#held.get(name);
     if (held !== undefined && held.closing === null) await this.#settle(name, held);
+  }
+
+  /** What fails now is tried again by whoever asked for it. */
+  #lookAgain(name: string): void {
+    const { notices } = this.#surroundings;
+    this.renamed(name).catch((error: unknown) => {
+      if (!isDbError(error)) throw error;
+      notices.warn("what a name points to could not be looked up", { branch: name, why: error.message });
+    });
   }
 
   async #settle(name: string, held: Held): Promise<void> {
@@ -190,9 +203,14 @@ export class BranchSet {
     while (this.#held.size >= this.#settings.openMax) await this.#makeRoom();
     this.#checkOpen();
     assert(!this.#held.has(name), "a branch is held once");
-    const port = { claims: this.#claims, resolve: () => this.#resolve(name) };
+    const port = {
+      claims: this.#claims,
+      resolve: () => this.#resolve(name),
+      lookAgain: () => this.#lookAgain(name),
+    };
     const served = new ServedBranch(this.#surroundings, { id, name }, port);
-    const held: Held = { served, pinned: false, usedMs: this.#nowMs(), closing: null };
+    const nowMs = this.#nowMs();
+    const held: Held = { served, pinned: false, usedMs: nowMs, namedMs: nowMs, closing: null };
     this.#held.set(name, held);
     return held;
   }
@@ -253,9 +271,13 @@ export class BranchSet {
     const { timers } = this.#surroundings.runtime;
     const everyMs = Math.min(LOOK_MS_MAX, this.#settings.idleMs / 2);
     this.#timer = timers.set(everyMs, () => this.#look(), { background: true });
-    const idleSinceMs = this.#nowMs() - this.#settings.idleMs;
+    const nowMs = this.#nowMs();
     for (const [name, held] of this.#held) {
-      if (held.usedMs <= idleSinceMs && isIdle(held)) void this.#close(name, held);
+      if (held.usedMs <= nowMs - this.#settings.idleMs && isIdle(held)) void this.#close(name, held);
+      else if (held.namedMs <= nowMs - NAME_MS) {
+        held.namedMs = nowMs;
+        this.#lookAgain(name);
+      }
     }
   }
 

@@ -107,6 +107,9 @@ export class HostBranches implements Branches {
   async delete(name: string): ReturnType<Branches["delete"]> {
     const purgeMs = this.#bucket.runtime.clock.wallMs() + this.#graceMs;
     const before = await resolveBranch(this.#bucket.store, name, this.#bucket.runtime, this.#bucket.request);
+    if (before.replacedBy !== undefined && (await this.#hasOtherName(name, before))) {
+      throw new DbError("branchRefuses", `branch ${name} is being replaced: promote that to its end, or revoke it`);
+    }
     const info = await branchInfo(this.#bucket, { name, body: before, open: this.#open(name) });
     await changeName(this.#bucket, name, (now) => {
       if (now !== null && now.branch !== before.branch) throw new DbError("notFound", `branch ${name} is another one`);
@@ -114,6 +117,11 @@ export class HostBranches implements Branches {
     });
     await this.#set.renamed(name);
     return { ...info, deleted: true, purgeMs, open: false };
+  }
+
+  async #hasOtherName(name: string, { branch }: BranchName): Promise<boolean> {
+    const all = await readNames(this.#bucket);
+    return all.some((each) => each.name !== name && !each.body.tombstone && each.body.branch === branch);
   }
 
   async undelete(name: string): ReturnType<Branches["undelete"]> {
@@ -181,9 +189,11 @@ export class HostBranches implements Branches {
     // From here on nothing brings it back; dying leaves it to whoever comes next.
     const body = await changeName(this.#bucket, name, (now) => (isDue(now) ? { ...now, purgeMs: PURGING } : null));
     if (!body.tombstone || body.purgeMs !== PURGING) return false;
-    // Of what is promoted just now another name may have come to be: whoever writes one looks at this one afterwards.
-    const all = await readNames(this.#bucket);
-    const isNamed = all.some((each) => !each.body.tombstone && each.body.branch === body.branch);
+    const all = (await readNames(this.#bucket)).filter((each) => !each.body.tombstone);
+    if (isPromoted(body.branch, all)) {
+      throw new DbError("branchRefuses", `the branch that was ${name} is being promoted: end that, or revoke it`);
+    }
+    const isNamed = all.some((each) => each.body.branch === body.branch);
     if (!isNamed) await this.#end({ id: body.branch, name });
     await changeName(this.#bucket, name, (now) => {
       if (now?.branch !== body.branch || !now.tombstone) return null;
@@ -217,6 +227,16 @@ export class HostBranches implements Branches {
     const state = served.openState;
     return state === null ? null : { revision: state.committed, frozen: state.replaced !== null };
   }
+}
+
+/**
+ * A promotion under way is to give it another name: the branch that it replaces has a second one, which says so
+ * (promote-branch.ts).
+ */
+function isPromoted(branch: BranchId, names: readonly { name: string; body: BranchName }[]): boolean {
+  const isReplaced = (kept: { name: string; body: BranchName }): boolean =>
+    names.some(({ name, body }) => name !== kept.name && body.branch === kept.body.branch);
+  return names.some((each) => each.body.replacedBy === branch && isReplaced(each));
 }
 
 /** What a sweep has done, by names. */

@@ -1,9 +1,8 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { newBranch, openHost, runtime } from "../../../test/engine/open-host.ts";
+import { hostOn, newBranch, openHost, type OpenHostOptions, runtime } from "../../../test/engine/open-host.ts";
 import { put, range } from "../../../test/engine/requests.ts";
 import { branchNameRegister } from "../../leadership/branch-name.ts";
-import type { MemoryBucket } from "../../objects/memory.ts";
 import type { Database, WatchMessage, WatchSink } from "../engine.ts";
 import { defaultBranchSetSettings } from "./branch-set.ts";
 import { Promotion } from "./promote-branch.ts";
@@ -37,7 +36,7 @@ const watch = (startRevision: number) => ({
 });
 
 /** `main` at revision 6 with four keys of its own, `green` cut before them, with one. */
-async function blueAndGreen(t: TestContext, options: { bucket?: MemoryBucket } = {}) {
+async function blueAndGreen(t: TestContext, options: OpenHostOptions = {}) {
   const opened = await openHost(t, options);
   const { host } = opened;
   await (await host.database("main")).put(put("common"));
@@ -134,6 +133,77 @@ for (const step of ["keep", "raise", "swap", "finish"] as const) {
     await rejects(async () => next.database("green"), { kind: "notFound" });
   });
 }
+
+test("main does not give up its name to another one's", async (t) => {
+  const { host } = await blueAndGreen(t);
+  await rejects(host.branches.promote({ ...promotion, name: "main", over: "green" }), { kind: "branchRefuses" });
+  equal(await keysOf(await host.database("main")), 5);
+});
+
+test("one that stalls before the swap swaps nothing once its promotion was taken back", async (t) => {
+  const { host } = await blueAndGreen(t);
+  const { swap } = Promotion.prototype;
+  t.after(() => Object.assign(Promotion.prototype, { swap }));
+  let wake: () => Promise<unknown> = () => Promise.reject(new Error("it was not called"));
+  Promotion.prototype.swap = async function (...args) {
+    wake = () => swap.apply(this, args);
+    throw new Error("stalled");
+  };
+  await rejects(host.branches.promote(promotion), /stalled/);
+  await host.branches.promote({ ...promotion, revoke: true });
+  const main = await opened(() => host.database("main"));
+  await main.put(put("goes-on"));
+  await rejects(wake(), { kind: "branchRefuses", message: /changed meanwhile/ });
+  equal(await keysOf(await host.database("main")), 6);
+});
+
+test("the old branch by its second name, amid a promotion that is then taken back, or gone on with", async (t) => {
+  const { host } = await blueAndGreen(t);
+  await host.leave("main");
+  await halfway(t, host, "raise");
+  await host.leave("main");
+  const kept = await host.database("main-old-1");
+  equal(await keysOf(kept), 5);
+  await rejects(async () => host.database("main"), { kind: "noLeader", message: /open as main-old-1/ });
+  await rejects(host.branches.delete("main-old-1"), { kind: "branchRefuses", message: /being replaced/ });
+  await host.branches.promote({ ...promotion, revoke: true });
+  const main = await opened(() => host.database("main"));
+  await main.put(put("goes-on"));
+  await rejects(host.branches.promote({ ...promotion, revoke: true }), /nothing replaces it/);
+});
+
+test("what is deleted amid its promotion is not ended before that is taken back", async (t) => {
+  const { host } = await blueAndGreen(t, { branches: { ...defaultBranchSetSettings, graceMs: 0 } });
+  await halfway(t, host, "raise");
+  await host.branches.delete("green");
+  const first = await host.branches.sweep();
+  deepEqual([first.purged, first.failed.map(({ error }) => error.kind)], [[], ["branchRefuses"]]);
+  await rejects(host.branches.promote(promotion), { kind: "notFound" });
+  await host.branches.promote({ ...promotion, revoke: true });
+  deepEqual((await host.branches.sweep()).purged, ["green"]);
+  equal(await keysOf(await opened(() => host.database("main"))), 5);
+});
+
+test("a promotion that is over is not taken back by the old branch's new name", async (t) => {
+  const { host } = await blueAndGreen(t);
+  await host.branches.promote(promotion);
+  const revoked = host.branches.promote({ ...promotion, over: "main-old-1", revoke: true });
+  await rejects(revoked, { kind: "invalidArgument", message: /nothing replaces it/ });
+  equal(await keysOf(await host.database("main-old-1")), 5);
+});
+
+test("who stood by for the old branch serves the new one once it leads", async (t) => {
+  const { host, bucket, close } = await blueAndGreen(t);
+  const second = await hostOn(bucket, { name: "two" });
+  t.after(() => second.close(AbortSignal.timeout(5000)));
+  const main = await second.serve("main");
+  await main.answers;
+  await host.branches.promote(promotion);
+  await close();
+  const database = await opened(() => second.database("main"));
+  equal(await keysOf(database), 2);
+  await database.put(put("on"));
+});
 
 /** Dies before a step. */
 async function halfway(

@@ -1,11 +1,14 @@
 import { DbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import { type BranchName, branchNameRegister, listNames, newBranchName } from "../../leadership/branch-name.ts";
-import type { Bucket } from "../branches/branch-list.ts";
+import { MAIN } from "../../leadership/repository.ts";
+import type { RegisterState } from "../../objects/register.ts";
+import { type Bucket, readNames } from "../branches/branch-list.ts";
 import type { PromoteBranch } from "../branches/branches.ts";
-import { alive, changeName, PURGING } from "../branches/name-changes.ts";
+import { alive, changeName } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
 import { freeze, type Replaced, raise } from "../branches/promotion.ts";
+import type { Database, RangeRequest } from "../engine.ts";
 import type { BranchSet } from "./branch-set.ts";
 
 export interface Promoted {
@@ -26,7 +29,13 @@ export interface Promoted {
  *
  * Each step finds out whether it has been done, by what is logged and stored, so that the same command goes on where a
  * crash has stopped it. Until the swap, `revoke` takes it back: the old one goes on, the second name is free again. The
- * raised revision stays, which does no harm.
+ * raised revision stays, which does no harm. Stalling between any two steps is safe:
+ *
+ *   - The swap is on the very version of the name that was read before step 1, and `revoke` writes that name anew before
+ *     it lets the old one go on. So a promotion that was taken back meanwhile swaps nothing, not even by a late request.
+ *   - Whoever ends a deleted branch for ever first says so in its name, then looks whether a second name of step 2 says
+ *     that the branch is to replace another one. So either that is met there, or the name that is looked at between the
+ *     steps 2 and 3 is not alive.
  */
 export class Promotion {
   readonly #bucket: Bucket;
@@ -42,8 +51,12 @@ export class Promotion {
   async run(): Promise<Promoted> {
     const { name, over } = this.#asked;
     if (name === over) throw new DbError("invalidArgument", `branch ${name} is not promoted over itself`);
+    if (name === MAIN) {
+      throw new DbError("branchRefuses", `branch ${MAIN} does not give up its name: promote another one over it`);
+    }
     const wanted = await this.#read(name);
-    const place = alive(over, await this.#read(over));
+    const before = await this.#state(over);
+    const place = alive(over, before?.body ?? null);
     if (wanted === null) throw new DbError("notFound", `there is no branch named ${name}`);
     if (place.branch === wanted.branch) {
       if (wanted.replacedBy !== undefined) {
@@ -64,8 +77,9 @@ export class Promotion {
     }
     const { replaced, committed } = await this.freeze(place.branch, wanted.branch);
     await this.keep(place.branch, replaced);
+    await this.look(wanted.branch);
     await this.raise(place.branch, committed);
-    const body = await this.swap(place.branch, wanted.branch);
+    const body = await this.swap(before!, wanted.branch);
     return { ...(await this.#finish(body)), replaced: await this.#kept(replaced.keepAs) };
   }
 
@@ -74,32 +88,56 @@ export class Promotion {
     const { over, name } = this.#asked;
     const place = alive(over, await this.#read(over));
     const wanted = await this.#read(name);
-    const { leading } = await this.#set.lead(over);
+    const { id, leading } = await this.#set.leadAny(over);
+    if (id !== place.branch) throw isAnother(over);
     const { replaced } = leading.database;
-    if (replaced === null || (wanted !== null && replaced.by !== wanted.branch)) {
+    const isFrozen = replaced !== null && replaced.name === over;
+    if (isFrozen && wanted !== null && !wanted.tombstone && wanted.branch !== replaced.by) {
+      throw new DbError("invalidArgument", `branch ${over} is being replaced by ${replaced.by}, not by ${name}`);
+    }
+    const second = await this.#secondNames(place.branch);
+    if (!isFrozen && second.length === 0) {
       const why = wanted?.branch === place.branch ? `${name} has taken its place already` : "nothing replaces it";
       throw new DbError("invalidArgument", `branch ${over}: ${why}`);
     }
-    const kept = await this.#read(replaced.keepAs);
-    if (kept !== null && !kept.tombstone && kept.branch === place.branch) {
-      await changeName(this.#bucket, replaced.keepAs, (now) =>
-        now?.branch === place.branch && !now.tombstone ? { ...nameless(now), tombstone: true } : null,
-      );
+    // From here on whoever has begun a promotion before swaps nothing.
+    const body = await changeName(this.#bucket, over, (now) => {
+      if (now === null || now.tombstone || now.branch !== place.branch) throw isAnother(over);
+      return { ...now };
+    });
+    for (const each of second) await this.#free(each, place.branch);
+    if (isFrozen) {
+      const ends = new DbError("frozen", `branch ${over} goes on: its promotion was taken back`);
+      await leading.database.last((draft) => freeze(draft, null), null, ends);
     }
-    const ends = new DbError("frozen", `branch ${over} goes on: its promotion was taken back`);
-    await leading.database.last((draft) => freeze(draft, null), null, ends);
-    await this.#set.renamed(replaced.keepAs);
-    return place;
+    for (const each of second) await this.#set.renamed(each);
+    return body;
+  }
+
+  /** Those that promotions over this one have given to the branch. */
+  async #secondNames(branch: BranchId): Promise<string[]> {
+    const names = await readNames(this.#bucket);
+    const isSecond = (body: BranchName): boolean =>
+      !body.tombstone && body.branch === branch && body.replacedBy !== undefined;
+    return names.filter((each) => each.name !== this.#asked.over && isSecond(each.body)).map((each) => each.name);
+  }
+
+  /** The branch has another name: nothing goes with this one. */
+  async #free(name: string, branch: BranchId): Promise<void> {
+    await changeName(this.#bucket, name, (now) =>
+      now === null || now.tombstone || now.branch !== branch ? null : { ...newBranchName(branch), tombstone: true },
+    );
   }
 
   /** Step 1. */
   async freeze(old: BranchId, by: BranchId): Promise<{ replaced: Replaced; committed: number }> {
     const { over, name, keepAs } = this.#asked;
-    const { id, leading } = await this.#set.lead(over);
-    if (id !== old) throw new DbError("branchRefuses", `branch ${over} is another one since: ask again`);
+    const { id, leading } = await this.#set.leadAny(over);
+    if (id !== old) throw isAnother(over);
     const { database } = leading;
     const { replaced: before } = database;
     if (before !== null && before.name === over) {
+      await proven(database);
       if (before.by !== by) {
         throw new DbError(
           "branchRefuses",
@@ -131,48 +169,51 @@ export class Promotion {
     });
   }
 
+  /** Before step 3: from here on nobody ends the new one for ever. */
+  async look(by: BranchId): Promise<void> {
+    const { name } = this.#asked;
+    const now = await this.#read(name);
+    if (now?.branch === by && !now.tombstone) return;
+    throw new DbError("branchRefuses", `branch ${name} was deleted meanwhile: revoke that`);
+  }
+
   /** Step 3. */
   async raise(over: BranchId, above: number): Promise<void> {
     const { name } = this.#asked;
-    const { leading } = await this.#set.lead(name);
+    const { id, leading } = await this.#set.lead(name);
     const { database } = leading;
     const { raised, replaced } = database;
     if (replaced === null && raised?.over === over && raised.above >= above) return;
+    const place = replaced === null ? null : await this.#read(replaced.name);
+    if (replaced !== null && place?.branch === id && !place.tombstone) {
+      const why = `branch ${name} is being replaced itself, as ${replaced.name}`;
+      throw new DbError("branchRefuses", `${why}: promote that to its end, or revoke it`);
+    }
     const ends = new DbError("frozen", `branch ${name} goes on from a higher revision: connect again`);
     await database.last(raise, { over, above }, ends);
   }
 
-  /** Step 4. */
-  async swap(old: BranchId, by: BranchId): Promise<BranchName> {
-    const { over, name } = this.#asked;
-    const swapped = await this.#swapName(old, by);
-    // Whoever ends a deleted branch for ever first says so in its name, then looks at all others.
-    const now = await this.#read(name);
-    if (now?.branch !== by || !now.tombstone || now.purgeMs !== PURGING) return swapped;
-    await this.#swapName(by, old);
-    throw new DbError("branchRefuses", `branch ${name} was deleted meanwhile: ${over} is what it was; revoke that`);
-  }
-
-  #swapName(old: BranchId, by: BranchId): Promise<BranchName> {
+  /** Step 4. `before`: the name as it was before step 1. */
+  async swap(before: RegisterState<BranchName>, by: BranchId): Promise<BranchName> {
     const { over } = this.#asked;
-    return changeName(this.#bucket, over, (before) => {
-      const body = alive(over, before);
-      if (body.branch === by) return null;
-      if (body.branch !== old) throw new DbError("branchRefuses", `branch ${over} is another one since: ask again`);
-      const { replacedBy: _, ...rest } = body;
-      return { ...rest, branch: by, expiresMs: null };
-    });
+    const { store, runtime, request } = this.#bucket;
+    const { replacedBy: _, ...rest } = alive(over, before.body);
+    const body = { ...rest, branch: by, expiresMs: null };
+    const outcome = await branchNameRegister(store, over, runtime).swap(before, body, request);
+    if (outcome.kind === "swapped") return body;
+    if (outcome.kind === "unknown") {
+      throw new DbError("storeUnavailable", `whether ${over} was swapped is not known: ${outcome.cause.message}`);
+    }
+    const { found } = outcome;
+    if (found?.body.branch === by && !found.body.tombstone) return found.body;
+    throw new DbError("branchRefuses", `branch ${over} was changed meanwhile: ask again`);
   }
 
   /** The name is free; whoever serves here by either name serves what it points to now. */
   async #finish(body: BranchName): Promise<Promoted> {
     const { name, over } = this.#asked;
     const before = await this.#read(name);
-    if (before !== null && !before.tombstone && before.branch === body.branch) {
-      await changeName(this.#bucket, name, (now) =>
-        now === null || now.tombstone || now.branch !== body.branch ? null : { ...nameless(now), tombstone: true },
-      );
-    }
+    if (before !== null && !before.tombstone && before.branch === body.branch) await this.#free(name, body.branch);
     await this.#set.renamed(name);
     await this.#set.renamed(over);
     const { leading } = await this.#set.lead(over);
@@ -185,9 +226,13 @@ export class Promotion {
   }
 
   async #read(name: string): Promise<BranchName | null> {
+    return (await this.#state(name))?.body ?? null;
+  }
+
+  #state(name: string): Promise<RegisterState<BranchName> | null> {
     const { store, runtime, request } = this.#bucket;
     checkBranchName(name);
-    return (await branchNameRegister(store, name, runtime).read(request))?.body ?? null;
+    return branchNameRegister(store, name, runtime).read(request);
   }
 
   /** Given, or OVER-old-N with the first N that is free. */
@@ -208,8 +253,19 @@ export class Promotion {
   }
 }
 
-/** The branch has another name: nothing goes with this one. */
-const nameless = ({ branch }: BranchName): BranchName => newBranchName(branch);
+const isAnother = (name: string): DbError =>
+  new DbError("branchRefuses", `branch ${name} is another one since: ask again`);
+
+/** By a read that takes a proof, begun now: nobody else leads the branch, so what it has in memory is how it is. */
+async function proven(database: Database): Promise<void> {
+  await database.range(NOTHING);
+}
+
+const NOTHING: RangeRequest = {
+  ...{ kind: "range", key: "\0", rangeEnd: "", limit: 1, revision: 0, sortOrder: 0, sortTarget: 0 },
+  ...{ serializable: false, keysOnly: true, countOnly: false },
+  ...{ minModRevision: 0, maxModRevision: 0, minCreateRevision: 0, maxCreateRevision: 0 },
+};
 
 /** Of a DNS label. */
 const NAME_CHARACTERS_MAX = 63;

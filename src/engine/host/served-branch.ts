@@ -11,6 +11,9 @@ import type { OpenBranch } from "./open-branch-handle.ts";
 /** What an attempt to open that failed is answered with, until the next one succeeds. */
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5000;
+/** How often the name of a branch that is being replaced is looked up. */
+const NAME_MS_MIN = 100;
+const NAME_MS_MAX = 5000;
 
 type State = { kind: "opening"; failure: DbError | null } | { kind: "open"; branch: OpenBranch } | { kind: "closed" };
 
@@ -18,6 +21,8 @@ export interface ServedPort {
   readonly claims: BranchClaims;
   /** What the name points to now. */
   readonly resolve: () => Promise<BranchId>;
+  /** Has it looked up what the name points to, and followed. */
+  readonly lookAgain: () => void;
 }
 
 /**
@@ -33,6 +38,10 @@ export class ServedBranch {
   #branch: { id: BranchId; name: string };
   readonly #port: ServedPort;
   readonly #closing = new AbortController();
+  /** Gives up the opening that is under way. */
+  #opening = new AbortController();
+  /** What its name points to was looked up just now. */
+  #isResolved = true;
   #state: State = { kind: "opening", failure: null };
   #work: Promise<void>;
   #retryMs = RETRY_MS_MIN;
@@ -135,12 +144,21 @@ export class ServedBranch {
         ended = error;
         if (branch !== null) this.#ended(branch, error);
       };
-      const { signal } = this.#closing;
+      this.#opening = new AbortController();
+      const { signal } = this.#opening;
+      if (this.#closing.signal.aborted) this.#opening.abort();
       // Another process may have given the name to another branch since.
-      if (this.#tried) this.#leaveFor(await this.#port.resolve());
+      if (!this.#isResolved) this.#leaveFor(await this.#port.resolve());
+      this.#isResolved = false;
       await this.#port.claims.take(this.#branch.id, this);
-      const onWaiting = (waiting: Waiting) => this.#waiting(waiting);
-      branch = await openBranch(this.#surroundings, this.#branch, { signal, onWaiting, onEnd });
+      let waited = false;
+      const onWaiting = (waiting: Waiting) => {
+        waited = true;
+        this.#waiting(waiting);
+      };
+      const opened = await openBranch(this.#surroundings, this.#branch, { signal, onWaiting, onEnd });
+      if (waited) await this.#checkName(opened, signal);
+      branch = opened;
       this.#openedMs = this.#surroundings.runtime.clock.monotonicMs();
       this.#state = { kind: "open", branch };
       this.#surroundings = withoutOrders(this.#surroundings);
@@ -149,10 +167,27 @@ export class ServedBranch {
       this.#tried = true;
       this.#firstTry.resolve();
       this.#firstAnswer.resolve();
+      if (this.failure?.kind === "frozen") this.#lookForName(NAME_MS_MIN);
       if (ended !== null) this.#ended(branch, ended);
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /**
+   * Whoever led the branch while this node stood by may have given its name away, or deleted it, and then it is nobody's
+   * by that name.
+   */
+  async #checkName(branch: OpenBranch, signal: AbortSignal): Promise<void> {
+    try {
+      if ((await this.#port.resolve()) === this.#branch.id) return;
+    } catch (error) {
+      await branch.abandon(new DbError("stopped"));
+      throw error;
+    }
+    // Cleanly: others wait for it.
+    await this.#giveUp({ kind: "open", branch }, signal);
+    throw new DbError("noLeader", `branch ${this.name} is another one since`);
   }
 
   /** Another node leads: this one stands by. */
@@ -169,6 +204,8 @@ export class ServedBranch {
   #failed(error: unknown): void {
     this.#firstAnswer.resolve();
     if (this.#closing.signal.aborted) return;
+    // Whoever gave it up opens another one.
+    if (this.#opening.signal.aborted && isDbError(error)) return;
     if (!isDbError(error)) {
       // A bug while opening: its owner is the process, which must not go on half open.
       this.#state = { kind: "opening", failure: new DbError("noLeader", messageOf(error), { cause: error }) };
@@ -222,6 +259,8 @@ export class ServedBranch {
   async #follow(id: BranchId, signal: AbortSignal): Promise<void> {
     if (id === this.#branch.id || this.#closed !== null) return;
     this.#timer?.cancel();
+    // It may stand by for as long as another node leads the old one.
+    if (this.#state.kind === "opening") this.#opening.abort();
     await this.#work;
     this.#timer?.cancel();
     if (this.#closing.signal.aborted) return;
@@ -240,6 +279,7 @@ export class ServedBranch {
     if (id === this.#branch.id) return;
     this.#port.claims.release(this.#branch.id, this);
     this.#branch = { id, name: this.name };
+    this.#isResolved = true;
   }
 
   /** What was not uploaded in time is found by its next leader, as after a crash. */
@@ -250,6 +290,22 @@ export class ServedBranch {
       const { notices } = this.#surroundings;
       notices.warn("a branch was not given up cleanly", { branch: this.name, why: messageOf(error) });
     });
+  }
+
+  /**
+   * Amid a promotion: whoever swaps the names may be another process. Where this one does, `follow` is quicker; once the
+   * branch is not frozen any more, or not open, nobody looks.
+   */
+  #lookForName(afterMs: number): void {
+    this.#timer = this.#surroundings.runtime.timers.set(
+      afterMs,
+      () => {
+        if (this.#state.kind !== "open" || this.failure?.kind !== "frozen" || this.#closing.signal.aborted) return;
+        this.#port.lookAgain();
+        this.#lookForName(Math.min(2 * afterMs, NAME_MS_MAX));
+      },
+      { background: true },
+    );
   }
 
   #again(): void {
@@ -269,6 +325,7 @@ export class ServedBranch {
   async #close(signal: AbortSignal): Promise<void> {
     // From here on nothing is opened any more, and a branch that ends is not abandoned but released, which fails.
     this.#closing.abort();
+    this.#opening.abort();
     this.#timer?.cancel();
     await this.#following;
     await this.#work;
