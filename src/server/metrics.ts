@@ -102,12 +102,19 @@ function addStatus({ database }: MetricSources, add: Add): Refresh {
   const isLeader = new Gauge({ ...add, name: "etcd_server_is_leader", help: "Whether leadership is proven" });
   new Gauge({ ...add, name: "etcd_server_is_learner", help: "Always 0" }).set(0);
   const hasLeader = new Gauge({ ...add, name: "etcd_server_has_leader", help: "Whether leadership is proven" });
+  const name = "etcd_server_leader_changes_seen_total";
+  const leaderChanges = new Counter({ ...add, name, help: "Leaderships seen: the first one, and how the epoch grew" });
+  let epoch: number | null = null;
   return () => {
     const present = database();
     const leads = present !== null && present.unprovenBecause() === null ? 1 : 0;
     hasLeader.set(leads);
     isLeader.set(leads);
     const status = present?.status();
+    if (status !== undefined) {
+      leaderChanges.inc(epoch === null ? 1 : Math.max(0, status.epoch - epoch));
+      epoch = status.epoch;
+    }
     for (const { gauge, value } of gauges) {
       if (status === undefined) gauge.remove();
       else gauge.set(value(status));
