@@ -271,17 +271,30 @@ function rewriteGarbage(usable: Usable): MergePlan | null {
 /**
  * The share of entries that go when tables are rewritten at a compact revision, about: older versions of a key, and at
  * the bottom tombstones, as far as they are from between the compaction that they have seen and this one.
+ *
+ * What was moved to the bottom instead of rewritten has tombstones from further up, though it has seen the compaction.
+ * Beside the keys these can all go, and of keys where all are older; so no table is taken for garbage again and again.
  */
 function garbageShare(refs: readonly TableRef[], compactRevision: number, bottom: boolean): number {
   let entries = 0;
   let garbage = 0;
   for (const ref of refs) {
-    for (const sums of ref.spaces) entries += sums.entries;
-    const keys = ref.spaces.find((sums) => sums.space === KEYS);
-    if (keys === undefined || ref.compactRevision >= compactRevision || keys.mainMin > compactRevision) continue;
-    const from = Math.max(keys.mainMin, ref.compactRevision);
-    const compacted = keys.mainMax <= compactRevision ? 1 : (compactRevision - from) / (keys.mainMax - from);
-    garbage += (keys.entries - keys.keys + (bottom ? keys.tombstones : 0)) * Math.min(1, Math.max(0, compacted));
+    for (const sums of ref.spaces) {
+      entries += sums.entries;
+      if (sums.space === KEYS) garbage += keyGarbage(sums, { seen: ref.compactRevision, compactRevision, bottom });
+      else if (bottom) garbage += sums.tombstones;
+    }
   }
   return garbage / entries;
+}
+
+function keyGarbage(
+  keys: TableRef["spaces"][number],
+  { seen, compactRevision, bottom }: { seen: number; compactRevision: number; bottom: boolean },
+): number {
+  if (bottom && keys.mainMax < compactRevision) return keys.entries - keys.keys + keys.tombstones;
+  if (seen >= compactRevision || keys.mainMin > compactRevision) return 0;
+  const from = Math.max(keys.mainMin, seen);
+  const compacted = keys.mainMax <= compactRevision ? 1 : (compactRevision - from) / (keys.mainMax - from);
+  return (keys.entries - keys.keys + (bottom ? keys.tombstones : 0)) * Math.min(1, Math.max(0, compacted));
 }
