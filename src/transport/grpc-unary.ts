@@ -7,7 +7,7 @@ import { GrpcCode } from "./grpc-status.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { OK_BLOCK_BYTES_MAX } from "./hpack-encoder.ts";
 import type { RequestHead } from "./request-head.ts";
-import { type Encodable, GrpcError, type Pieces, type UnaryHandler } from "./transport.ts";
+import { type Encodable, GrpcError, inPieces, type Pieces, type UnaryHandler } from "./transport.ts";
 
 /** What every client's library can take, and grpc-go sends at most. */
 const RESPONSE_BYTES_MAX = 0x7fffffff;
@@ -314,8 +314,6 @@ export class UnaryCall extends GrpcCall {
     sender.pump();
   }
 }
-
-const inPieces = (message: Encodable): message is Pieces => (message as Partial<Pieces>).nextPiece !== undefined;
 
 const tooLong = (bytes: number): string =>
   `trying to send message larger than max (${bytes} vs. ${RESPONSE_BYTES_MAX})`;

@@ -20,11 +20,16 @@ export interface Encodable {
  * only to a Call that `takesPieces`.
  */
 export interface Pieces extends Encodable {
-  /** The next piece, which is taken over; byteLength() bytes altogether. A failure ends the call with its status. */
+  /**
+   * The next piece, which is taken over, of whole fields of the message; byteLength() bytes altogether. A failure ends
+   * the call with its status.
+   */
   nextPiece(): MaybePromise<Buffer>;
   /** Called once: no more pieces are wanted. */
   close(): void;
 }
+
+export const inPieces = (message: Encodable): message is Pieces => (message as Partial<Pieces>).nextPiece !== undefined;
 
 /** gRPC's status codes (grpc/doc/statuscodes.md) that a handler may give. */
 export class GrpcError extends Error {

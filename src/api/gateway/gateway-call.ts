@@ -20,6 +20,7 @@ export class GatewayCall implements Call {
   readonly remoteAddress: string;
   readonly peer = null;
   readonly label: string | undefined;
+  readonly takesPieces = true;
   /** Grpc-Timeout was sent, and is none. */
   readonly timeoutMalformed: boolean;
   protected readonly request: HttpRequest;
@@ -45,6 +46,11 @@ export class GatewayCall implements Call {
     this.#deadlineMs = timeoutMs === undefined ? undefined : surroundings.monotonicMs() + timeoutMs;
     if (timeoutMs !== undefined) this.#timer = surroundings.timers.set(timeoutMs, () => this.#expire());
     request.onGone?.(() => this.cancel());
+  }
+
+  /** Its answer is decided, or nobody waits for one any more. */
+  get isOver(): boolean {
+    return this.#over || this.#cancelled;
   }
 
   metadata(name: string): string | undefined {

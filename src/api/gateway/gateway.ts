@@ -5,15 +5,18 @@ import {
   type HttpHandler,
   type HttpRequest,
   type HttpResponse,
+  inPieces,
+  type Pieces,
   type Routes,
   type StreamHandler,
   type UnaryHandler,
 } from "../../transport/transport.ts";
 import { codes } from "../errors.ts";
 import type { ServiceTimers } from "../settings.ts";
-import { errorAnswer, jsonAnswer } from "./answers.ts";
+import { answeredHeaders, errorAnswer, jsonAnswer } from "./answers.ts";
 import { GatewayCall } from "./gateway-call.ts";
 import { GatewayStream } from "./gateway-stream.ts";
+import { JsonPieces } from "./json-pieces.ts";
 import { JsonTextError, JsonTexts } from "./json-text.ts";
 import { requestBytes, responseJson } from "./messages.ts";
 import { type GatewayMethod, gatewayMethods } from "./methods.ts";
@@ -27,6 +30,12 @@ export interface GatewaySettings {
   readonly messageBytesMax: number;
   readonly onBug: (error: unknown) => void;
 }
+
+/**
+ * What is not given in pieces is made into JSON as a whole, which takes ten times as much for a moment. A larger answer
+ * of a transaction, or a list of a million leases, is had by gRPC.
+ */
+const WHOLE_BYTES_MAX = 16 << 20;
 
 /** Requests of one body at most: a stream's requests are few, and each is kept until it is taken. */
 const REQUESTS_MAX = 10_000;
@@ -79,7 +88,9 @@ function callUnary(
     if (call.timeLeftMs() === 0) throw new GrpcError(codes.deadlineExceeded, "context deadline exceeded");
     const answer = handler(message, call);
     const respond = (response: Encodable): HttpResponse => {
+      if (inPieces(response)) return answerInPieces(settings, { method, call, pieces: response });
       call.finish();
+      checkSize(response);
       return jsonAnswer(JSON.stringify(responseJson(method, response)));
     };
     if (!isPromise(answer)) return respond(answer);
@@ -94,6 +105,22 @@ function callUnary(
     call.finish();
     throw error;
   }
+}
+
+/** Nobody may wait for it any more: then it is let go. */
+function answerInPieces(
+  { onBug }: GatewaySettings,
+  { method, call, pieces }: { method: GatewayMethod; call: GatewayCall; pieces: Pieces },
+): HttpResponse {
+  const json = new JsonPieces(method, pieces, { call, onBug });
+  return { status: 200, headers: answeredHeaders(), body: (sink) => json.start(sink) };
+}
+
+function checkSize(response: Encodable): void {
+  const bytes = response.byteLength();
+  if (bytes <= WHOLE_BYTES_MAX) return;
+  const text = `the response is too large for JSON (${bytes} vs. ${WHOLE_BYTES_MAX} bytes): ask by gRPC, or for less`;
+  throw new GrpcError(codes.resourceExhausted, text);
 }
 
 function callStream(

@@ -42,8 +42,12 @@ const isNotUtf8 = (error: unknown): boolean =>
   error instanceof TypeError && (error as NodeJS.ErrnoException).code === "ERR_ENCODING_INVALID_ENCODED_DATA";
 
 /** A response's JSON: names as in the protocol, 64-bit numbers as text, bytes as base64, what is zero left out. */
-export function responseJson({ output }: GatewayMethod, response: Encodable): JsonValue {
+export function responseJson(method: GatewayMethod, response: Encodable): JsonValue {
   const bytes = Buffer.allocUnsafeSlow(response.byteLength());
   response.encodeInto(bytes, 0);
-  return toJson(output, readResponse(output, bytes), { useProtoFieldName: true });
+  return bytesJson(method, bytes);
 }
+
+/** The same of some whole fields of a response. */
+export const bytesJson = ({ output }: GatewayMethod, bytes: Buffer): JsonValue =>
+  toJson(output, readResponse(output, bytes), { useProtoFieldName: true });
