@@ -35,10 +35,12 @@ export class LeaderWatch {
   #check(): void {
     this.#running = false;
     for (const [call, before] of this.#calls) {
-      const reason = call.database.unprovenBecause();
-      const misses = reason === null ? 0 : before + 1;
-      if (reason !== null && misses >= CHECKS_MAX) call.fail(reason);
-      else if (misses !== before) this.#calls.set(call, misses);
+      call.guard(() => {
+        const reason = call.database.unprovenBecause();
+        const misses = reason === null ? 0 : before + 1;
+        if (reason !== null && misses >= CHECKS_MAX) call.fail(reason);
+        else if (misses !== before) this.#calls.set(call, misses);
+      });
     }
     this.#schedule();
   }

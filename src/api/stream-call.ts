@@ -62,7 +62,13 @@ export class StreamCall {
     if (this.#ended) return;
     this.#ended = true;
     this.#counts.ended(code);
-    for (const handler of this.#onEnd.splice(0)) handler();
+    for (const handler of this.#onEnd.splice(0)) {
+      try {
+        handler();
+      } catch (error) {
+        this.#surroundings.onBug(error);
+      }
+    }
   }
 }
 

@@ -19,9 +19,12 @@ export function watch(call: StreamCall): void {
 
   const sink: WatchSink = {
     send(message: WatchMessage): boolean {
-      if (call.ended) return false;
-      const flows = stream.send(new WatchResponse(headerOf(database), message));
-      if (!flows && !paused) {
+      let flows = false;
+      // The branch tells all its watchers in one go: what one client's message fails of is that client's alone.
+      call.guard(() => {
+        flows = stream.send(new WatchResponse(headerOf(database), message));
+      });
+      if (!flows && !paused && !call.ended) {
         paused = true;
         stream.pauseMessages();
       }

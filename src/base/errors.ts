@@ -85,6 +85,16 @@ export class DbError extends Error {
   }
 }
 
+/**
+ * A branch was ended because a promise of the program about its state is broken: the cause, which is no DbError. The
+ * owner of the branch tells of it and builds it anew from what is durable.
+ */
+export class ClosedByBug extends DbError {
+  constructor(cause: unknown) {
+    super("leadershipLost", `closed by a bug: ${messageOf(cause)}`, { cause });
+  }
+}
+
 export const isDbError = (error: unknown, kind?: ErrorKind): error is DbError =>
   error instanceof DbError && (kind === undefined || error.kind === kind);
 

@@ -1,4 +1,4 @@
-import { DbError } from "../base/errors.ts";
+import { ClosedByBug, DbError } from "../base/errors.ts";
 import { type Epoch, type LeaseId, leaseId, type Revision } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Leadership } from "../leadership/leadership.ts";
@@ -101,6 +101,7 @@ export class BranchDatabase implements Database {
       perSecond: options.settings.expiriesPerSecond,
       mayExpire: () => this.unprovenBecause() === null && this.replaced === null,
       expire: (lease) => this.#expire(lease),
+      onBug: (error) => this.close(new ClosedByBug(error)),
     });
     this.#desk = this.#makeDesk();
     this.auth = new AuthCalls(this.#desk, null);

@@ -191,6 +191,11 @@ export class Draft {
     return this.entries.length === 0;
   }
 
+  /** The evaluation may have changed more than this draft: all but transactions may, once they have written (Evaluate). */
+  get mayHaveLeft(): boolean {
+    return !this.isEmpty && this.kind !== recordKinds.transaction;
+  }
+
   /** The record's payload; the draft's bytes up to here are spoken for. */
   finish(): Uint8Array {
     assert(!this.isEmpty, "a record has entries");

@@ -11,6 +11,8 @@ export interface LeaseExpiryOptions {
   mayExpire(): boolean;
   /** Revokes one that is due; tells if it was not due any more. Rejects where it cannot be done now. */
   expire(lease: Lease): MaybePromise<{ revoked: boolean }>;
+  /** Leases do not end any more: there is no caller who could be told. */
+  onBug(error: unknown): void;
 }
 
 /** After leases were revoked, or could not be, it looks again no sooner than this: the pace of etcd's loop (L6). */
@@ -79,9 +81,11 @@ export class LeaseExpiry {
       const { revoked } = await this.#options.expire(lease);
       if (revoked) this.#expired++;
     } catch (error) {
-      // Not now (no proof, no room, out of time): it is still due, and comes up again. A bug has ended the branch
-      // already.
-      if (!isDbError(error)) this.stop();
+      // Not now (no proof, no room, out of time): it is still due, and comes up again.
+      if (!isDbError(error)) {
+        this.stop();
+        this.#options.onBug(error);
+      }
     } finally {
       this.#revoking--;
       this.#lessor.putBack(lease);

@@ -2,7 +2,7 @@ import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { openRig, type Rig, settle } from "../../test/engine/doubles.ts";
 import { del, everything, lease, put, range, shown, txn } from "../../test/engine/requests.ts";
-import { DbError, type ErrorKind, isDbError } from "../base/errors.ts";
+import { ClosedByBug, DbError, type ErrorKind, isDbError } from "../base/errors.ts";
 import type { LeaseId } from "../base/ids.ts";
 import { recordKinds } from "./record.ts";
 
@@ -263,7 +263,7 @@ test("L8 a lease that is renewed while its end waits for a read lives on", async
 const COUNT = 20_000;
 
 test("L6, L9 very many leases end at a bounded pace, none early; very many keys in one revision", async () => {
-  const rig = await openRig({ settings: { callsMax: 200_000 } });
+  const rig = await openRig({ settings: { callsMax: 200_000, expiriesPerSecond: 1000 } });
   const grants: Promise<unknown>[] = [];
   for (let id = 1; id <= COUNT; id++) grants.push(grant(rig, id, 30));
   await Promise.all(grants);
@@ -308,4 +308,14 @@ test("a transaction that attaches and deletes a key leaves nothing attached", as
   await rig.database.txn(txn([txn([put("k", "v", { lease: lease(1) })]), txn([del("k")])]));
   deepEqual(await attached(rig, 1), []);
   equal((await rig.database.leaseRevoke(lease(1))).revision, 2);
+});
+
+test("a bug in ending a lease, which has no caller to be told, ends the branch", async () => {
+  const rig = await openRig();
+  await grant(rig, 1, 10);
+  await rig.database.put(put("a", "1", { lease: lease(1) }));
+  rig.tree.isAway = (what) => what === "scan";
+  rig.tree.arrival = () => Promise.reject(new TypeError("broken"));
+  await rig.time.pass(20_000);
+  ok(rig.ends[0] instanceof ClosedByBug);
 });

@@ -1,9 +1,13 @@
-import { deepEqual, equal, rejects, throws } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { openRig, settle } from "../../test/engine/doubles.ts";
 import { compareMod, del, everything, lease, plain, put, range, shown, txn } from "../../test/engine/requests.ts";
-import { DbError, type ErrorKind, isDbError } from "../base/errors.ts";
+import { assert } from "../base/assert.ts";
+import { ClosedByBug, DbError, type ErrorKind, isDbError } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
+import { spaces } from "../storage/storage.ts";
+import type { Draft } from "./draft.ts";
+import { recordKinds } from "./record.ts";
 
 const isKind = (kind: ErrorKind) => (error: unknown) => isDbError(error, kind);
 
@@ -323,19 +327,61 @@ test("a read that fails fails its request alone", async () => {
   equal(database.committed, 3);
 });
 
-test("a bug in an evaluation ends the branch", async () => {
-  const { database, ends } = await openRig({ auto: false });
-  const pending = track(() => database.put(put("a")));
-  throws(
-    () =>
-      database.run(() => {
-        throw new TypeError("broken");
-      }, null),
-    TypeError,
-  );
+test("a bug in an evaluation that has changed nothing but its draft ends its call alone", async () => {
+  const { database, tree, ends } = await openRig();
+  const broken = () => {
+    throw new TypeError("broken");
+  };
+  await database.put(put("a", "1"));
+  throws(() => database.run(broken, null), TypeError);
+  // Also one that has to wait, and one amid a transaction that has written.
+  tree.isAway = (what) => what === "scan";
+  tree.arrival = () => Promise.reject(new TypeError("broken"));
+  await rejects(async () => database.deleteRange(del("a", "z")), TypeError);
+  await rejects(async () => database.txn(txn([put("a", "2"), del("b", "z")])), TypeError);
+  tree.isAway = () => false;
+  equal(ends.length, 0);
+  equal(database.committed, 2);
+  deepEqual((await database.range(range("a"))).rows.map(shown), ["a=1@2/2/1"]);
+  equal((await database.put(put("a", "3"))).revision, 3);
+});
+
+for (const [what, evaluate] of [
+  ["a broken assertion", () => assert(false, "what must hold")],
+  [
+    "a bug behind a change",
+    (draft: Draft) => {
+      draft.kind = recordKinds.setting;
+      draft.entry(spaces.meta, "setting", Buffer.from("x"), 1);
+      throw new TypeError("broken");
+    },
+  ],
+] as const) {
+  test(`${what} in an evaluation ends the branch, by its name`, async () => {
+    const { database, ends } = await openRig({ auto: false });
+    const pending = track(() => database.put(put("a")));
+    throws(() => database.run(evaluate, null));
+    await settle();
+    equal(pending.outcome, "leadershipLost");
+    equal(ends.length, 1);
+    ok(ends[0] instanceof ClosedByBug);
+    throws(() => database.put(put("a")), isKind("noLeader"));
+  });
+}
+
+test("a bug amid a commit ends the branch: nothing that comes after it is shown", async () => {
+  const { database, watch, log, ends } = await openRig({ auto: false });
+  watch.committed = () => {
+    throw new TypeError("broken");
+  };
+  void (database.put(put("a")) as Promise<unknown>);
+  const behind = track(() => database.put(put("b")));
+  log.commit(1);
   await settle();
-  equal(pending.outcome, "leadershipLost");
-  equal(ends.length, 1);
+  ok(ends[0] instanceof ClosedByBug);
+  equal(behind.outcome, "leadershipLost");
+  log.commit();
+  equal(database.committed, 2);
 });
 
 test("a queue as long as it may be, behind one that holds the sequencer, is worked off", async () => {

@@ -1,5 +1,5 @@
-import { assert } from "../base/assert.ts";
-import { DbError, type ErrorKind, isDbError } from "../base/errors.ts";
+import { AssertionError, assert } from "../base/assert.ts";
+import { ClosedByBug, DbError, type ErrorKind, isDbError } from "../base/errors.ts";
 import type { RecordNumber, Revision } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { LogWriter } from "../log/log.ts";
@@ -28,6 +28,9 @@ import { suspension } from "./reads.ts";
  *   4. When durability fails for good nothing is undone or sent again: every call gets an error that says its
  *      outcome is unknown, and the sequencer never answers anything else again.
  *   5. Calls not yet answered, and the bytes of records not yet durable, are bounded.
+ *   6. A bug where nothing was changed yet (a compare, a permission, a read: not an assertion) ends its call alone.
+ *      Any other, from the moment that state may have changed until it is committed, ends the branch: its state is
+ *      thrown away and built anew from what is durable.
  */
 export class Sequencer {
   readonly #draft: Draft;
@@ -54,7 +57,14 @@ export class Sequencer {
     this.#draft = new Draft(tree, { leasesStripped: options.leasesStripped ?? false });
     this.#head = { revision: options.revision, compactRevision: options.compactRevision, record: log.head };
     this.#durable = log.durable;
-    log.onDurable = (durable) => this.#onDurable(durable);
+    log.onDurable = (durable) => {
+      try {
+        this.#onDurable(durable);
+      } catch (error) {
+        // With it the order in which answers leave is lost: nothing more may become visible.
+        this.#bug(error);
+      }
+    };
     log.onFailed = (error) => this.fail(error);
   }
 
@@ -104,7 +114,7 @@ export class Sequencer {
     return this.#log.refusal() ?? this.#options.storageRefusal();
   }
 
-  /** A result, an error that the evaluation made, or SUSPENDED; anything else that is thrown is a bug, and the end. */
+  /** A result, an error that the evaluation made, or SUSPENDED; anything else that is thrown is a bug (invariant 6). */
   #evaluate<Request, Result>(
     evaluate: Evaluate<Request, Result>,
     request: Request,
@@ -116,8 +126,9 @@ export class Sequencer {
       return evaluate(draft, request);
     } catch (error) {
       if (error === suspension) return SUSPENDED;
-      if (!isDbError(error)) throw this.#bug(error);
+      if (!isDbError(error) && (error instanceof AssertionError || draft.mayHaveLeft)) throw this.#bug(error);
       draft.begin(this.#head, null);
+      if (!isDbError(error)) throw error;
       return new Refused(error);
     }
   }
@@ -248,9 +259,13 @@ export class Sequencer {
 
   /** A broken promise of the program: the branch ends with it. Gives the error back, for the caller to throw. */
   #bug(error: unknown): unknown {
-    const message = error instanceof Error ? error.message : String(error);
-    this.fail(new DbError("leadershipLost", `closed by a bug: ${message}`, { cause: error }));
+    this.fail(new ClosedByBug(error));
     return error;
+  }
+
+  /** Calls are answered within `work`: what it fails of itself has nobody else to be told. */
+  #own(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#bug(error));
   }
 
   // --- waiting for reads ---
@@ -263,7 +278,7 @@ export class Sequencer {
     this.#waiting.add(waiting);
     this.#watchTime(deadlineMs);
     if (this.#holder !== null) this.#queue.push(waiting);
-    else void this.#evaluateAfter(waiting, suspension.take());
+    else this.#own(this.#evaluateAfter(waiting, suspension.take()));
     return promise;
   }
 
@@ -303,7 +318,7 @@ export class Sequencer {
       const answer = await read;
       waiting.answers?.push(answer);
     } catch (error) {
-      this.#settleWaiting(waiting, () => waiting.reject(isDbError(error) ? error : this.#bug(error)));
+      this.#settleWaiting(waiting, () => waiting.reject(error instanceof AssertionError ? this.#bug(error) : error));
     }
     return this.#waiting.has(waiting);
   }
@@ -335,7 +350,7 @@ export class Sequencer {
     assert(this.#holder === null, "one request holds the sequencer");
     this.#holder = waiting;
     waiting.answers = [];
-    void this.#runHeld(waiting);
+    this.#own(this.#runHeld(waiting));
   }
 
   async #runHeld(waiting: Waiting): Promise<void> {
@@ -361,7 +376,7 @@ export class Sequencer {
 
   #resume(queued: Waiting): void {
     if (queued.runs >= OPEN_RUNS_MAX - 1) this.#hold(queued);
-    else if (this.#runWaiting(queued)) void this.#evaluateAfter(queued, suspension.take());
+    else if (this.#runWaiting(queued)) this.#own(this.#evaluateAfter(queued, suspension.take()));
   }
 
   // --- time ---
@@ -390,7 +405,10 @@ export class Sequencer {
   }
 }
 
-/** Evaluates a request: returns its answer, its writes in the draft, or throws a DbError and has written nothing. */
+/**
+ * Evaluates a request: returns its answer, its writes in the draft, or throws a DbError and has written nothing. What
+ * changes anything outside the draft writes into it first, as a record of another kind than a transaction.
+ */
 export type Evaluate<Request, Result> = (draft: Draft, request: Request) => Result;
 
 /** What readers may see; moved by the sequencer alone. */

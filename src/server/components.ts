@@ -1,13 +1,13 @@
 import type { AuthSettings } from "../engine/auth/auth-settings.ts";
 import { defaultHostSettings, diskCacheOf } from "../engine/host/default-settings.ts";
 import type { HostOptions } from "../engine/host/host.ts";
+import type { Notices } from "../engine/host/notices.ts";
 import type { SessionSettings } from "../leadership/settings.ts";
 import type { MeteredStore } from "../objects/metered.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { CheckpointSigner } from "../storage/checkpoint-signature.ts";
 import { retentionPolicy } from "../storage/retention-text.ts";
 import type { TransportSettings } from "../transport/transport.ts";
-import type { Log } from "./logger.ts";
 import type { RunSettings } from "./settings.ts";
 
 /** What a response may have around its payload; etcd adds as much to its own limit of requests. */
@@ -19,7 +19,7 @@ export function hostSettings(
   parts: {
     runtime: Runtime;
     store: MeteredStore;
-    notices: Log;
+    notices: Notices;
     auth: AuthSettings;
     signer: CheckpointSigner | null;
   },

@@ -63,6 +63,7 @@ function world() {
   const clock: Clock = { monotonicMs: () => (nowMs += 3), wallMs: () => 0 };
   const server = {
     health: { success: 7, failures: 1 },
+    bugs: { call: 2, branch: 0, process: 0 },
     calls: new CallMetrics(clock, true),
     disk: new DiskTimings(clock),
   };
@@ -100,6 +101,7 @@ test("each scrape shows what is so at that moment, the first one too", async () 
   const shown: Record<string, string> = {
     etcd_server_has_leader: "1",
     etcd_server_is_leader: "1",
+    etcd_server_leader_changes_seen_total: "1",
     etcd_server_proposals_pending: "2",
     t4_log_upload_delay_seconds: "1.5",
     t4_connections: "2",
@@ -126,6 +128,8 @@ test("each scrape shows what is so at that moment, the first one too", async () 
   state.database = { ...state.database, unprovenBecause: () => new DbError("noLeader") };
   equal(await shownAs("etcd_server_has_leader"), "0");
   equal(await shownAs("etcd_server_is_leader"), "0");
+  state.database = { ...state.database, status: () => ({ ...status, epoch: (status.epoch + 2) as Epoch }) };
+  equal(await shownAs("etcd_server_leader_changes_seen_total"), "3");
 });
 
 test("B1.10 clients' versions, operations in transactions, leases, segments in the store", async () => {

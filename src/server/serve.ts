@@ -8,6 +8,7 @@ import type { BackgroundCollector, CollectionStats } from "../collector/backgrou
 import type { AuthSettings } from "../engine/auth/auth-settings.ts";
 import type { Database } from "../engine/engine.ts";
 import { Host } from "../engine/host/host.ts";
+import type { Notices } from "../engine/host/notices.ts";
 import type { ServedBranch } from "../engine/host/served-branch.ts";
 import { MeteredStore } from "../objects/metered.ts";
 import { openStore } from "../objects/open-store.ts";
@@ -20,6 +21,7 @@ import { engineAuthSettings } from "./auth-settings.ts";
 import { AutoCompaction, readRetention } from "./auto-compaction.ts";
 import { backgroundCollector } from "./background-collector.ts";
 import { type BranchCall, branchOfCall, branchOfRequest } from "./branch-choice.ts";
+import { Bugs } from "./bugs.ts";
 import { CallMetrics } from "./call-metrics.ts";
 import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
@@ -43,6 +45,8 @@ const STOP_GRACE_MS = 3_000;
 const SILENCE_MS = 2_000;
 /** What a collection under way may take to confirm what it has deleted when the process stops. */
 const COLLECTED_MS = 1_000;
+/** The process's code for a bug that nobody owns (sysexits' EX_SOFTWARE). */
+const EXIT_BUG = 70;
 /** More of them are not told of one by one. */
 const CORRUPTIONS_MAX = 100;
 const RETRY_MS_MIN = 500;
@@ -61,6 +65,9 @@ export async function serve(settings: RunSettings, warnings: readonly string[]):
   for (const warning of warnings) log.warn(warning);
   const stop = new StopSignals(log);
   const server = new Server(settings, log);
+  for (const event of ["uncaughtException", "unhandledRejection"]) {
+    process.on(event, (error: unknown) => server.endsByBug(error));
+  }
   try {
     await server.start(stop.signal);
   } catch (error) {
@@ -86,10 +93,16 @@ class Server {
   readonly #settings: RunSettings;
   readonly #log: Log;
   readonly #runtime: Runtime;
-  readonly #counts: { health: { success: number; failures: number }; calls: CallMetrics; disk: DiskTimings };
+  readonly #counts: {
+    health: { success: number; failures: number };
+    calls: CallMetrics;
+    disk: DiskTimings;
+    bugs: Bugs["counts"];
+  };
   readonly #opening: Opening;
   readonly #startedMs: number;
   readonly #access: ClientAccess;
+  readonly #bugs: Bugs;
   #host: Host | null = null;
   #compaction: AutoCompaction | null = null;
   #collector: BackgroundCollector | null = null;
@@ -108,7 +121,8 @@ class Server {
     this.#startedMs = runtime.clock.wallMs();
     const disk = new DiskTimings(runtime.clock);
     const calls = new CallMetrics(runtime.clock, settings.metrics === "extensive");
-    this.#counts = { health: { success: 0, failures: 0 }, calls, disk };
+    this.#bugs = new Bugs(log, () => runtime.clock.monotonicMs());
+    this.#counts = { health: { success: 0, failures: 0 }, calls, disk, bugs: this.#bugs.counts };
     this.#runtime = { ...runtime, disk: disk.around(runtime.disk) };
     this.#access = new ClientAccess(settings, { runtime: this.#runtime, log });
     this.#opening = new Opening(this.#runtime.timers, settings["request-timeout"]);
@@ -126,7 +140,7 @@ class Server {
     const parts = {
       runtime: this.#runtime,
       store,
-      notices: this.#log,
+      notices: this.#notices(),
       auth: await this.#authSettings(),
       signer: signerOfFlag(settings["signing-key"]),
     };
@@ -149,6 +163,10 @@ class Server {
     const leads = () => this.#openBranches().length > 0;
     const warn = this.#log.warn.bind(this.#log);
     return new UsageLook({ history: host.history, runtime: this.#runtime, intervalMs, leads, warn });
+  }
+
+  #notices(): Notices {
+    return { ...this.#log, bug: (cause, facts) => this.#bugs.met("branch", cause, facts) };
   }
 
   #autoCompaction(host: Host): AutoCompaction | null {
@@ -226,7 +244,7 @@ class Server {
 
   #openAccess(store: MeteredStore): void {
     const settings = this.#settings;
-    const onBug = (error: unknown) => this.#onBug(error);
+    const onBug = (error: unknown) => this.#bugs.met("call", error);
     const clientUrls = () => settings["advertise-client-urls"] ?? this.#access.clientUrls();
     const etcdSettings = {
       requestBytesMax: settings["max-request-bytes"],
@@ -308,12 +326,10 @@ class Server {
     this.#log.error("a corrupt object was met, what needs it is answered DataLoss", { why: error.message });
   }
 
-  /** A broken promise of the program: what it answers from now on cannot be trusted. */
-  #onBug(error: unknown): void {
-    this.#log.error("a bug was met; the process ends, what was acknowledged is safe", {
-      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-    });
-    process.exit(70);
+  /** What neither a call nor a branch owns: nobody knows what is broken by it. */
+  endsByBug(error: unknown): void {
+    this.#bugs.met("process", error);
+    process.exit(EXIT_BUG);
   }
 
   /**

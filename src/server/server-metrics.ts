@@ -13,6 +13,8 @@ export interface ServerCounts {
   readonly health: { readonly success: number; readonly failures: number };
   readonly calls: CallMetrics;
   readonly disk: DiskTimings;
+  /** By what they ended. */
+  readonly bugs: Readonly<Record<string, number>>;
 }
 
 interface Sources {
@@ -45,6 +47,12 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
   ];
   const answered = (path: string): number => calls.methods.get(path)?.handled[0] ?? 0;
   const expired = (): number => database()?.status().leasesExpired ?? 0;
+  const bugs = new Counter({
+    ...add,
+    name: "t4_bugs_total",
+    help: "Bugs met, by what they ended",
+    labelNames: ["scope"],
+  });
   const refreshVersions = addVersions(calls, add);
   const refreshMessages = addMessages({ calls, server }, add);
   return () => {
@@ -57,6 +65,8 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
       one.reset();
       one.inc(value());
     }
+    bugs.reset();
+    for (const [scope, count] of Object.entries(server.bugs)) bugs.inc({ scope }, count);
     refreshMessages();
     refreshVersions();
   };

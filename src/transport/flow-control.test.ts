@@ -299,3 +299,25 @@ test("padding counts in the window, and is not part of the message", async () =>
   peer.send(frame(FrameType.data, Flag.padded | Flag.endStream, 1, padded));
   equal(answerTo(1, await peer.got()).body, "padded");
 });
+
+test("a message that fails to be encoded while others wait ends its stream, and nothing of its place is sent", async () => {
+  const { runtime, transport, sample } = sampleServer();
+  const peer = new H2Peer(transport, runtime, [windowSetting(0)]);
+  peer.headers(1, grpcFields("/test.Sample/Chat"));
+  await peer.got();
+  const [stream] = sample.streams;
+  const broken = {
+    byteLength: () => 1000,
+    encodeInto: (): number => {
+      throw new TypeError("a bug");
+    },
+  };
+  stream!.send(bytesMessage("first"));
+  stream!.onMessage = () => stream!.send(broken);
+  peer.send(frame(FrameType.data, 0, 1, message("go")));
+  peer.send(windowUpdate(1, 5000));
+  const frames = await peer.got();
+  equal(dataBytes(frames), 0);
+  deepEqual(answerTo(1, frames).fields.slice(-2), ["grpc-status: 13", "grpc-message: internal error"]);
+  equal(sample.bugs.length, 1);
+});

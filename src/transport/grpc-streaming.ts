@@ -125,7 +125,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     this.connection.unqueued(this, bytes);
     if (!this.drainDue || this.queuedBytes > this.queueBytesMax / 2) return;
     this.drainDue = false;
-    if (!this.ending) this.connection.tell(() => this.onDrain());
+    if (!this.ending) this.call(() => this.onDrain());
   }
 
   private get queueBytesMax(): number {
@@ -166,7 +166,16 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
   private halfClose(): void {
     this.halfCloseDue = false;
     if (this.midMessage) this.finish(GrpcCode.internal, "unexpected EOF");
-    else this.connection.tell(() => this.onHalfClose());
+    else this.call(() => this.onHalfClose());
+  }
+
+  /** What a callback throws ends the call. */
+  private call(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   private sendAtOnce(message: Encodable, length: number): void {
@@ -191,7 +200,13 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     this.connection.queued(this, framed);
     buffer[at] = 0;
     const start = writeUint32(buffer, at + 1, length);
-    assert(message.encodeInto(buffer, start) === start + length, "a message is as long as it said");
+    try {
+      assert(message.encodeInto(buffer, start) === start + length, "a message is as long as it said");
+    } catch (error) {
+      // Its place in the queue holds whatever the memory held before: nothing of it leaves.
+      this.dropQueue();
+      throw error;
+    }
     sender.ready(this);
     sender.pump();
   }

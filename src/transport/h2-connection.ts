@@ -103,7 +103,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.output.controlFrame(FrameType.settings, Flag.none, ourSettings(settings.concurrentStreamsMax));
     this.receiveWindow.open();
     bytes.onData = (chunk) => this.receive(chunk);
-    bytes.onEnd = () => this.peerEnded();
+    bytes.onEnd = () => this.guard(() => this.peerEnded());
     bytes.onClose = () => this.closed();
   }
 
@@ -126,6 +126,14 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   flushTurn(): void {
     this.flushDue = false;
     if (this.state !== "open") return;
+    try {
+      this.flush();
+    } catch (error) {
+      this.failWith(error);
+    }
+  }
+
+  private flush(): void {
     if (this.parked.length > 0) this.unpark();
     this.output.flush();
     if (this.output.congested && !this.paused) this.pauseWhenFull();
@@ -463,9 +471,15 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
       text = error.message;
     } else this.context.onBug(error);
     this.context.countRefused(reason);
-    this.goaway(this.lastStreamId, code, text);
-    this.finish(LINGER_MS);
-    this.dropStreams();
+    try {
+      this.goaway(this.lastStreamId, code, text);
+      this.finish(LINGER_MS);
+      this.dropStreams();
+    } catch (again) {
+      // What failed was writing itself.
+      this.context.onBug(again);
+      this.destroy();
+    }
   }
 
   /** Sends what there is, and ends our side. Unsent bytes have `lingerMs` to leave. */

@@ -49,7 +49,13 @@ export class HttpExchange extends H2Stream implements HttpSink {
     this.connection.unqueued(this, bytes);
     if (!this.drainDue || this.queuedBytes > this.queueBytesMax / 2) return;
     this.drainDue = false;
-    if (!this.bodyEnded) this.connection.tell(() => this.onDrain());
+    if (this.bodyEnded) return;
+    try {
+      this.onDrain();
+    } catch (error) {
+      this.connection.context.onBug(error);
+      this.abort();
+    }
   }
 
   write(bytes: Buffer): boolean {

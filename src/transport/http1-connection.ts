@@ -78,6 +78,7 @@ export class Http1Connection implements Connection {
         this.streaming.written();
       } catch (error) {
         this.context.onBug(error);
+        this.streaming?.abort();
       }
     }
   };
@@ -89,15 +90,7 @@ export class Http1Connection implements Connection {
     this.reader = new Http1Reader(httpBodyBytesMax(context));
     this.progressMs = context.clock.monotonicMs();
     bytes.onData = (chunk) => this.receive(chunk);
-    bytes.onEnd = () => {
-      this.peerDone = true;
-      // Who has finished sending has most likely gone, and nothing else would say so; an answer at hand is sent anyway.
-      if (this.streaming !== null) this.destroy();
-      else {
-        this.depart();
-        this.advance();
-      }
-    };
+    bytes.onEnd = () => this.guard(() => this.peerEnded());
     bytes.onClose = () => {
       this.state = "closed";
       this.depart();
@@ -111,6 +104,26 @@ export class Http1Connection implements Connection {
     this.progressMs = this.context.clock.monotonicMs();
     this.reader.add(chunk);
     this.advance();
+  }
+
+  /** Runs what comes from outside `advance`. What it throws is a bug, and ends the connection. */
+  private guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.context.onBug(error);
+      this.destroy();
+    }
+  }
+
+  private peerEnded(): void {
+    this.peerDone = true;
+    // Who has finished sending has most likely gone, and nothing else would say so; an answer at hand is sent anyway.
+    if (this.streaming !== null) this.destroy();
+    else {
+      this.depart();
+      this.advance();
+    }
   }
 
   sweep(nowMs: number): void {
@@ -198,7 +211,7 @@ export class Http1Connection implements Connection {
       label: this.context.router.routes.label,
       onGone: departure.onGone,
     });
-    if (isPromise(answer)) void answer.then((response) => this.respond(head, response));
+    if (isPromise(answer)) void answer.then((response) => this.guard(() => this.respond(head, response)));
     else this.respond(head, answer);
   }
 

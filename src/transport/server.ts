@@ -131,7 +131,14 @@ class Server implements Transport {
   private sweep(): void {
     this.sweeper = null;
     const nowMs = this.context.clock.monotonicMs();
-    for (const connection of [...this.connections]) connection.sweep(nowMs);
+    for (const connection of [...this.connections]) {
+      try {
+        connection.sweep(nowMs);
+      } catch (error) {
+        this.context.onBug(error);
+        connection.destroy();
+      }
+    }
     if (this.connections.size > 0) this.sweepLater();
   }
 }

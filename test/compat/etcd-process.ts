@@ -23,13 +23,32 @@ export interface ServerProcess {
 
 const START_TIMEOUT_MS = 20_000;
 
+const STARTS_MAX = 5;
+
+/** A port that was free may be another's by the time it is bound: then others are tried. */
+export async function onFreePorts(start: () => Promise<ServerProcess>): Promise<ServerProcess> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (tries === STARTS_MAX || !String(error).includes("address already in use")) throw error;
+    }
+  }
+}
+
+interface EtcdOptions {
+  readonly defaultTimings?: boolean;
+  readonly program?: string;
+  readonly flags?: readonly string[];
+}
+
 /**
  * A real etcd of one member with an empty store. Short election timings make it start in 0.1 s, and allow leases of
  * 1 s.
  */
-export async function startEtcd(
-  options: { defaultTimings?: boolean; program?: string; flags?: readonly string[] } = {},
-): Promise<ServerProcess> {
+export const startEtcd = (options: EtcdOptions = {}): Promise<ServerProcess> => onFreePorts(() => startOnce(options));
+
+async function startOnce(options: EtcdOptions): Promise<ServerProcess> {
   const directory = await mkdtemp(join(tmpdir(), "t4-etcd-"));
   const [port, peerPort] = await freePorts(2);
   const client = `http://127.0.0.1:${port}`;

@@ -5,6 +5,8 @@ import type { ServiceTimers } from "../settings.ts";
 export interface CallSurroundings {
   readonly timers: Pick<ServiceTimers, "set">;
   readonly monotonicMs: () => number;
+  /** Told of what those who wait for a call's end throw. */
+  readonly onBug: (error: unknown) => void;
 }
 
 const METADATA_PREFIX = "grpc-metadata-";
@@ -88,8 +90,7 @@ export class GatewayCall implements Call {
     const tell = this.#handlers;
     this.#handlers = [];
     this.#cancelled = true;
-    this.onExpired();
-    for (const handler of tell) handler();
+    this.#callAll([() => this.onExpired(), ...tell]);
   }
 
   #tell(): void {
@@ -97,6 +98,16 @@ export class GatewayCall implements Call {
     this.#timer?.cancel();
     const handlers = this.#handlers;
     this.#handlers = [];
-    for (const handler of handlers) handler();
+    this.#callAll(handlers);
+  }
+
+  #callAll(handlers: readonly (() => void)[]): void {
+    for (const handler of handlers) {
+      try {
+        handler();
+      } catch (error) {
+        this.#surroundings.onBug(error);
+      }
+    }
   }
 }

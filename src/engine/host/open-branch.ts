@@ -1,5 +1,5 @@
 import { assert } from "../../base/assert.ts";
-import { DbError, isDbError } from "../../base/errors.ts";
+import { ClosedByBug, DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId, Revision, Slot } from "../../base/ids.ts";
 import { acquireLeadership, type LocalDisk } from "../../leadership/acquire.ts";
 import type { DataDirectory } from "../../leadership/data-directory.ts";
@@ -334,9 +334,9 @@ class Opening {
       compactRevision: () => database.head.compactRevision,
       compactRevisionSeen: () => database.compactRevision,
       start,
-      onFailed: (error) => database.close(error instanceof DbError ? error : bug(error)),
+      onFailed: (error) => database.close(error instanceof DbError ? error : new ClosedByBug(error)),
     });
-    tree.onBug = (error) => database.close(bug(error));
+    tree.onBug = (error) => database.close(new ClosedByBug(error));
     const outages = new OutageNotices({ branch: name, log, leadership, runtime, notices });
     const request = { timeoutMs: settings.requestTimeoutMs };
     return new OpenBranch({
@@ -365,8 +365,6 @@ class Opening {
     ]);
   }
 }
-
-const bug = (cause: unknown): DbError => new DbError("leadershipLost", "closed for a bug", { cause });
 
 function applyTo(tree: BranchTree, record: LogRecord, revisionBefore: number): number {
   applyRecord(tree, record, revisionBefore);

@@ -1,4 +1,4 @@
-import { DbError, isDbError, messageOf } from "../../base/errors.ts";
+import { ClosedByBug, DbError, isDbError, messageOf } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import type { Waiting } from "../../leadership/outlive.ts";
 import type { Timer } from "../../runtime/runtime.ts";
@@ -235,6 +235,7 @@ export class ServedBranch {
     const { notices } = this.#surroundings;
     const facts = { branch: this.name, why: error.message };
     if (error.kind === "frozen") notices.info("the branch is opened anew", facts);
+    else if (error instanceof ClosedByBug && notices.bug !== undefined) notices.bug(error.cause, { branch: this.name });
     else notices.error("the branch's leadership has ended, it is opened anew", facts);
     this.#state = { kind: "opening", failure: error };
     // One that ends soon after each opening is opened less and less often: every opening writes fences.
