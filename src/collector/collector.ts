@@ -12,6 +12,7 @@ import { encodeCollection, encodeCollectionDone, NAMES_MAX } from "./collection.
 import { type CollectionLedger, readLedger } from "./ledger.ts";
 import { OldSegments } from "./old-segments.ts";
 import { type References, readReferences } from "./references.ts";
+import { SpentCollections } from "./spent-collections.ts";
 import { type Candidate, type CandidateReason, survey } from "./survey.ts";
 
 export interface CollectorOptions {
@@ -84,7 +85,8 @@ const NUMBER_ATTEMPTS_MAX = 20;
  * 2. A number is used once: whoever finds a greater one beside its own has created it too late (the earlier one of that
  *    number may have been done, and collected), and deletes nothing by it.
  * 3. Only its creator marks a collection as done, once each delete that it sent is confirmed: one that was not could
- *    still take effect. An abandoned one stays open; what it left is found by the next survey.
+ *    still take effect. An abandoned one stays open; what it left is found by the next survey, and when nothing is left
+ *    that it names it is collected itself (spent-collections.ts).
  * 4. Fences, void segments, leader records, names, origins and sessions are never named.
  *
  * It does not look for what only clocks can tell, and needs none: names of tables are never used twice.
@@ -92,10 +94,12 @@ const NUMBER_ATTEMPTS_MAX = 20;
 export class Collector {
   private readonly options: CollectorOptions;
   private readonly segments: OldSegments;
+  private readonly spent: SpentCollections;
 
   constructor(options: CollectorOptions) {
     this.options = options;
     this.segments = new OldSegments(options.store);
+    this.spent = new SpentCollections(options.store);
   }
 
   /** What `collect` would delete now, at most `max` of it. */
@@ -132,7 +136,7 @@ export class Collector {
     const graceFromMs = runtime.clock.wallMs() + trustedSkewMs(store) - graceMs;
     const reading = { store, request, graceFromMs, known: new KnownCheckpoints() };
     const references = await readReferences(reading);
-    return survey({ ...reading, references, segments: this.segments, ledger, candidatesMax });
+    return survey({ ...reading, references, segments: this.segments, spent: this.spent, ledger, candidatesMax });
   }
 
   /** False: told to end. */

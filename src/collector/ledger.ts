@@ -16,12 +16,20 @@ export interface CollectionLedger {
    * Done ones and their marks, the collection before its mark, that may go: all but the one with the greatest number,
    * so that no number is ever used again (collect.ts, rule 2).
    */
-  readonly old: readonly { key: ObjectKey; bytes: number }[];
+  readonly old: readonly ListedCollection[];
+  /** Those that are not done, by number, but for the greatest one. Their makers may be at them, or gone. */
+  readonly abandoned: readonly (ListedCollection & { readonly n: number })[];
+}
+
+interface ListedCollection {
+  readonly key: ObjectKey;
+  readonly bytes: number;
+  readonly modifiedMs: number;
 }
 
 export async function readLedger(store: ObjectStore, request: RequestOptions): Promise<CollectionLedger> {
-  const collections = new Map<number, { key: ObjectKey; bytes: number }>();
-  const marks = new Map<number, { key: ObjectKey; bytes: number }>();
+  const collections = new Map<number, ListedCollection>();
+  const marks = new Map<number, ListedCollection>();
   let newestMs: number | null = null;
   let last: ObjectKey | undefined;
   for (;;) {
@@ -29,8 +37,8 @@ export async function readLedger(store: ObjectStore, request: RequestOptions): P
     const page = await store.list(prefixes.collections, { ...request, ...after, limit: LIST_LIMIT_MAX });
     for (const { key, bytes, modifiedMs } of page.objects) {
       const name = parseKey(key);
-      if (name?.kind === "collection") collections.set(name.n, { key, bytes });
-      else if (name?.kind === "collectionDone") marks.set(name.n, { key, bytes });
+      if (name?.kind === "collection") collections.set(name.n, { key, bytes, modifiedMs });
+      else if (name?.kind === "collectionDone") marks.set(name.n, { key, bytes, modifiedMs });
       else throw new DbError("corrupt", `object ${key}: is foreign, expected only collections there`);
       newestMs = Math.max(newestMs ?? 0, modifiedMs);
     }
@@ -43,7 +51,8 @@ export async function readLedger(store: ObjectStore, request: RequestOptions): P
   const old = [...marks]
     .filter(([n]) => n < greatest)
     .flatMap(([n, mark]) => [...(collections.has(n) ? [collections.get(n)!] : []), mark]);
-  return { next: greatest + 1, open, newestMs, old };
+  const abandoned = open.filter((n) => n < greatest).map((n) => ({ ...collections.get(n)!, n }));
+  return { next: greatest + 1, open, newestMs, old, abandoned };
 }
 
 /** All collections that are not done: what they name must not be relied upon. Read by whoever cuts a branch. */

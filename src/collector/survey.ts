@@ -6,6 +6,7 @@ import { type BranchReferences, type ReferenceOptions, tablesIn } from "./branch
 import type { CollectionLedger } from "./ledger.ts";
 import type { OldSegments } from "./old-segments.ts";
 import type { References } from "./references.ts";
+import type { SpentCollections } from "./spent-collections.ts";
 
 /** Something that a collection would delete. */
 export interface Candidate {
@@ -22,12 +23,15 @@ export type CandidateReason =
   /** Uploaded, and never in a checkpoint that counts. */
   | "orphan table"
   | "thinned checkpoint"
-  | "done collection";
+  | "done collection"
+  /** Abandoned, and nothing that it names is left. */
+  | "spent collection";
 
 export interface SurveyOptions extends ReferenceOptions {
   readonly references: References;
   readonly segments: OldSegments;
   readonly ledger: CollectionLedger;
+  readonly spent: SpentCollections;
   readonly candidatesMax: number;
 }
 
@@ -50,6 +54,8 @@ export async function survey(options: SurveyOptions): Promise<{ candidates: Cand
   // Alone they are no reason for a collection: each would leave its own behind.
   if (candidates.length === 0) return { candidates, more: false };
   for (const { key, bytes } of ledger.old) candidates.push({ key, bytes, why: "done collection" });
+  const abandoned = ledger.abandoned.filter((each) => isOld(each, options));
+  candidates.push(...(await options.spent.among(abandoned, options.request)));
   return { candidates: candidates.slice(0, candidatesMax), more: candidates.length > candidatesMax };
 }
 

@@ -154,6 +154,49 @@ test("an abandoned collection stays open, and the next run goes on", async () =>
   equal(await contents(bucket), expected);
 });
 
+test("an abandoned collection goes when nothing is left that it names, not before", async () => {
+  const bucket = new MemoryBucket();
+  const open = (): string[] =>
+    [...bucket.entries.keys()].filter(
+      (key) => parseKey(key)?.kind === "collection" && !bucket.entries.has(`${key}-done`),
+    );
+  for (let round = 0; round < 4; round++) {
+    await history(bucket, nothingKept);
+    let deletes = 0;
+    const failing = new FaultyStore(new MemoryStore(runtime, bucket), runtime, ({ operation }) =>
+      operation === "delete" && ++deletes > 3 ? { kind: "errorAfter" } : null,
+    );
+    const before = new Map(bucket.entries);
+    await rejects(collectorOf(bucket, { store: failing }).collect(), { kind: "storeUnavailable" });
+    if (round > 0) continue;
+    // One object that it names is there for longer: whoever lists does not see it, and does not delete it.
+    const kept = [...before.keys()].find((key) => !bucket.entries.has(key))!;
+    bucket.set(kept, before.get(kept)!);
+    const store = new MemoryStore(runtime, bucket) as ObjectStore;
+    const hidden = changed(store, {
+      list: async (prefix, options) => {
+        const page = await store.list(prefix, options);
+        return { ...page, objects: page.objects.filter(({ key }) => key !== kept) };
+      },
+    });
+    for (let n = 0; n < 3; n++) {
+      await history(bucket, nothingKept);
+      await collectorOf(bucket, { store: hidden }).collect();
+    }
+    equal(open().length, 1, "it stays while something that it names is there");
+    bucket.delete(kept);
+  }
+  ok(open().length >= 2);
+  let spent = 0;
+  for (let n = 0; n < 2; n++) {
+    await history(bucket, nothingKept);
+    const { byReason } = await collectorOf(bucket).collect();
+    spent += byReason["spent collection"]?.objects ?? 0;
+  }
+  ok(spent > 0);
+  deepEqual(open(), []);
+});
+
 test("told to end, it confirms what it has sent and marks its collection as done", async () => {
   const bucket = new MemoryBucket();
   await history(bucket, nothingKept);
