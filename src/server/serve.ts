@@ -5,7 +5,6 @@ import { DbError, isDbError, messageOf } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import { version } from "../base/version.ts";
 import type { BackgroundCollector, CollectionStats } from "../collector/background.ts";
-import type { AuthSettings } from "../engine/auth/auth-settings.ts";
 import type { Database } from "../engine/engine.ts";
 import { Host } from "../engine/host/host.ts";
 import type { Notices } from "../engine/host/notices.ts";
@@ -17,7 +16,6 @@ import { NoCredentials } from "../objects/s3-signing.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { HttpRequest, TransportStats } from "../transport/transport.ts";
-import { engineAuthSettings } from "./auth-settings.ts";
 import { AutoCompaction, readRetention } from "./auto-compaction.ts";
 import { backgroundCollector } from "./background-collector.ts";
 import { type BranchCall, branchOfCall, branchOfRequest } from "./branch-choice.ts";
@@ -26,13 +24,13 @@ import { CallMetrics } from "./call-metrics.ts";
 import { ClientAccess } from "./client-access.ts";
 import { hostSettings, transportSettings } from "./components.ts";
 import { DiskTimings } from "./disk-timings.ts";
+import { BadFlagFile, readFlagFiles } from "./flag-files.ts";
 import { routesByDoor } from "./http-routes.ts";
 import { openLogOutputs } from "./log-outputs.ts";
 import { createLog, type Log } from "./logger.ts";
 import { Opening } from "./opening.ts";
 import type { ServerCounts } from "./server-metrics.ts";
 import type { RunSettings } from "./settings.ts";
-import { signerOfFlag } from "./signing-key.ts";
 import { StopSignals } from "./stop-signals.ts";
 import { defaultPlace, surroundingsOfStore } from "./store-surroundings.ts";
 import { UsageLook, type UsageSeen } from "./usage-look.ts";
@@ -47,6 +45,8 @@ const SILENCE_MS = 2_000;
 const COLLECTED_MS = 1_000;
 /** The process's code for a bug that nobody owns (sysexits' EX_SOFTWARE). */
 const EXIT_BUG = 70;
+/** The same as of a bad value of a flag. */
+const EXIT_USAGE = 2;
 /** More of them are not told of one by one. */
 const CORRUPTIONS_MAX = 100;
 const RETRY_MS_MIN = 500;
@@ -71,6 +71,10 @@ export async function serve(settings: RunSettings, warnings: readonly string[]):
   try {
     await server.start(stop.signal);
   } catch (error) {
+    if (error instanceof BadFlagFile) {
+      process.stderr.write(`Error: ${error.message}\n`);
+      return EXIT_USAGE;
+    }
     if (!isDbError(error)) throw error;
     if (!stop.asked) {
       log.error(error.message);
@@ -131,6 +135,7 @@ class Server {
   /** Resolves when clients are served. Rejects with DbError where waiting does not help, and when `signal` fires. */
   async start(signal: AbortSignal): Promise<void> {
     const settings = this.#settings;
+    const files = await readFlagFiles(settings, this.#runtime.disk);
     const place = settings.store ?? defaultPlace(settings["data-dir"]);
     const inner = await openStore(place, this.#runtime, surroundingsOfStore(place));
     const store = new MeteredStore(inner, this.#runtime.clock);
@@ -141,8 +146,7 @@ class Server {
       runtime: this.#runtime,
       store,
       notices: this.#notices(),
-      auth: await this.#authSettings(),
-      signer: signerOfFlag(settings["signing-key"]),
+      ...files,
     };
     const options = { ...hostSettings(settings, parts), signal };
     const host = await this.#untilStoreAnswers(store.name, signal, () => Host.open(options));
@@ -176,15 +180,6 @@ class Server {
     const { clock, timers } = this.#runtime;
     const databases = () => host.open.filter(({ failure }) => failure === null).map(({ database }) => database);
     return new AutoCompaction(retention, { clock, timers, databases, log: this.#log });
-  }
-
-  /** What --auth-token names must be there before anything is written. */
-  async #authSettings(): Promise<AuthSettings> {
-    try {
-      return await engineAuthSettings(this.#settings, this.#runtime.disk);
-    } catch (error) {
-      throw new DbError("invalidArgument", `--auth-token: ${messageOf(error)}`, { cause: error });
-    }
   }
 
   /** A store that is away when the process starts is waited for, with clients told that nobody leads. */

@@ -51,6 +51,23 @@ describe("starts that cannot be", { concurrency: 2, ...limit }, () => {
     deepEqual(readdirSync(world.directory), []);
   });
 
+  test("a file that a flag names and that cannot be read, or is no key: as a bad value, before anything is done", async () => {
+    await using world = await World.create("directory");
+    mkdirSync(world.path("keys"));
+    writeFileSync(world.path("keys/none"), "no key\n");
+    const server = await world.server("data");
+    for (const [file, why] of [
+      ["missing", /^Error: --auth-token: \/.*\/keys\/missing: no such file$/],
+      [".", /^Error: --auth-token: .*EISDIR/],
+      ["none", /^Error: --auth-token: /],
+    ] as const) {
+      const path = world.path(`keys/${file}`);
+      await refused(server, 2, why, [`--auth-token=jwt,sign-method=RS256,priv-key=${path},pub-key=${path}`]);
+    }
+    await refused(server, 2, /^Error: --signing-key: \/.*ENOENT/, [`--signing-key=${world.path("keys/missing")}`]);
+    deepEqual(readdirSync(world.directory), ["keys"]);
+  });
+
   test("a data directory that is none", async () => {
     await using world = await World.create("directory");
     writeFileSync(world.path("file"), "");
