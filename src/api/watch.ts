@@ -5,7 +5,9 @@ import { statusText } from "./errors.ts";
 import type { StreamCall } from "./stream-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { decodeWatch } from "./wire/other-requests.ts";
-import { WatchResponse } from "./wire/watch-responses.ts";
+import { WatchResponses } from "./wire/watch-responses.ts";
+
+const responses = new WatchResponses();
 
 /**
  * etcdserverpb.Watch. Two-way back-pressure: while the client does not read, the engine is asked to stop, and the
@@ -22,7 +24,7 @@ export function watch(call: StreamCall): void {
       let flows = false;
       // The branch tells all its watchers in one go: what one client's message fails of is that client's alone.
       call.guard(() => {
-        flows = stream.send(new WatchResponse(headerOf(database), message));
+        flows = stream.send(responses.of(headerOf(database), message));
       });
       if (!flows && !paused && !call.ended) {
         paused = true;

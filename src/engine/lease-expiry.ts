@@ -15,18 +15,29 @@ export interface LeaseExpiryOptions {
   onBug(error: unknown): void;
 }
 
-/** After leases were revoked, or could not be, it looks again no sooner than this: the pace of etcd's loop (L6). */
-const STEP_MS = 500;
+/** After leases were revoked it looks again no sooner than this. */
+const STEP_MS = 10;
+/** Leases of so many steps end at once where the last one was longer ago. */
+const STEPS_MAX = 2;
+/** The same where they could not be revoked. */
+const RETRY_MS = 500;
+/** Under way at once: so many a write may find before it, and a log that is slow sets the pace. */
+const UNDER_WAY_MAX = 256;
 /** Timers are not asked for more; a lease may live for centuries. */
 const SLEEP_MS_MAX = 3_600_000;
 
-/** Ends leases when they are due, at a bounded pace. Sleeps until the next one is. */
+/**
+ * Ends leases when they are due, at a bounded pace (L6), a few in a turn, so that writes go on between them. Sleeps until
+ * the next one is.
+ */
 export class LeaseExpiry {
   readonly #lessor: Lessor;
   readonly #options: LeaseExpiryOptions;
   #timer: Timer | null = null;
   #timerMs = 0;
   #notBeforeMs = 0;
+  /** When some last were. */
+  #endedMs = 0;
   #revoking = 0;
   #expired = 0;
   #stopped = false;
@@ -65,14 +76,20 @@ export class LeaseExpiry {
     this.#timer = null;
     const nowMs = this.#options.clock.monotonicMs();
     if (!this.#options.mayExpire()) {
-      this.#notBeforeMs = nowMs + STEP_MS;
+      this.#notBeforeMs = nowMs + RETRY_MS;
     } else {
-      const atOnce = Math.max(1, Math.floor((this.#options.perSecond * STEP_MS) / 1000)) - this.#revoking;
-      const due = this.#lessor.expired(nowMs, atOnce);
-      if (due.length > 0 || atOnce <= 0) this.#notBeforeMs = nowMs + STEP_MS;
+      const due = this.#lessor.expired(nowMs, this.#mayEnd(nowMs));
+      if (due.length > 0 || this.#revoking >= UNDER_WAY_MAX) this.#notBeforeMs = nowMs + STEP_MS;
+      if (due.length > 0) this.#endedMs = nowMs;
       for (const lease of due) void this.#expire(lease);
     }
     this.schedule();
+  }
+
+  #mayEnd(nowMs: number): number {
+    const sinceMs = Math.min(nowMs - this.#endedMs, STEPS_MAX * STEP_MS);
+    const paced = Math.max(1, Math.round((this.#options.perSecond * sinceMs) / 1000));
+    return Math.min(paced, UNDER_WAY_MAX - this.#revoking);
   }
 
   async #expire(lease: Lease): Promise<void> {
@@ -86,6 +103,7 @@ export class LeaseExpiry {
         this.stop();
         this.#options.onBug(error);
       }
+      this.#notBeforeMs = this.#options.clock.monotonicMs() + RETRY_MS;
     } finally {
       this.#revoking--;
       this.#lessor.putBack(lease);

@@ -23,7 +23,7 @@ export const defaultEngineSettings: EngineSettings = {
   callsMax: 10_000,
   bytesMax: 64 << 20,
   lease: defaultLeaseSettings,
-  expiriesPerSecond: 1000,
+  expiriesPerSecond: 15_000,
   auth: defaultAuthSettings,
   quotaBytes: null,
 };

@@ -12,7 +12,7 @@ import { headerOf } from "./headers.ts";
 import { decodePut, decodeRange } from "./kv-requests.ts";
 import { CompactionResponse, DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse } from "./kv-responses.ts";
 import { Message } from "./message.ts";
-import { WatchResponse } from "./watch-responses.ts";
+import { WatchResponse, WatchResponses } from "./watch-responses.ts";
 
 /** The oracle is protobuf-es: what is encoded here is, byte for byte, what it encodes. */
 
@@ -287,3 +287,26 @@ const sample: Kv = {
   value: Buffer.from("v"),
   lease: 0n,
 };
+
+test("Watch responses that differ in the id alone are what the oracle encodes, too", () => {
+  const told = fc.record({
+    events: fc.array(fc.record({ kv: storedKv }), { maxLength: 2 }),
+    at: aRevision,
+    ids: fc.array(int64, { minLength: 1, maxLength: 4 }),
+    more: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(told, { maxLength: 4 }), (commits) => {
+      const responses = new WatchResponses();
+      for (const { events, at, ids, more } of commits) {
+        const encoded = events.map((one) => binary(EventSchema, one));
+        for (const id of ids) {
+          same(
+            responses.of(header, { kind: "events", id, revision: revision(at), events: encoded, more }),
+            binary(pb.WatchResponseSchema, { header: pbHeader(at), watchId: id, fragment: more, events }),
+          );
+        }
+      }
+    }),
+  );
+});

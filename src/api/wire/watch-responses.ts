@@ -73,3 +73,67 @@ export class WatchResponse implements Encodable {
     return at;
   }
 }
+
+/** Larger ones are not kept for whoever is told next. */
+const SHARED_BYTES_MAX = 64 << 10;
+
+/**
+ * Watch responses of one server. What follows one another and differs in the watcher's id alone, as when many watch one
+ * key, is put together once.
+ */
+export class WatchResponses {
+  #header: Header | null = null;
+  #revision = 0;
+  #events: readonly Uint8Array[] = noEvents;
+  /** What comes before and after the id; null until it is asked for a second time. */
+  #shared: { before: Buffer; after: Buffer } | null = null;
+
+  of(header: Header, message: WatchMessage): Encodable {
+    if (message.kind !== "events" || message.more) return new WatchResponse(header, message);
+    const { events, revision } = message;
+    if (events !== this.#events || header !== this.#header || revision !== this.#revision) {
+      this.#events = bytesOf(events) <= SHARED_BYTES_MAX ? events : noEvents;
+      this.#header = header;
+      this.#revision = revision;
+      this.#shared = null;
+      return new WatchResponse(header, message);
+    }
+    this.#shared ??= partsOf(header, message);
+    return new SharedResponse(this.#shared, message.id);
+  }
+}
+
+function bytesOf(events: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const event of events) bytes += event.length;
+  return bytes;
+}
+
+function partsOf(header: Header, message: WatchMessage): { before: Buffer; after: Buffer } {
+  const whole = new WatchResponse(header, { ...message, id: 0n });
+  const bytes = Buffer.allocUnsafeSlow(whole.byteLength());
+  whole.encodeInto(bytes, 0);
+  const idAt = header.size(message.revision);
+  return { before: bytes.subarray(0, idAt), after: bytes.subarray(idAt) };
+}
+
+class SharedResponse implements Encodable {
+  readonly #parts: { before: Buffer; after: Buffer };
+  readonly #id: bigint;
+
+  constructor(parts: { before: Buffer; after: Buffer }, id: bigint) {
+    this.#parts = parts;
+    this.#id = id;
+  }
+
+  byteLength(): number {
+    return this.#parts.before.length + bigSize(this.#id) + this.#parts.after.length;
+  }
+
+  encodeInto(buffer: Buffer, at: number): number {
+    const { before, after } = this.#parts;
+    at = writeBytes(buffer, at, before, 0, before.length);
+    at = writeBig(buffer, at, WATCH_ID, this.#id);
+    return writeBytes(buffer, at, after, 0, after.length);
+  }
+}

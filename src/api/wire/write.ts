@@ -44,6 +44,7 @@ export function writeNumber(buffer: Uint8Array, at: number, tag: number, value: 
 export function bigSize(value: bigint): number {
   if (value === 0n) return 0;
   if (value < 0n) return 11;
+  if (value <= 0x1fffffffffffffn) return numberSize(Number(value));
   let size = 2;
   for (let rest = value >> 7n; rest !== 0n; rest >>= 7n) size++;
   return size;

@@ -88,13 +88,14 @@ export class CatchUp {
 
   #tellRecent(watcher: Watcher): void {
     const told = this.#port.told;
-    const events: WatchEvent[] = [];
+    const events: Uint8Array[] = [];
     let bytes = 0;
     let revision = watcher.next;
     while (revision <= told && events.length < MESSAGE_EVENTS && bytes < MESSAGE_BYTES) {
       for (const event of this.#recent.at(revision)) {
         if (!watcher.holds(event.key) || !watcher.wants(event)) continue;
-        events.push(revision - 1 < this.#source.compactRevision ? event.withoutPrevious() : event);
+        const shown = revision - 1 < this.#source.compactRevision ? event.withoutPrevious() : event;
+        events.push(shown.encoded(watcher));
         bytes += event.bytes;
       }
       revision++;
@@ -168,10 +169,13 @@ export class CatchUp {
     this.#beginReadings();
   }
 
-  /** A store that is away comes back: tried again. Anything else ends this client's stream, by name. */
+  /**
+   * A store that is away comes back: tried again, as what was compacted meanwhile is, so that `run` finds that. Anything
+   * else ends this client's stream, by name.
+   */
   #readFailed(watcher: Watcher, error: unknown): void {
     this.#end(watcher);
-    if (isDbError(error, "storeUnavailable")) {
+    if (isDbError(error, "storeUnavailable") || isDbError(error, "compacted")) {
       this.#timers.set(RETRY_MS, () => {
         watcher.reading = false;
         this.run(watcher);
@@ -183,12 +187,12 @@ export class CatchUp {
   async #read(watcher: Watcher, reading: Reading): Promise<void> {
     const first = reading.next;
     const page = await reading.versions.next(READ_VERSIONS, READ_BYTES);
-    const events: WatchEvent[] = [];
+    const events: Uint8Array[] = [];
     for (const version of page.versions) {
       if (version.tombstone ? watcher.noDelete : watcher.noPut) continue;
       let prev: MaybePromise<Version | null> = watcher.prevKv && !isBirth(version) ? this.#previous(version) : null;
       if (isPromise(prev)) prev = await prev;
-      events.push(eventOf(version, prev));
+      events.push(eventOf(version, prev).encoded(watcher));
     }
     reading.next = page.through + 1;
     // What was read may lack versions that a compaction since has dropped: `run` then finds the watcher compacted.

@@ -71,8 +71,14 @@ class ManualTimers implements Timers {
     this.#waiting.push(fire);
     return { cancel: () => (this.#waiting = this.#waiting.filter((f) => f !== fire)) };
   }
+  /** While held, what is put off waits for `turn`. */
+  deferred: (() => void)[] | null = null;
   defer(fire: () => void): void {
-    fire();
+    if (this.deferred === null) fire();
+    else this.deferred.push(fire);
+  }
+  turn(): void {
+    for (const fire of this.deferred?.splice(0) ?? []) fire();
   }
   fire(): void {
     for (const fire of this.#waiting.splice(0)) fire();
@@ -390,6 +396,30 @@ test("a branch that closes ends every stream, and those opened later", () => {
   deepEqual(hub.stats, { streams: 0, watchers: 0 });
 });
 
+test("many watchers are told in several turns: before the next commit, before progress, and not once cancelled", () => {
+  const { history, timers, hub } = setup({ toldPerTurn: 2 });
+  timers.deferred = [];
+  const [one, two] = [client(hub), client(hub)];
+  for (const { stream } of [one, two]) for (let n = 0; n < 3; n++) stream.create(request("a"));
+  for (const { lines } of [one, two]) lines();
+  const events = (at: number, ...ids: number[]) => ids.map((id) => `${id} a@${at}`);
+  const told = ({ messages }: typeof one) =>
+    messages.splice(0).flatMap((m) => (m.kind === "events" ? m.events.map((e) => `${m.id} ${text(e)}`) : m.kind));
+  history.write(hub, "a");
+  deepEqual([told(one), told(two)], [events(2, 0, 1), []]);
+  two.stream.cancel(1n);
+  two.stream.progress();
+  deepEqual(told(two), ["canceled", ...events(2, 0, 2), "progress"]);
+  timers.turn();
+  deepEqual([told(one), told(two)], [events(2, 2), []]);
+  history.write(hub, "a");
+  history.write(hub, "a");
+  deepEqual(told(one), [...events(3, 0, 1, 2), ...events(4, 0, 1)]);
+  one.stream.close();
+  for (let n = 0; n < 5; n++) timers.turn();
+  deepEqual([told(one), told(two)], [[], [...events(3, 0, 2), ...events(4, 0, 2)]]);
+});
+
 test("W13, W20: any client, however slow, gets each of its events once and in order", async () => {
   const step = fc.oneof(
     {
@@ -400,14 +430,18 @@ test("W13, W20: any client, however slow, gets each of its events once and in or
     },
     { weight: 1, arbitrary: fc.record({ open: fc.boolean() }) },
     { weight: 1, arbitrary: fc.constant({ settle: true }) },
+    { weight: 1, arbitrary: fc.constant({ turn: true }) },
   );
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { maxLength: 40 }),
       fc.integer({ min: 0, max: 12 }),
       async (steps, startRevision) => {
-        const { history, hub } = setup({ recent: { revisionsMax: 3, bytesMax: 1 << 20 } });
+        const { history, hub, timers } = setup({ recent: { revisionsMax: 3, bytesMax: 1 << 20 }, toldPerTurn: 1 });
+        timers.deferred = [];
         const c = client(hub);
+        const other = client(hub);
+        for (let n = 0; n < 3; n++) other.stream.create(request("a", { rangeEnd: "c" }));
         const got: string[] = [];
         const first = Math.max(startRevision, 2);
         c.stream.create(request("a", { rangeEnd: "c", startRevision }));
@@ -416,11 +450,15 @@ test("W13, W20: any client, however slow, gets each of its events once and in or
           else if ("open" in s) {
             c.state.open = s.open;
             if (s.open) c.stream.resume();
-          } else await settled();
+          } else if ("turn" in s) timers.turn();
+          else await settled();
         }
         c.state.open = true;
         c.stream.resume();
-        for (let i = 0; i < 5; i++) await settled();
+        for (let i = 0; i < 5; i++) {
+          timers.turn();
+          await settled();
+        }
         for (const message of c.messages) if (message.kind === "events") got.push(...message.events.map(text));
         const wanted = history.versions.filter((v) => v.main >= first && v.key >= "a" && v.key < "c");
         deepEqual(

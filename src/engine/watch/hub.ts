@@ -8,6 +8,7 @@ import { CatchUp, MESSAGE_BYTES, type WatchSource } from "./catch-up.ts";
 import { IntervalIndex } from "./interval-index.ts";
 import { type RecentBounds, RecentRevisions } from "./recent-revisions.ts";
 import { HubStream } from "./stream.ts";
+import { Untold } from "./untold.ts";
 import { WatchEvent } from "./watch-event.ts";
 import type { Watcher } from "./watcher.ts";
 
@@ -20,6 +21,11 @@ export interface WatchSettings {
   readonly recent: RecentBounds;
   /** Reads of history under way at once. */
   readonly readsMax: number;
+  /**
+   * Watchers told in the turn of a commit, and in each turn after it until all are: the commit's own answers need not
+   * wait for ten thousand of them, nor does anybody else.
+   */
+  readonly toldPerTurn: number;
 }
 
 export const defaultWatchSettings: WatchSettings = {
@@ -28,6 +34,7 @@ export const defaultWatchSettings: WatchSettings = {
   watchersMax: 1_000_000,
   recent: { revisionsMax: 8192, bytesMax: 8 << 20 },
   readsMax: 4,
+  toldPerTurn: 1024,
 };
 
 /**
@@ -35,9 +42,10 @@ export const defaultWatchSettings: WatchSettings = {
  *   - a watcher gets each committed change that it wants from its start on, once, in (revision, sub) order (W13);
  *   - all of a revision comes in one message, or in fragments of one (W12);
  *   - nothing above the committed revision is told;
- *   - a slow client holds no memory here but its watchers: what it misses is read again when it takes messages (W19).
- * Everything but reads of the tree happens within one turn: a watcher that has reached `told` goes live in that turn,
- * and no commit falls in between.
+ *   - a slow client holds no memory here but its watchers: what it misses is read again when it takes messages (W19);
+ *   - all watchers have been told of a commit before the next one is looked at.
+ * A watcher that has reached `told` goes live in that turn, and no commit falls in between. A live one has seen all up to
+ * `told` but for the events that it holds: they leave within the next turns.
  */
 export class WatchHub implements CommitListener {
   readonly #runtime: { timers: Timers; random: Random };
@@ -46,8 +54,8 @@ export class WatchHub implements CommitListener {
   readonly #recent: RecentRevisions;
   readonly #catchUp: CatchUp;
   readonly #streams = new Set<HubStream>();
-  /** Watchers that the commit being told has events for. */
-  readonly #touched: Watcher[] = [];
+  readonly #untold = new Untold();
+  #tellsLater = false;
   #changes = 0;
   #deletes = 0;
   #watchers = 0;
@@ -98,13 +106,13 @@ export class WatchHub implements CommitListener {
   }
 
   committed(revisions: readonly CommittedRevision[]): void {
+    this.#tell(Number.POSITIVE_INFINITY);
     for (const { revision, changes } of revisions) {
       for (const { deleted } of changes) if (deleted) this.#deletes++;
       this.#changes += changes.length;
       this.#gather(revision, changes);
     }
-    for (const watcher of this.#touched) this.#deliver(watcher);
-    this.#touched.length = 0;
+    this.#tell(this.#settings.toldPerTurn);
   }
 
   #gather(revision: Revision, changes: readonly Change[]): void {
@@ -119,26 +127,45 @@ export class WatchHub implements CommitListener {
       const event = new WatchEvent({ key, revision, deleted, kv, prev });
       events.push(event);
       this.#index.stab(key, (watcher) => {
-        if (revision < watcher.next || !watcher.wants(event)) return;
-        if (watcher.pending.length === 0) this.#touched.push(watcher);
-        watcher.pending.push(event);
+        if (revision >= watcher.next && watcher.wants(event)) this.#untold.add(watcher, event);
       });
     }
     this.#recent.push(revision, events);
     this.#told = revision;
   }
 
+  #tell(max: number): void {
+    for (let told = 0; told < max; told++) {
+      const watcher = this.#untold.next();
+      if (watcher === null) return;
+      this.#deliver(watcher);
+    }
+    if (this.#tellsLater || this.#untold.isEmpty) return;
+    this.#tellsLater = true;
+    this.#runtime.timers.defer(() => {
+      this.#tellsLater = false;
+      this.#tell(this.#settings.toldPerTurn);
+    });
+  }
+
+  /** Before anything is said of how far a stream's watchers are. */
+  tellAll(stream: HubStream): void {
+    for (let next = this.#untold.nextOf(stream); next !== null; next = this.#untold.nextOf(stream)) this.#deliver(next);
+  }
+
   #deliver(watcher: Watcher): void {
-    const events = watcher.pending.slice();
-    watcher.pending.length = 0;
+    const event = watcher.event!;
+    const more = watcher.moreEvents;
+    watcher.event = null;
+    watcher.moreEvents = null;
     if (watcher.state !== "live") return;
-    if (!watcher.stream.congested && !isTooMuch(events)) {
-      watcher.stream.sendEvents(watcher, events, this.#told);
+    if (!watcher.stream.congested && (more === null || !isTooMuch(event, more))) {
+      watcher.stream.sendEvents(watcher, event.encodedWith(more, watcher), this.#told);
       return;
     }
     this.#index.remove(watcher.from, watcher.to, watcher);
     watcher.state = "behind";
-    watcher.next = events[0]!.revision;
+    watcher.next = event.revision;
     // At the pace at which its client takes them.
     if (!watcher.stream.congested) this.catchUp(watcher);
   }
@@ -196,9 +223,9 @@ export class WatchHub implements CommitListener {
  * A disk or a store that was slow makes many revisions durable at once: they go out a part at a time, else each stream
  * would hold them all.
  */
-function isTooMuch(events: readonly WatchEvent[]): boolean {
-  if (events[0]!.revision === events[events.length - 1]!.revision) return false;
-  let bytes = 0;
-  for (const event of events) bytes += event.bytes;
+function isTooMuch(first: WatchEvent, more: readonly WatchEvent[]): boolean {
+  if (first.revision === more[more.length - 1]!.revision) return false;
+  let bytes = first.bytes;
+  for (const event of more) bytes += event.bytes;
   return bytes > MESSAGE_BYTES;
 }

@@ -3,7 +3,6 @@ import type { Revision } from "../../base/ids.ts";
 import type { Timer } from "../../runtime/runtime.ts";
 import type { WatchCreate, WatchMessage, WatchSink, WatchStream } from "../engine.ts";
 import type { WatchHub } from "./hub.ts";
-import type { WatchEvent } from "./watch-event.ts";
 import { Watcher } from "./watcher.ts";
 
 /** etcd's texts (W2, W3, W5). */
@@ -18,6 +17,9 @@ export class HubStream implements WatchStream {
   readonly #hub: WatchHub;
   readonly #sink: WatchSink;
   readonly watchers = new Map<bigint, Watcher>();
+  /** Owned by the hub: those of a commit's watchers that are here, and how many of them have been told (untold.ts). */
+  readonly untold: Watcher[] = [];
+  toldCount = 0;
   #nextId = 0n;
   #congested = false;
   #closed = false;
@@ -95,6 +97,7 @@ export class HubStream implements WatchStream {
 
   /** Answered only when every watcher is synced; else dropped, as etcd does (W15). */
   progress(): void {
+    this.#hub.tellAll(this);
     if (this.#closed || this.#congested || this.#compactedOnce || this.watchers.size === 0) return;
     const committed = this.#hub.told;
     for (const watcher of this.watchers.values()) if (!watcher.isSynced(committed)) return;
@@ -106,6 +109,7 @@ export class HubStream implements WatchStream {
     this.#progressTimer = this.#hub.startProgressTimer(() => {
       this.#progressTimer = null;
       if (this.#closed) return;
+      this.#hub.tellAll(this);
       const committed = this.#hub.told;
       let wanted = false;
       for (const watcher of this.watchers.values()) {
@@ -120,19 +124,17 @@ export class HubStream implements WatchStream {
   }
 
   /** All of one or more whole revisions; in fragments if the client asked for that and they are large (W12). */
-  sendEvents(watcher: Watcher, events: readonly WatchEvent[], revision: Revision): void {
+  sendEvents(watcher: Watcher, events: readonly Uint8Array[], revision: Revision): void {
     watcher.quiet = false;
-    const encoded: Uint8Array[] = [];
-    for (const event of events) encoded.push(event.encoded(watcher));
     const id = watcher.id;
-    if (!watcher.fragment) {
-      this.#send({ kind: "events", id, revision, events: encoded, more: false });
+    if (!watcher.fragment || events.length === 1) {
+      this.#send({ kind: "events", id, revision, events, more: false });
       return;
     }
     let first = 0;
-    while (first < encoded.length) {
-      const end = this.#fragmentEnd(encoded, first);
-      this.#send({ kind: "events", id, revision, events: encoded.slice(first, end), more: end < encoded.length });
+    while (first < events.length) {
+      const end = this.#fragmentEnd(events, first);
+      this.#send({ kind: "events", id, revision, events: events.slice(first, end), more: end < events.length });
       first = end;
     }
   }

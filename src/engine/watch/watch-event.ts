@@ -7,6 +7,22 @@ const TYPE_DELETE = 1;
 const KV_TAG = 0x12;
 const PREV_KV_TAG = 0x1a;
 
+/** Some events in a row, encoded for whoever asks for the same of them. */
+interface Run {
+  readonly from: string;
+  readonly to: string | null | undefined;
+  readonly wants: number;
+  readonly encoded: readonly Uint8Array[];
+}
+
+/** Who is told: which keys, and `wants`, a number for the filters and prev_kv. */
+export interface Interest {
+  readonly from: string;
+  readonly to: string | null | undefined;
+  readonly prevKv: boolean;
+  readonly wantsNumber: number;
+}
+
 /**
  * One change as watchers see it. It is encoded at most once with and once without prev_kv, and shared by all of them.
  */
@@ -18,6 +34,7 @@ export class WatchEvent {
   readonly #prev: Row | null;
   #plain: Uint8Array | null = null;
   #withPrev: Uint8Array | null = null;
+  #run: Run | null = null;
 
   constructor(event: { key: string; revision: number; deleted: boolean; kv: Row; prev: Row | null }) {
     this.key = event.key;
@@ -35,6 +52,22 @@ export class WatchEvent {
     }
     this.#plain ??= encode(this.#kv, this.deleted, null);
     return this.#plain;
+  }
+
+  /**
+   * This event and those behind it that one commit has for a watcher, encoded. Watchers of the same keys are told the
+   * same, and share the list; a single event is shared by all whose keys it is among.
+   */
+  encodedWith(more: readonly WatchEvent[] | null, watcher: Interest): readonly Uint8Array[] {
+    const count = more === null ? 1 : 1 + more.length;
+    const known = this.#run;
+    if (known !== null && known.wants === watcher.wantsNumber && known.encoded.length === count) {
+      if (count === 1 || (known.from === watcher.from && known.to === watcher.to)) return known.encoded;
+    }
+    const encoded = [this.encoded(watcher)];
+    if (more !== null) for (const event of more) encoded.push(event.encoded(watcher));
+    this.#run = { from: watcher.from, to: watcher.to, wants: watcher.wantsNumber, encoded };
+    return encoded;
   }
 
   /** The same change for whoever may not be told the pair before it: that is compacted (W10). */

@@ -23,13 +23,16 @@ export class Watcher {
   readonly prevKv: boolean;
   readonly fragment: boolean;
   readonly progressNotify: boolean;
+  /** The filters and prev_kv in one: who has the same number and keys is told the same. */
+  readonly wantsNumber: number;
   state: WatcherState = "behind";
   /**
    * The first revision not yet delivered (or passed over as of no interest). While live: none below it is delivered.
    */
   next: number;
-  /** Events of the commit that is being told, for this watcher. */
-  readonly pending: WatchEvent[] = [];
+  /** What it is to be told next: the first event and those behind it, if any (untold.ts). */
+  event: WatchEvent | null = null;
+  moreEvents: WatchEvent[] | null = null;
   /** No event was sent since the last progress tick. */
   quiet = true;
   /** A read of the tree is under way for it. */
@@ -46,6 +49,7 @@ export class Watcher {
     this.prevKv = request.prevKv;
     this.fragment = request.fragment;
     this.progressNotify = request.progressNotify;
+    this.wantsNumber = (this.noPut ? 1 : 0) | (this.noDelete ? 2 : 0) | (this.prevKv ? 4 : 0);
     this.next = next;
   }
 
@@ -60,6 +64,6 @@ export class Watcher {
 
   /** Everything up to the committed revision has been delivered, and its start is not in the future (W14, W15). */
   isSynced(committed: number): boolean {
-    return this.state === "live" && committed >= this.startRevision;
+    return this.state === "live" && this.event === null && committed >= this.startRevision;
   }
 }
