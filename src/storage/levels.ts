@@ -97,6 +97,11 @@ export class Levels {
     return runs;
   }
 
+  /** Whether it is in any run now. */
+  lists(key: ObjectKey): boolean {
+    return this.#runs.some((run) => run.tables.some(({ ref }) => ref.key === key));
+  }
+
   /** Tables that no checkpoint has named, nor will, and that are not deleted yet. */
   get litter(): number {
     return this.#unnamed.waiting;

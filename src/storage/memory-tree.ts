@@ -50,7 +50,12 @@ class MemoryTree implements Tree {
   }
 
   walk(range: KeyRange, at: number, reverse: boolean): Walk {
-    return new TreeWalk([this.#memtable], [], { range, at: Math.min(at, this.#memtable.revisionMax), reverse });
+    const present = {
+      layers: () => ({ memtables: [this.#memtable], runs: [] }),
+      lists: () => true,
+      droppedThrough: -1,
+    };
+    return new TreeWalk(present, { range, at: Math.min(at, this.#memtable.revisionMax), reverse });
   }
 
   versions(request: VersionsRequest): OrderedVersions {

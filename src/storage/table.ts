@@ -5,6 +5,7 @@ import type { ObjectStore } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BlockCache, Cacheable, CachedBlocks } from "./block-cache.ts";
 import { type KeyHash, mayHold, partitionOf } from "./bloom.ts";
+import { TableMissing } from "./lasting-reads.ts";
 import { decodeBlock, TableBlock } from "./table-block.ts";
 import {
   BLOCK_TRAILER_BYTES,
@@ -376,7 +377,7 @@ export class Table {
     try {
       if (closing?.aborted) throw new DbError("noLeader", "the branch is being closed");
       const object = await store.get(key, { range: { start, end }, timeoutMs, ...hints });
-      if (object === null) throw new DbError("corrupt", `object ${key}: is missing, though a checkpoint lists it`);
+      if (object === null) throw new TableMissing(key);
       if (object.bytes !== bytes || object.body.length !== end - start) {
         const found = `${object.body.length} of ${object.bytes} bytes`;
         throw new DbError("corrupt", `object ${key}: ${found} for [${start}, ${end}) of ${bytes}`);

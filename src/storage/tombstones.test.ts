@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { NaiveTree } from "../../test/storage/naive-tree.ts";
 import { StorageBench } from "../../test/storage/storage-bench.ts";
-import { KEYS, spaces } from "./storage.ts";
+import { KEYS, type Space, spaces } from "./storage.ts";
 
 const small = { tableBytes: 600, blockBytes: 100, runsMax: 2, levelBytes: 3000, levelRatio: 2, mergeBytesMax: 6000 };
 
@@ -24,9 +24,10 @@ const rounds = fc.array(
   { minLength: 1, maxLength: 12 },
 );
 
+const SPACES: readonly Space[] = [KEYS, spaces.leases];
 const keyOf = (n: number): string => `key${String(n).padStart(4, "0")}`;
 
-function write(bench: StorageBench, naive: NaiveTree, space: 0 | 2, key: string, value: string | null): void {
+function write(bench: StorageBench, naive: NaiveTree, space: Space, key: string, value: string | null): void {
   const { revision, record } = bench.begin(space === KEYS);
   const entry = naive.write(space, key, space === KEYS ? revision : record, 0, value);
   if (entry !== null) bench.tree.apply(entry);
@@ -38,15 +39,15 @@ async function leftAfter(history: readonly Round[], settles: boolean): Promise<n
   const naive = new NaiveTree();
   for (const { from, count, deletes, compacts } of history) {
     for (let n = from; n < from + count; n++) {
-      for (const space of [KEYS, spaces.leases]) write(bench, naive, space, keyOf(n), `value ${n}`);
+      for (const space of SPACES) write(bench, naive, space, keyOf(n), `value ${n}`);
     }
     for (let n = from; n < from + deletes; n++) {
-      for (const space of [KEYS, spaces.leases]) write(bench, naive, space, keyOf(n), null);
+      for (const space of SPACES) write(bench, naive, space, keyOf(n), null);
     }
     await bench.persist(compacts ? bench.revision : -1);
     if (settles) await bench.tree.settled();
   }
-  for (let n = 0; n < 500; n++) for (const space of [KEYS, spaces.leases]) write(bench, naive, space, keyOf(n), null);
+  for (let n = 0; n < 500; n++) for (const space of SPACES) write(bench, naive, space, keyOf(n), null);
   await bench.persist(bench.revision);
   // Who watches from the compaction on is told of the deletion there: it goes with the next one.
   write(bench, naive, KEYS, "zz", "one");

@@ -1,6 +1,5 @@
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
-import type { Memtable } from "./memtable.ts";
-import type { Run } from "./run.ts";
+import { checkKept, type PresentLayers, resumes } from "./lasting-reads.ts";
 import { RunCursor } from "./run-cursor.ts";
 import { KEYS, type KeyRange, type Version, type Walk } from "./storage.ts";
 import { type LayerCursor, TreeScan } from "./tree-scan.ts";
@@ -28,17 +27,20 @@ export function beginScan(
 
 const hasKeys = (cursor: LayerCursor): boolean => cursor.version !== null;
 
-/** Keeps the layers that it began with. The cursors find their places again when the memtable grows. */
+/** Keeps the layers that it began with, as long as they last. The cursors find their places again as memtables grow. */
 export class TreeWalk implements Walk {
-  readonly #memtables: readonly Memtable[];
-  readonly #runs: readonly Run[];
+  readonly #present: PresentLayers;
   readonly #options: WalkOptions;
+  #layers: Layers;
+  /** What is left of the options' range. */
+  #range: KeyRange;
   #scan: MaybePromise<TreeScan> | null = null;
 
-  constructor(memtables: readonly Memtable[], runs: readonly Run[], options: WalkOptions) {
-    this.#memtables = memtables;
-    this.#runs = runs;
+  constructor(present: PresentLayers, options: WalkOptions, layers: Layers = present.layers()) {
+    this.#present = present;
     this.#options = options;
+    this.#layers = layers;
+    this.#range = options.range;
   }
 
   get ended(): boolean {
@@ -47,6 +49,19 @@ export class TreeWalk implements Walk {
   }
 
   next(rowsMax: number, bytesMax: number): MaybePromise<Version[]> {
+    const page = this.#page(rowsMax, bytesMax);
+    if (!isPromise(page)) return this.#given(page);
+    return page.then(
+      (rows) => this.#given(rows),
+      (error: unknown) => this.#goOn(error, { rowsMax, bytesMax }),
+    );
+  }
+
+  again(): Walk {
+    return new TreeWalk(this.#present, this.#options, this.#layers);
+  }
+
+  #page(rowsMax: number, bytesMax: number): MaybePromise<Version[]> {
     const scan = (this.#scan ??= this.#begin());
     if (!isPromise(scan)) return scan.page(rowsMax, bytesMax);
     return scan.then((begun) => {
@@ -55,14 +70,37 @@ export class TreeWalk implements Walk {
     });
   }
 
-  again(): Walk {
-    return new TreeWalk(this.#memtables, this.#runs, this.#options);
+  #given(rows: Version[]): Version[] {
+    const last = rows.at(-1);
+    if (last === undefined) return rows;
+    const { from, to } = this.#range;
+    this.#range = this.#options.reverse ? { from, to: last.key } : { from: `${last.key}\0`, to };
+    return rows;
+  }
+
+  /** Once more behind the last row that was given. */
+  async #goOn(error: unknown, { rowsMax, bytesMax }: { rowsMax: number; bytesMax: number }): Promise<Version[]> {
+    let failure = error;
+    for (let attempt = 0; resumes(failure, this.#present, attempt); attempt++) {
+      checkKept(this.#options.at, this.#present);
+      this.#layers = this.#present.layers();
+      this.#scan = null;
+      try {
+        return this.#given(await this.#page(rowsMax, bytesMax));
+      } catch (next) {
+        failure = next;
+      }
+    }
+    throw failure;
   }
 
   #begin(): MaybePromise<TreeScan> {
-    const { range, at, reverse } = this.#options;
-    const memory = this.#memtables.map((memtable) => memtable.cursor(KEYS, range, at, reverse));
-    const runs = this.#runs.map((run) => new RunCursor(run, KEYS, range, at, reverse));
-    return beginScan(memory, runs, reverse);
+    const { at, reverse } = this.#options;
+    const { memtables, runs } = this.#layers;
+    const memory = memtables.map((memtable) => memtable.cursor(KEYS, this.#range, at, reverse));
+    const cursors = runs.map((run) => new RunCursor(run, KEYS, this.#range, at, reverse));
+    return beginScan(memory, cursors, reverse);
   }
 }
+
+type Layers = ReturnType<PresentLayers["layers"]>;

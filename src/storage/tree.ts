@@ -9,6 +9,7 @@ import type { BlockCache } from "./block-cache.ts";
 import { KeyHash } from "./bloom.ts";
 import type { Checkpoint, CheckpointPosition } from "./checkpoint.ts";
 import type { CheckpointWriter } from "./checkpoint-store.ts";
+import { checkKept, LastingVersions, type PresentLayers, resumes } from "./lasting-reads.ts";
 import { type LevelContext, Levels, type MergeProgress } from "./levels.ts";
 import { scanMemtable } from "./memory-tree.ts";
 import { Memtable } from "./memtable.ts";
@@ -124,6 +125,8 @@ export class BranchTree implements Tree {
   readonly #closing = new AbortController();
   readonly #sorting = new Turns(SORTS_AT_ONCE, SORTS_WAITING_MAX);
   #historyBlocks = 0;
+  #droppedThrough: number;
+  readonly #present: PresentLayers;
   readonly #onHistoryBlock = (): void => {
     this.#historyBlocks++;
   };
@@ -146,17 +149,32 @@ export class BranchTree implements Tree {
       closing: this.#closing.signal,
       onBug: (error) => this.onBug(error),
     });
+    this.#droppedThrough = checkpoint?.point.compactRevision ?? -1;
+    this.#present = this.#presentLayers();
     this.#hashSeed = runtime.random.uint32();
     this.#active = new Memtable(this.#hashSeed);
     this.#checkpoint = checkpoint;
     this.#head = checkpoint?.point.position.revision ?? 0;
   }
 
+  #presentLayers(): PresentLayers {
+    const droppedThrough = (): number => this.#droppedThrough;
+    return {
+      layers: () => this.layers,
+      lists: (key) => this.#levels.lists(key),
+      get droppedThrough(): number {
+        return droppedThrough();
+      },
+    };
+  }
+
   get(space: Space, key: string, at: number): MaybePromise<Version | null> {
     let found: Version | null = this.#active.find(space, key, at);
     for (let i = 0; found === null && i < this.#frozen.length; i++) found = this.#frozen[i]!.find(space, key, at);
     if (found !== null) return found.tombstone ? null : found;
-    return this.#levels.runs.length === 0 ? null : getFromRuns(this.#levels.runs, { space, key, at, hash: null }, 0);
+    if (this.#levels.runs.length === 0) return null;
+    const version = getFromRuns(this.#levels.runs, { space, key, at, hash: null }, 0);
+    return isPromise(version) ? this.#lasting(version, space, at, (limited) => this.get(space, key, limited)) : version;
   }
 
   scan(space: Space, range: KeyRange, at: number, options: ScanOptions): MaybePromise<Version[]> {
@@ -175,15 +193,13 @@ export class BranchTree implements Tree {
     }
     const runs = this.#levels.runs.map((run) => new RunCursor(run, space, range, limited, reverse));
     const limit = options.limit === 0 ? Number.POSITIVE_INFINITY : options.limit;
-    return chain(beginScan(memory, runs, reverse), (scan) => scan.page(limit, Number.POSITIVE_INFINITY));
+    const rows = chain(beginScan(memory, runs, reverse), (scan) => scan.page(limit, Number.POSITIVE_INFINITY));
+    if (!isPromise(rows)) return rows;
+    return this.#lasting(rows, space, limited, (still) => this.scan(space, range, still, options));
   }
 
   walk(range: KeyRange, at: number, reverse: boolean): Walk {
-    return new TreeWalk([this.#active, ...this.#frozen], this.#levels.runs, {
-      range,
-      at: Math.min(at, this.#head),
-      reverse,
-    });
+    return new TreeWalk(this.#present, { range, at: Math.min(at, this.#head), reverse });
   }
 
   count(space: Space, range: KeyRange, at: number): MaybePromise<number> {
@@ -196,23 +212,41 @@ export class BranchTree implements Tree {
       else sum += value;
     }
     if (waits.length === 0) return sum;
-    return Promise.all(waits).then((values) => values.reduce((all, value) => all + value, sum));
+    const whole = Promise.all(waits).then((values) => values.reduce((all, value) => all + value, sum));
+    return this.#lasting(whole, space, at, (limited) => this.count(space, range, limited));
+  }
+
+  /**
+   * What is being read, or once more where tables have gone that it began with: as of the moment of the call in space 0,
+   * as of now in the others.
+   */
+  #lasting<T>(value: Promise<T>, space: Space, at: number, again: (at: number) => MaybePromise<T>): Promise<T> {
+    const limited = space === KEYS ? Math.min(at, this.#head) : at;
+    return value.catch((error: unknown) => {
+      if (!resumes(error, this.#present, 0)) throw error;
+      checkKept(limited, this.#present);
+      return again(limited);
+    });
   }
 
   versions(request: VersionsRequest): OrderedVersions {
-    return new VersionReader(
-      {
-        runtime: this.#options.runtime,
-        memtables: [this.#active, ...this.#frozen],
-        runs: this.#levels.runs,
-        head: this.#head,
-        scratch: this.#options.scratch ?? null,
-        windowBytes: this.#options.settings.sortWindowBytes,
-        onBlock: this.#onHistoryBlock,
-        takeTurn: (signal) => this.#sorting.take(signal),
-      },
-      request,
-    );
+    const upTo = Math.min(request.upTo, this.#head);
+    const present = this.#present;
+    const reader = (asked: VersionsRequest): OrderedVersions =>
+      new VersionReader(
+        {
+          runtime: this.#options.runtime,
+          memtables: [this.#active, ...this.#frozen],
+          runs: this.#levels.runs,
+          head: upTo,
+          scratch: this.#options.scratch ?? null,
+          windowBytes: this.#options.settings.sortWindowBytes,
+          onBlock: this.#onHistoryBlock,
+          takeTurn: (signal) => this.#sorting.take(signal),
+        },
+        asked,
+      );
+    return new LastingVersions({ present, request, open: reader });
   }
 
   /** For who goes by layers: each the youngest first. The lists are of this moment. */
@@ -373,6 +407,7 @@ export class BranchTree implements Tree {
   #writeContext(writer: CheckpointWriter, compactRevision: number): LevelContext {
     const { store, runtime, branch, settings } = this.#options;
     const { tableBytes, blockBytes, requestTimeoutMs, putTimeoutMs } = settings;
+    this.#droppedThrough = Math.max(this.#droppedThrough, compactRevision);
     const { signal } = this.#closing;
     return {
       store,
