@@ -1,8 +1,10 @@
+import { comparePast } from "../branches/past-revisions.ts";
 import { authContest } from "../compat/differential/auth-contest.ts";
 import { contest } from "../compat/differential/run.ts";
 import type { Endpoint } from "../compat/endpoint.ts";
 import { sides } from "../compat/sides.ts";
 import { fuzzMethods, services } from "../fuzz/method-fuzz.ts";
+import { branchesScenario } from "../sim/scenario-branches.ts";
 
 /** What a slice of a job is given. `enough` is asked with how much was done so far. */
 export interface Slice {
@@ -70,6 +72,22 @@ const fuzz =
     return null;
   };
 
+/** Simulated worlds of branches, one behind the other; a failure names its seed. */
+const simulatedBranches: Job = async ({ seed, enough }) => {
+  for (let done = 0; !enough(done); done++) await branchesScenario(seed * SEEDS_A_SLICE + done);
+  return null;
+};
+const SEEDS_A_SLICE = 10_000;
+
+/** Branches cut at random revisions of random histories. */
+const pastRevisions: Job = async ({ seed, enough }) => {
+  for (let [done, history] = [0, 0]; !enough(done); history++) {
+    const { equal } = await comparePast(seed * SEEDS_A_SLICE + history, 25);
+    done += equal;
+  }
+  return null;
+};
+
 /** By name; those that come first are taken first where as much of them is done. */
 export const jobs: ReadonlyMap<string, Planned> = new Map<string, Planned>([
   ["differential keys", { job: inLanes(keysOn("engine", "etcd")), target: 600_000 }],
@@ -77,5 +95,7 @@ export const jobs: ReadonlyMap<string, Planned> = new Map<string, Planned>([
   ["differential keys, gateway", { job: inLanes(keysOn("gateway", "etcd-gateway")), target: 100_000 }],
   ["differential auth", { job: inLanes(authOn("engine", "etcd")), target: 150_000 }],
   ["differential auth, gateway", { job: inLanes(authOn("gateway", "etcd-gateway")), target: 50_000 }],
+  ["branches, simulated", { job: simulatedBranches, target: 5000 }],
+  ["branches, past revisions", { job: pastRevisions, target: 1000 }],
   ...services.map(({ typeName }) => [`fuzz ${typeName}`, { job: inLanes(fuzz(typeName)), target: 1_000_000 }] as const),
 ]);

@@ -100,6 +100,19 @@ export class BranchesJudge {
     }
   }
 
+  /** Who stalled may have given a second name after the promotion was taken back: that is done again. */
+  async takeBackNames(): Promise<void> {
+    for (const [name, body] of this.#names()) {
+      if (body.tombstone || body.replacedBy === undefined) continue;
+      const isSame = ([other, each]: [string, BranchName]): boolean =>
+        other !== name && !each.tombstone && each.branch === body.branch && each.replacedBy === undefined;
+      const first = [...this.#names()].find(isSame);
+      if (first === undefined) continue;
+      const request = { name: "nobody", over: first[0], keepAs: null, revoke: true };
+      ok(await this.#finish(request), `the second name ${name} of ${first[0]} is taken back`);
+    }
+  }
+
   async #finish(request: Parameters<Host["branches"]["promote"]>[0]): Promise<boolean> {
     let last: unknown = null;
     for (let tries = 0; tries < 20; tries++) {

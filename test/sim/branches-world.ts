@@ -12,6 +12,7 @@ import type { Notices } from "../../src/engine/host/notices.ts";
 import { OfflineBranches } from "../../src/engine/host/offline-branches.ts";
 import { clusterId } from "../../src/leadership/identity.ts";
 import type { Repository } from "../../src/leadership/repository.ts";
+import type { ObjectStore } from "../../src/objects/objects.ts";
 import { del, everything, put, range, txn } from "../engine/requests.ts";
 import { digestOfRows } from "./branch-truth.ts";
 import { type NodeSettings, smallSettings, WINDOW } from "./database-node.ts";
@@ -58,6 +59,11 @@ export interface Asked {
   readonly over: string;
 }
 
+/** What a simulated program may be given other than what is right: for mutants. */
+export interface BranchesChanges {
+  collectorStore?: (store: ObjectStore) => ObjectStore;
+}
+
 /** Processes that serve the branches of one repository, and those who call them. */
 export class BranchesWorld {
   readonly simulation: Simulation;
@@ -74,13 +80,15 @@ export class BranchesWorld {
   /** Whether every process serves main from its start on, as servers do. */
   readonly #pins: boolean;
   readonly #pace: number;
+  readonly #changes: BranchesChanges;
   #names: string[] = ["main"];
   #made = 0;
   #written = 0;
   #order = 0;
 
-  constructor(simulation: Simulation, durability: "object" | "local") {
+  constructor(simulation: Simulation, durability: "object" | "local", changes: BranchesChanges) {
     this.simulation = simulation;
+    this.#changes = changes;
     this.durability = durability;
     this.storage = new SimStorage(simulation);
     const probe = this.storage.storeOf(simulation.machine("nobody").start());
@@ -88,7 +96,7 @@ export class BranchesWorld {
     const random = simulation.random.fork("settings");
     this.settings = smallSettings(random, { store: probe, typicalMs, durability });
     this.#pins = random.fork("pins").chance(0.6);
-    this.#pace = random.fork("pace").pick([50, 200]);
+    this.#pace = random.fork("pace").pick([80, 300]);
   }
 
   get begun(): boolean {
@@ -321,7 +329,8 @@ export class BranchesWorld {
     const { purged, expired } = await host.branches.sweep();
     this.done["purged"] = (this.done["purged"] ?? 0) + purged.length;
     this.done["expired"] = (this.done["expired"] ?? 0) + expired.length;
-    const store = this.storage.storeOf(node);
+    const plain = this.storage.storeOf(node);
+    const store = this.#changes.collectorStore?.(plain) ?? plain;
     const { requestTimeoutMs } = this.settings.branch;
     // No grace: it carries no safety.
     const options = { store, runtime: node.runtime, requestTimeoutMs, graceMs: -3_600_000, deletesPerSecond: 0 };

@@ -1,12 +1,12 @@
 import { ok } from "node:assert/strict";
 import { BranchesJudge } from "./branches-judge.ts";
-import { BranchesWorld } from "./branches-world.ts";
+import { type BranchesChanges, BranchesWorld } from "./branches-world.ts";
 import { chaos } from "./chaos.ts";
 import type { SimMachine } from "./machine.ts";
 import { noStoreFaults, someStoreFaults } from "./object-store.ts";
 import { createSimulation, type SimulationOptions } from "./simulation.ts";
 
-const TROUBLE_MS = 60_000;
+const TROUBLE_MS = 50_000;
 const STOP_MS = 30_000;
 /** Late requests of the dead have come by then. */
 const QUIET_MS = 4 * 3_600_000;
@@ -27,13 +27,17 @@ const QUIET_MS = 4 * 3_600_000;
  *
  * In one process a branch is open at most once, by whatever name.
  */
-export async function branchesScenario(seed: number, options: SimulationOptions = {}): Promise<string> {
+export async function branchesScenario(
+  seed: number,
+  options: SimulationOptions = {},
+  changes: BranchesChanges = {},
+): Promise<string> {
   const simulation = createSimulation(seed, options);
   const random = simulation.random.fork("machines");
   // With more than one, branches are won by others, and stand by; a local disk has no other one.
   const names = random.pick([["a"], ["a"], ["a", "b"], ["a", "b", "c"]]);
   const durability = names.length === 1 && random.chance(0.4) ? "local" : "object";
-  const world = new BranchesWorld(simulation, durability);
+  const world = new BranchesWorld(simulation, durability, changes);
   await simulation.run(async () => {
     const machines = names.map((name) => simulation.machine(name));
     const start = (machine: SimMachine): void => world.start(machine);
@@ -66,6 +70,7 @@ async function judge(world: BranchesWorld, machine: SimMachine): Promise<void> {
   const names = await judging.readable();
   judging.told();
   await judging.finishPromotions();
+  await judging.takeBackNames();
   judging.named();
   await world.collect(node, host);
   judging.collections();

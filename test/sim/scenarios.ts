@@ -1,3 +1,4 @@
+import { branchesScenario } from "./scenario-branches.ts";
 import { collectionScenario } from "./scenario-collection.ts";
 import { databaseLocal, databaseObject, databaseTakeover } from "./scenario-database.ts";
 import { fencingScenario } from "./scenario-fencing.ts";
@@ -23,6 +24,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario
   ["fencing", fencingScenario],
   ["local-log", localLogScenario],
   ["collection", collectionScenario],
+  ["branches", branchesScenario],
   ["database-object", databaseObject],
   ["database-local", databaseLocal],
   ["database-takeover", databaseTakeover],

@@ -153,3 +153,47 @@ test("one changed key in a large database costs a few blocks", async (t) => {
   equal((await diffOf(bucket, same, again)).rows.length, 0);
   equal(readings(bucket.store).tableBytes, before, "equal states are not read");
 });
+
+/**
+ * A side that has rewritten its oldest table, after a compaction, to nothing: all in it was superseded by a table that
+ * both sides name. What the other side has of it is older than what both show.
+ */
+for (const between of [0, 200]) {
+  test(`what a shared table holds is newer than what one side alone has (${between} keys between)`, async () => {
+    await using repository = await TestRepository.open();
+    const main = await repository.serve("main");
+    await write(main.database, "changed", "old");
+    await write(main.database, "gone", "old");
+    for (let n = 0; n < between; n++) await write(main.database, `d${n}`, "between");
+    await main.checkpoint();
+    await write(main.database, "changed", "new");
+    await write(main.database, "gone", null);
+    await main.checkpoint();
+    const bucket = repository.reader();
+    const id = await repository.idOf("main");
+    const [a, b] = [await openPast(bucket, id, newest), await openPast(bucket, id, newest)];
+    const { memtables, runs } = a.tree.layers;
+    equal(runs.length, 2, "nothing was merged");
+    const [young] = runs;
+    const tree = {
+      layers: { memtables, runs: [young] },
+      checkpoint: { point: { compactRevision: a.revision + 1 } },
+      count: (...args: Parameters<typeof a.tree.count>) => a.tree.count(...args),
+      walk: (...args: Parameters<typeof a.tree.walk>) => a.tree.walk(...args),
+      get: (...args: Parameters<typeof a.tree.get>) => a.tree.get(...args),
+    } as unknown as typeof a.tree;
+    const rewritten = { tree, revision: a.revision, compactRevision: a.revision + 1 };
+    for (const [before, after] of [
+      [rewritten, b],
+      [b, rewritten],
+    ] as const) {
+      const diff = new StateDiff(before, after, { runtime, range: all, forkRevision: a.revision });
+      const rows: string[] = [];
+      for await (const batch of diff.batches()) rows.push(...batch.map(({ key }) => key));
+      deepEqual(rows, []);
+      ok(diff.blocksRead > 0, "the older table is read");
+    }
+    await a.close();
+    await b.close();
+  });
+}
