@@ -1,7 +1,8 @@
 import { lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { assert } from "../base/assert.ts";
-import type { ByteStream, ListenAddress, Listener, Net, PeerIdentity } from "./runtime.ts";
+import type { Handshakes } from "./node-tls.ts";
+import type { ByteStream, ListenAddress, Listener, Net, PeerIdentity, TlsListening } from "./runtime.ts";
 
 /** Connections that the kernel holds before we take them; it clips the number to its own bound. */
 const BACKLOG = 1024;
@@ -9,14 +10,24 @@ const BACKLOG = 1024;
 export const nodeNet: Net = {
   listen: (address, accept) => listenSockets(address, (socket) => accept(new SocketStream(socket))),
   async listenTls(address, tls, accept) {
-    // Loaded by those who ask for it.
-    const { Handshakes } = await import("./node-tls.ts");
-    const handshakes = new Handshakes(tls, (socket, peer) => accept(new SocketStream(socket, { peer })));
-    // A certificate that cannot be used is told of before the port is taken.
-    await handshakes.refresh();
+    const handshakes = await readyHandshakes(tls, accept);
     return listenSockets(address, (socket) => handshakes.begin(socket));
   },
+  async listenBoth(address, tls, accept) {
+    const handshakes = await readyHandshakes(tls, accept);
+    const plain = (socket: Socket): void => accept(new SocketStream(socket));
+    return listenSockets(address, (socket) => handshakes.beginOrLeave(socket, plain));
+  },
 };
+
+async function readyHandshakes(tls: TlsListening, accept: (stream: ByteStream) => void): Promise<Handshakes> {
+  // Loaded by those who ask for it.
+  const { Handshakes } = await import("./node-tls.ts");
+  const handshakes = new Handshakes(tls, (socket, peer) => accept(new SocketStream(socket, { peer })));
+  // A certificate that cannot be used is told of before the port is taken.
+  await handshakes.refresh();
+  return handshakes;
+}
 
 async function listenSockets(address: ListenAddress, accept: (socket: Socket) => void): Promise<Listener> {
   // Half-open: a peer that has finished sending still gets its answers, and `end` is ours to call.

@@ -8,6 +8,8 @@ import type { PeerIdentity, TlsListening, TlsMaterial } from "./runtime.ts";
 
 /** HTTP/2 first: what both sides speak is chosen by ALPN, and seen again by the connection's first bytes. */
 const PROTOCOLS = ["h2", "http/1.1"];
+/** What a TLS connection begins with: a record of type handshake (RFC 8446 §5.1). No HTTP does. */
+const HANDSHAKE_RECORD = 22;
 /** A chain longer than this is not looked through. */
 const CHAIN_MAX = 16;
 
@@ -40,6 +42,20 @@ export class Handshakes {
   }
 
   begin(socket: Socket): void {
+    this.#secure(this.#register(socket));
+  }
+
+  /** A connection that does not begin as TLS does is given to `plain`. */
+  beginOrLeave(socket: Socket, plain: (socket: Socket) => void): void {
+    const handshake = this.#register(socket);
+    handshake.peek((firstByte) => {
+      if (firstByte === HANDSHAKE_RECORD) return this.#secure(handshake);
+      handshake.leave();
+      plain(socket);
+    });
+  }
+
+  #register(socket: Socket): Handshake {
     if (this.#underWay.size >= this.#tls.handshakesMax) {
       for (const oldest of this.#underWay) {
         oldest.end("too many handshakes are under way");
@@ -48,6 +64,10 @@ export class Handshakes {
     }
     const handshake = new Handshake(socket, this.#tls, () => this.#underWay.delete(handshake));
     this.#underWay.add(handshake);
+    return handshake;
+  }
+
+  #secure(handshake: Handshake): void {
     // Bounded by the handshake's own time: a connection that has ended meanwhile is not gone on with.
     this.refresh().then(
       ({ context, material }) => handshake.secure(context, material, this.#accept),
@@ -75,6 +95,22 @@ class Handshake {
     this.#timer = setTimeout(() => this.end("the handshake took too long"), tls.handshakeTimeoutMs);
     raw.on("error", this.#failed);
     raw.on("close", this.#closed);
+  }
+
+  /** Told of the connection's first byte, which stays to be read. */
+  peek(told: (firstByte: number) => void): void {
+    this.#raw.once("readable", () => {
+      if (this.#ended) return;
+      const first: Buffer | null = this.#raw.read();
+      if (first === null) return this.end("the client went away before it said anything");
+      this.#raw.unshift(first);
+      told(first[0]!);
+    });
+  }
+
+  /** The connection is another's from here on. */
+  leave(): void {
+    if (!this.#ended) this.#finish();
   }
 
   secure(

@@ -109,6 +109,8 @@ export interface Net {
   listen(address: ListenAddress, accept: (stream: ByteStream) => void): Promise<Listener>;
   /** The same over TLS: `accept` is given streams whose handshake is done and whose client was let in. */
   listenTls(address: ListenAddress, tls: TlsListening, accept: (stream: ByteStream) => void): Promise<Listener>;
+  /** Both on one address, told apart by a connection's first byte; until it comes, the bounds of handshakes hold. */
+  listenBoth(address: ListenAddress, tls: TlsListening, accept: (stream: ByteStream) => void): Promise<Listener>;
 }
 
 /** How connections of one listener become secure. */

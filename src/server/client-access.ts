@@ -51,7 +51,15 @@ export class ClientAccess {
     });
     const all = [...doors, ...branches];
     const tls = all.some(({ url }) => isSecure(url)) ? await this.#tls(all.map(({ url }) => url)) : null;
-    for (const each of all) await this.#listen(each, tls);
+    for (const each of all) {
+      // The same address with and without TLS is one listener, as in etcd.
+      const shared = this.#bound.find(({ place, url }) => place === each.place && isTwin(url, each.url));
+      if (shared !== undefined) this.#bound.push({ ...shared, url: each.url });
+      else {
+        const both = all.some(({ place, url }) => place === each.place && isTwin(url, each.url));
+        await this.#listen({ ...each, both }, tls);
+      }
+    }
   }
 
   open(
@@ -102,7 +110,7 @@ export class ClientAccess {
   }
 
   async #listen(
-    { place, flag, url }: { place: Place; flag: string; url: ClientUrl },
+    { place, flag, url, both }: { place: Place; flag: string; url: ClientUrl; both: boolean },
     tls: TlsListening | null,
   ): Promise<void> {
     const { net } = this.#runtime;
@@ -112,9 +120,12 @@ export class ClientAccess {
       if (transport === undefined) stream.destroy();
       else transport.accept(stream);
     };
+    const listen = (): Promise<Listener> => {
+      if (both) return net.listenBoth(address, tls!, accept);
+      return isSecure(url) ? net.listenTls(address, tls!, accept) : net.listen(address, accept);
+    };
     try {
-      const listening = isSecure(url) ? net.listenTls(address, tls!, accept) : net.listen(address, accept);
-      this.#bound.push({ place, listener: await listening, url });
+      this.#bound.push({ place, listener: await listen(), url });
     } catch (error) {
       throw new DbError("invalidArgument", `--${flag}: ${url.text}: ${messageOf(error)}`, { cause: error });
     }
@@ -147,4 +158,11 @@ export class ClientAccess {
     if (pair.made) this.#log.info("made a certificate for --auto-tls", { file: pair.certificatePath });
     return pair;
   }
+}
+
+/** Whether two addresses differ by TLS alone. A port that the system picks is each one's own. */
+function isTwin(a: ClientUrl, b: ClientUrl): boolean {
+  if (isSecure(a) === isSecure(b)) return false;
+  if ("path" in a) return "path" in b && a.path === b.path;
+  return !("path" in b) && a.host === b.host && a.port === b.port && a.port !== 0;
 }

@@ -49,6 +49,7 @@ export class SimNode implements EventOwner {
       net: {
         listen: (address, accept) => this.simulation.network.listen(this, address, accept),
         listenTls: () => Promise.reject(new Error("there is no TLS in simulation")),
+        listenBoth: () => Promise.reject(new Error("there is no TLS in simulation")),
       },
       offload: this.#offload(),
       passwords: passwordsHere,

@@ -264,3 +264,43 @@ test("garbage instead of a handshake, and a client that goes away, end alone", a
   }
   equal((await hear(port, alice)).text, "peer alice");
 });
+
+test("one address with and without TLS: the first byte tells, and until it comes the bounds hold", async () => {
+  const { material, admit } = filesOf();
+  const reasons: string[] = [];
+  const refused = (reason: string) => void reasons.push(reason);
+  const tls: TlsListening = { material, admit, refused, handshakeTimeoutMs: 300, handshakesMax: 5 };
+  const accept = (stream: ByteStream): void => {
+    stream.onData = (bytes) => {
+      stream.write(Buffer.from(`${stream.secure ? `peer ${stream.peer?.commonName}` : "plain"}: ${bytes}`));
+      stream.end();
+    };
+  };
+  const listener = await runtime.net.listenBoth({ host: "127.0.0.1", port: 0 }, tls, accept);
+  listeners.push(listener);
+  const plain = (bytes: string): Promise<string> =>
+    new Promise((resolve) => {
+      let text = "";
+      const socket = connectPlain(listener.port, "127.0.0.1", () => socket.write(bytes));
+      socket.on("error", () => {});
+      socket.on("data", (chunk) => (text += String(chunk))).on("close", () => resolve(text));
+    });
+  const secure = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const pair = { cert: alice.certificatePem, key: alice.keyPem };
+      const options = { host: "127.0.0.1", port: listener.port, ca: authority.pem, servername: "localhost", ...pair };
+      const socket = connect(options, () => socket.write("hello"));
+      socket.on("error", reject).on("data", (chunk) => resolve(String(chunk)));
+    });
+  deepEqual(await Promise.all([plain("PRI * HTTP/2.0"), secure(), plain("G"), secure()]), [
+    "plain: PRI * HTTP/2.0",
+    "peer alice: hello",
+    "plain: G",
+    "peer alice: hello",
+  ]);
+  deepEqual(reasons, []);
+  equal(await plain(""), "");
+  equal(await plain("\x16\x03\x01"), "");
+  deepEqual(reasons, ["the handshake took too long", "the handshake took too long"]);
+  equal(await plain("G"), "plain: G");
+});
