@@ -42,7 +42,7 @@ export function etcdRoutes(
   const leaders = new LeaderWatch(settings.timers);
   const methods = {
     ...kvService(requestSizeCheck(settings.requestBytesMax), new LargeRanges(settings.timers), counts),
-    ...leaseService,
+    ...leaseService(counts),
     ...clusterService(settings),
     ...maintenanceService,
     ...lockService,

@@ -15,6 +15,8 @@ export class CallCounts {
   /** Transactions that carried out more than one operation: etcd counts no others. */
   txns = 0;
   leasesRenewed = 0;
+  /** Told of the time that each lease was granted, in seconds. */
+  onLeaseGranted: (ttlSeconds: number) => void = () => {};
   /** Calls by what clients say of their version (B1.10). */
   readonly versions = new Map<string, { unary: number; stream: number }>();
 

@@ -16,9 +16,13 @@ export interface HttpSettings {
   readonly corruption?: () => DbError | null;
   /** Told of what each call of /health was answered. */
   readonly healthChecked?: (healthy: boolean) => void;
+  /** Told of what each check of /livez and /readyz found. */
+  readonly checked?: (check: { type: CheckType; name: string; passed: boolean }) => void;
   /** Reported by /version beside etcd's fields. */
   readonly version: string;
 }
+
+export type CheckType = "livez" | "readyz";
 
 /** With the database of the request at hand. */
 interface Asked extends HttpSettings {
@@ -40,7 +44,7 @@ export function etcdHttp(all: HttpSettings): HttpHandler {
     if (request.method !== "GET") return methodNotAllowed();
     if (path === "/version") return version(settings);
     if (path === "/health") return health(settings, query);
-    return checks(settings, name === "livez" ? liveChecks : readyChecks, path.slice(name.length + 2), query);
+    return checks(settings, name === "livez" ? name : "readyz", path.slice(name.length + 2), query);
   };
 }
 
@@ -161,12 +165,8 @@ const readyChecks: ReadonlyMap<string, Check> = new Map([
 ]);
 
 /** B2.2: all checks but the excluded ones, or the one named by a path below. */
-async function checks(
-  settings: Asked,
-  all: ReadonlyMap<string, Check>,
-  only: string,
-  query: URLSearchParams,
-): Promise<HttpResponse> {
+async function checks(settings: Asked, type: CheckType, only: string, query: URLSearchParams): Promise<HttpResponse> {
+  const all = type === "livez" ? liveChecks : readyChecks;
   if (only !== "" && !all.has(only)) return notFound();
   const excluded = new Set(query.getAll("exclude"));
   let report = "";
@@ -175,6 +175,7 @@ async function checks(
     if (only !== "" ? name !== only : excluded.has(name)) continue;
     const error = await check(settings);
     if (error !== null) passed = false;
+    settings.checked?.({ type, name, passed: error === null });
     report += error === null ? `[+]${name} ok\n` : `[-]${name} failed: ${reasonOf(error)}\n`;
   }
   if (!passed) return plain(503, report);

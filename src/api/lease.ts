@@ -11,11 +11,12 @@ import { Message } from "./wire/message.ts";
 import { decodeEmpty, decodeLeaseGrant, decodeLeaseId, decodeLeaseTimeToLive } from "./wire/other-requests.ts";
 
 /** etcdserverpb.Lease, but for its stream. */
-export const leaseService: Record<string, Method> = {
+export const leaseService = (counts: Pick<CallCounts, "onLeaseGranted">): Record<string, Method> => ({
   "/etcdserverpb.Lease/LeaseGrant": (database, message) =>
-    encoded(database.leaseGrant(decodeLeaseGrant(message)), (granted) =>
-      new Message().header(headerOf(database), granted.revision).big(2, granted.id).number(3, granted.ttlSeconds),
-    ),
+    encoded(database.leaseGrant(decodeLeaseGrant(message)), ({ id, ttlSeconds, revision }) => {
+      counts.onLeaseGranted(ttlSeconds);
+      return new Message().header(headerOf(database), revision).big(2, id).number(3, ttlSeconds);
+    }),
   "/etcdserverpb.Lease/LeaseRevoke": (database, message) =>
     encoded(database.leaseRevoke(decodeLeaseId(message, "LeaseRevokeRequest")), (revoked) =>
       new Message().header(headerOf(database), revoked.revision),
@@ -30,7 +31,7 @@ export const leaseService: Record<string, Method> = {
       return response;
     });
   },
-};
+});
 
 function timeToLive(database: StreamCall["database"], result: LeaseTimeToLiveResult): Message {
   const response = new Message()

@@ -16,13 +16,36 @@ const WRITES: Readonly<Record<string, string>> = {
   "/etcdserverpb.Lease/LeaseRevoke": "LeaseRevoke",
 };
 const RANGE = "/etcdserverpb.KV/Range";
+/** What goes through all that is stored, with the metric that times it and etcd's bounds of that. */
+const LONG_WORK: Readonly<Record<string, { name: string; help: string; boundsS: readonly number[] }>> = {
+  "/etcdserverpb.Maintenance/Hash": {
+    name: "etcd_mvcc_hash_duration_seconds",
+    help: "Hashes of all that is stored",
+    boundsS: doublingBounds(0.01, 15),
+  },
+  "/etcdserverpb.Maintenance/HashKV": {
+    name: "etcd_mvcc_hash_rev_duration_seconds",
+    help: "Hashes of all keys at a revision",
+    boundsS: doublingBounds(0.01, 15),
+  },
+  "/etcdserverpb.Maintenance/Defragment": {
+    name: "etcd_disk_backend_defrag_duration_seconds",
+    help: "Merging of all that can be merged",
+    boundsS: doublingBounds(0.1, 13),
+  },
+};
 /** etcd's bounds for both: 0.1 ms to 52 s. */
 const APPLY_BOUNDS_S = doublingBounds(0.0001, 20);
 
 /** By whether it succeeded. */
 export class Outcomes {
-  readonly succeeded = new Histogram(APPLY_BOUNDS_S);
-  readonly failed = new Histogram(APPLY_BOUNDS_S);
+  readonly succeeded: Histogram;
+  readonly failed: Histogram;
+
+  constructor(boundsS: readonly number[] = APPLY_BOUNDS_S) {
+    this.succeeded = new Histogram(boundsS);
+    this.failed = new Histogram(boundsS);
+  }
 }
 
 /**
@@ -36,12 +59,26 @@ export class CallMetrics {
   /** From a write's arrival until it is durable, by its name. */
   readonly applied = new Map<string, Outcomes>();
   readonly ranges = new Outcomes();
+  /** Of what succeeded, by the metric's name. */
+  readonly longWork = new Map<string, { readonly help: string; readonly timings: Histogram }>();
+  /** How long leases were granted for: 1 s to 97 days, etcd's bounds. */
+  readonly leaseTtls = new Histogram(doublingBounds(1, 24));
+  /** What the checks of /livez and /readyz found. */
+  readonly checks = new Map<string, { type: string; name: string; passed: boolean; success: number; error: number }>();
   readonly #clock: Clock;
   readonly #extensive: boolean;
 
   constructor(clock: Clock, extensive: boolean) {
     this.#clock = clock;
     this.#extensive = extensive;
+  }
+
+  checked({ type, name, passed }: { type: string; name: string; passed: boolean }): void {
+    const key = `${type} ${name}`;
+    const before = this.checks.get(key) ?? { type, name, passed, success: 0, error: 0 };
+    before.passed = passed;
+    before[passed ? "success" : "error"]++;
+    this.checks.set(key, before);
   }
 
   around({ unary, streams }: Pick<Routes, "unary" | "streams">): Pick<Routes, "unary" | "streams"> {
@@ -57,6 +94,12 @@ export class CallMetrics {
     if (operation !== undefined) {
       outcomes = new Outcomes();
       this.applied.set(operation, outcomes);
+    }
+    const long = LONG_WORK[path];
+    if (long !== undefined) {
+      const { name, help, boundsS } = long;
+      outcomes = new Outcomes(boundsS);
+      this.longWork.set(name, { help, timings: outcomes.succeeded });
     }
     const timings = this.#extensive ? new Histogram(BOUNDS_S) : null;
     if (timings !== null) this.timings.set(path, timings);

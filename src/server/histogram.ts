@@ -11,7 +11,10 @@ export class Histogram {
   }
 
   observeMs(durationMs: number): void {
-    const seconds = durationMs / 1000;
+    this.observeSeconds(durationMs / 1000);
+  }
+
+  observeSeconds(seconds: number): void {
     let at = 0;
     while (at < this.#boundsS.length && seconds > this.#boundsS[at]!) at++;
     this.#counts[at]!++;

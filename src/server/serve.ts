@@ -263,6 +263,7 @@ class Server {
       onBug,
     };
     const etcdCalls = etcdRoutes((call) => this.#databaseOf(call), etcdSettings, repository);
+    etcdCalls.counts.onLeaseGranted = (seconds) => this.#counts.calls.leaseTtls.observeSeconds(seconds);
     const routes = { ...this.#counts.calls.around(etcdCalls), counts: etcdCalls.counts };
     const transport = () => this.#access.stats();
     const etcd = etcdHttp({
@@ -277,6 +278,7 @@ class Server {
         collections: this.#collections,
         usage: () => this.#usage?.seen() ?? null,
       })),
+      checked: (check) => this.#counts.calls.checked(check),
       healthChecked: (healthy) => this.#counts.health[healthy ? "success" : "failures"]++,
       corruption: () => this.#corruptions.values().next().value ?? null,
       contentTypeOfMetrics: "text/plain; version=0.0.4; charset=utf-8",

@@ -43,6 +43,14 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
       counter(add, "etcd_debugging_lease_revoked_total", "Leases revoked, by callers or at their end"),
       () => answered(LEASE_REVOKE) + expired(),
     ],
+    [
+      counter(
+        add,
+        "etcd_server_proposals_failed_total",
+        "Writes whose outcome is not known, or that nobody could take",
+      ),
+      () => WRITES.reduce((sum, path) => sum + (calls.methods.get(path)?.handled[UNAVAILABLE] ?? 0), 0),
+    ],
     [counter(add, "etcd_debugging_server_lease_expired_total", "Leases that nobody kept alive"), () => expired()],
   ];
   const answered = (path: string): number => calls.methods.get(path)?.handled[0] ?? 0;
@@ -53,6 +61,14 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
     help: "Bugs met, by what they ended",
     labelNames: ["scope"],
   });
+  const refreshChecks = addChecks(server, add);
+  const alarms = new Gauge({
+    ...add,
+    name: "etcd_debugging_server_alarms",
+    help: "Alarms that are raised",
+    labelNames: ["server_id", "alarm_type"],
+  });
+  const merging = new Gauge({ ...add, name: "etcd_disk_defrag_inflight", help: "1 while a Defragment is under way" });
   const refreshVersions = addVersions(calls, add);
   const refreshMessages = addMessages({ calls, server }, add);
   return () => {
@@ -65,6 +81,12 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
       one.reset();
       one.inc(value());
     }
+    alarms.reset();
+    for (const { memberId, type } of present?.maintenance.alarms ?? []) {
+      alarms.set({ server_id: memberId.toString(16), alarm_type: ALARM_NAMES[type] ?? String(type) }, 1);
+    }
+    merging.set(underWay(calls, DEFRAGMENT) > 0 ? 1 : 0);
+    refreshChecks();
     bugs.reset();
     for (const [scope, count] of Object.entries(server.bugs)) bugs.inc({ scope }, count);
     refreshMessages();
@@ -75,6 +97,42 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
 const RANGE_STREAM = "/etcdserverpb.KV/RangeStream";
 const LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant";
 const LEASE_REVOKE = "/etcdserverpb.Lease/LeaseRevoke";
+
+const DEFRAGMENT = "/etcdserverpb.Maintenance/Defragment";
+const WRITES = [
+  ...["/etcdserverpb.KV/Put", "/etcdserverpb.KV/DeleteRange", "/etcdserverpb.KV/Txn", "/etcdserverpb.KV/Compact"],
+  ...[LEASE_GRANT, LEASE_REVOKE],
+];
+const UNAVAILABLE = 14;
+const ALARM_NAMES: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
+
+function underWay(calls: CallCounts, path: string): number {
+  const counts = calls.methods.get(path);
+  return counts === undefined ? 0 : counts.started - counts.handled.reduce((sum, each) => sum + each, 0);
+}
+
+function addChecks(server: ServerCounts, add: Add): () => void {
+  const found = new Gauge({
+    ...add,
+    name: "etcd_server_healthcheck",
+    help: "What a check of /livez or /readyz found last",
+    labelNames: ["type", "name"],
+  });
+  const counts = new Counter({
+    ...add,
+    name: "etcd_server_healthchecks_total",
+    help: "Checks of /livez and /readyz",
+    labelNames: ["type", "name", "status"],
+  });
+  return () => {
+    counts.reset();
+    for (const { type, name, passed, success, error } of server.calls.checks.values()) {
+      found.set({ type, name }, passed ? 1 : 0);
+      if (success > 0) counts.inc({ type, name, status: "success" }, success);
+      if (error > 0) counts.inc({ type, name, status: "error" }, error);
+    }
+  };
+}
 
 /** B1.10 */
 function addVersions(calls: CallCounts, add: Add): () => void {
@@ -126,6 +184,9 @@ export function histogramLines({ disk, calls }: ServerCounts, requests: Iterable
   for (const [op, outcomes] of calls.applied) text += outcomeLines(apply, `version="v3",op="${op}",`, outcomes);
   const range = "etcd_server_range_duration_seconds";
   text += head(range, "Ranges, until their answer is at hand") + outcomeLines(range, "", calls.ranges);
+  const ttl = "etcd_debugging_lease_ttl_total";
+  text += head(ttl, "Seconds that leases were granted for") + calls.leaseTtls.lines(ttl, "");
+  for (const [name, { help, timings }] of calls.longWork) text += head(name, help) + timings.lines(name, "");
   if (calls.timings.size === 0) return text;
   const name = "grpc_server_handling_seconds";
   text += head(name, "How long calls took until they were answered");

@@ -1,7 +1,10 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { describe, test } from "node:test";
 import { etcdIsMissing, type ServerProcess, startEtcd } from "./etcd-process.ts";
+import { stableNames, withoutMeaning } from "./metric-names.ts";
 import { serverIsMissing, startServer } from "./server-runner.ts";
+
+const known = new Set(stableNames);
 
 /** What is served over plain HTTP beside the gateway, on our server and on a real etcd. */
 const servers = [
@@ -19,6 +22,28 @@ for (const { name, missing, start } of servers) {
         await server.stop();
       }
     }
+
+    test("B2.4 etcd's stable metric names are told, or it is written down why not", () =>
+      using([], async (get) => {
+        for (const path of ["/livez", "/readyz"]) await (await get(path)).text();
+        await get("/v3/kv/range", { method: "POST", body: '{"key":"YQ=="}' }).then((answer) => answer.text());
+        const text = await (await get("/metrics")).text();
+        const told = new Set(Array.from(text.matchAll(/^# TYPE (\S+) /gm), ([, metric]) => metric!));
+        const reasons = Object.keys(withoutMeaning);
+        const isExcused = (metric: string) => reasons.some((prefix) => metric.startsWith(prefix));
+        if (name === "t4")
+          deepEqual(
+            stableNames.filter((metric) => told.has(metric) === isExcused(metric)),
+            [],
+          );
+        // What a single etcd tells is in the list: it is not out of date.
+        else
+          deepEqual(
+            [...told].filter((metric) => /^etcd_(?!debugging|grpc_proxy)/.test(metric) && !known.has(metric)),
+            [],
+          );
+        ok(told.has("etcd_debugging_lease_ttl_total"));
+      }));
 
     test("B2.1 B2.2 B2.3 B2.6 health, checks, versions, and what is not there", () =>
       using([], async (get) => {
