@@ -54,16 +54,26 @@ export async function branchInfo(
   bucket: Bucket,
   { name, body, open, nameOf }: { name: string; body: BranchName; open: OpenState | null; nameOf?: NameOf },
 ): Promise<BranchInfo> {
-  return readInfo(bucket, { name, body, open, nameOf: nameOf ?? nameOfAny(bucket) });
+  return readInfo(bucket, { name, body, open, nameOf: nameOf ?? ((id) => new NamesOfAny(bucket).nameOf(id)) });
 }
 
 /** Looks through all names, once, when it is first asked. */
-export function nameOfAny(bucket: Bucket): NameOf {
-  let names: Promise<{ name: string; body: BranchName }[]> | null = null;
-  return async (id) => {
-    names ??= readNames(bucket);
-    return (await names).find(({ body }) => body.branch === id && !body.tombstone)?.name ?? null;
-  };
+export class NamesOfAny {
+  readonly #bucket: Bucket;
+  #names: Promise<{ name: string; body: BranchName }[]> | null = null;
+
+  constructor(bucket: Bucket) {
+    this.#bucket = bucket;
+  }
+
+  async of(id: BranchId): Promise<{ name: string; body: BranchName } | undefined> {
+    this.#names ??= readNames(this.#bucket);
+    return (await this.#names).find(({ body }) => body.branch === id && !body.tombstone);
+  }
+
+  async nameOf(id: BranchId): Promise<string | null> {
+    return (await this.of(id))?.name ?? null;
+  }
 }
 
 type NameOf = (id: BranchId) => Promise<string | null>;
@@ -101,14 +111,16 @@ async function readInfo(
 export async function readAncestry(
   bucket: Bucket,
   first: BranchInfo,
-  nameOf = nameOfAny(bucket),
+  { names, open }: { names: NamesOfAny; open: (name: string) => OpenState | null },
 ): Promise<BranchInfo[]> {
   const line = [first];
   for (let id = first.parentId; id !== null; id = line.at(-1)!.parentId) {
     if (line.length >= ANCESTORS_MAX) throw new DbError("corrupt", `the ancestry of branch ${first.id} has no end`);
-    const name = await nameOf(id);
-    const gone = { protected: false, expiresMs: null, tombstone: name === null };
-    line.push(await readInfo(bucket, { name: name ?? "", body: { branch: id, ...gone }, open: null, nameOf }));
+    const found = await names.of(id);
+    const body = found?.body ?? { branch: id, protected: false, expiresMs: null, tombstone: true };
+    const name = found?.name ?? "";
+    const state = name === "" ? null : open(name);
+    line.push(await readInfo(bucket, { name, body, open: state, nameOf: (other) => names.nameOf(other) }));
   }
   return line;
 }

@@ -199,6 +199,7 @@ export class BranchSet {
   async #lookUp(name: string, closing: Promise<void> | null): Promise<Held> {
     await closing;
     const id = await this.#resolve(name).catch((error: unknown) => this.#explain(name, error));
+    await this.#memory.room();
     // Bounded by the branches that there are: each turn closes one, or throws. Others may come in meanwhile.
     while (this.#held.size >= this.#settings.openMax) await this.#makeRoom();
     this.#checkOpen();

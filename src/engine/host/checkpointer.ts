@@ -47,6 +47,9 @@ const QUIET_LOOK_MS = 500;
 /** What was merged is listed by a checkpoint of its own when none came by itself for so long. */
 const UNLISTED_MS = 10_000;
 const RETRY_MS = 5000;
+/** A branch that is cut off replays the log behind the newest checkpoint whenever it is opened. */
+const CUT_BYTES_MIN = 1 << 20;
+const CUT_MS_MIN = 10_000;
 /**
  * Where no revision came, a clean end leaves so many records of leases and the like, and slots with fences among them,
  * to the next start: opening and closing a branch that nobody writes costs no tables.
@@ -144,6 +147,14 @@ export class Checkpointer {
       this.#running = null;
     });
     return this.#running;
+  }
+
+  /** A branch was cut off: the next ones shall find less of a log behind the newest checkpoint. Waits for nothing. */
+  wasCut(): void {
+    const { tree, runtime } = this.#options;
+    const nowMs = runtime.clock.monotonicMs();
+    if (this.#closed || nowMs < this.#retryAtMs || nowMs - this.#newestAtMs < CUT_MS_MIN) return;
+    if (tree.activeBytes >= CUT_BYTES_MIN) void this.checkpoint();
   }
 
   /** As `checkpoint`, but for one that has begun before: it does not cover what has happened since. */

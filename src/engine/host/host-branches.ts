@@ -8,7 +8,7 @@ import {
   type Bucket,
   branchInfo,
   listBranchInfo,
-  nameOfAny,
+  NamesOfAny,
   type OpenState,
   readAncestry,
   readNames,
@@ -68,6 +68,7 @@ export class HostBranches implements Branches {
       freeName: () => this.freeName(name),
     }).cut();
     await this.#set.renamed(name);
+    leading.wasCut();
     return created(asked, origin, expiresMs);
   }
 
@@ -78,9 +79,14 @@ export class HostBranches implements Branches {
   async show(name: string): ReturnType<Branches["show"]> {
     const { store, runtime, request } = this.#bucket;
     const body = await resolveBranch(store, name, runtime, request);
-    const nameOf = nameOfAny(this.#bucket);
-    const branch = await branchInfo(this.#bucket, { name, body, open: this.#open(name), nameOf });
-    return { branch, ancestry: await readAncestry(this.#bucket, branch, nameOf) };
+    const names = new NamesOfAny(this.#bucket);
+    const branch = await branchInfo(this.#bucket, {
+      name,
+      body,
+      open: this.#open(name),
+      nameOf: (id) => names.nameOf(id),
+    });
+    return { branch, ancestry: await readAncestry(this.#bucket, branch, { names, open: (each) => this.#open(each) }) };
   }
 
   /** What was deleted under this name goes for ever, though it could still come back. */

@@ -24,3 +24,32 @@ test("beyond the bound for all, the branch with the most in memory makes tables 
   deepEqual(told, ["b", "a"]);
   share.close();
 });
+
+test("a branch that is to be opened waits until the others have made room, and no longer than a while", async () => {
+  let waits = 0;
+  const users: (MemoryUser & { memtableBytes: number })[] = [];
+  const timers = {
+    set: (ms: number, fire: () => void) => {
+      // The look that comes by itself is left out.
+      if (ms < 100) {
+        waits++;
+        if (waits === 3) for (const user of users) user.memtableBytes = 0;
+        queueMicrotask(fire);
+      }
+      return { cancel: () => {} };
+    },
+  };
+  const share = new MemoryShare({ timers: timers as never, users: () => users, bytesMax: 60 });
+  await share.room();
+  deepEqual(waits, 0);
+  const told: number[] = [];
+  for (const memtableBytes of [10, 50, 40]) {
+    const user = { memtableBytes, relieve: () => void told.push(user.memtableBytes) };
+    users.push(user);
+  }
+  await share.room();
+  deepEqual([waits, [...new Set(told)]], [3, [50]]);
+  users[0]!.memtableBytes = 1000;
+  await share.room();
+  deepEqual(waits < 1000, true);
+});

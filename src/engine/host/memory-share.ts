@@ -16,6 +16,9 @@ export interface MemoryShareOptions {
 }
 
 const LOOK_MS = 250;
+/** Who waits for room looks so often, and no longer than this. */
+const ROOM_LOOK_MS = 20;
+const ROOM_MS = 5000;
 
 /**
  * Bounds what the memtables of all open branches take together: each has a bound of its own, and a hundred branches
@@ -38,15 +41,31 @@ export class MemoryShare {
 
   look(): void {
     this.#later();
+    this.#relieve();
+  }
+
+  /** The largest first, as many as it takes; gives what is too much now. Those at it already are asked in vain. */
+  #relieve(): number {
     const { users, bytesMax } = this.#options;
-    const all = users();
-    let sum = 0;
-    let largest: MemoryUser | null = null;
+    const all = [...users()].sort((a, b) => b.memtableBytes - a.memtableBytes);
+    const tooMuch = all.reduce((sum, { memtableBytes }) => sum + memtableBytes, 0) - bytesMax;
+    let left = tooMuch;
     for (const user of all) {
-      sum += user.memtableBytes;
-      if (largest === null || user.memtableBytes > largest.memtableBytes) largest = user;
+      if (left <= 0) break;
+      left -= user.memtableBytes;
+      user.relieve();
     }
-    if (sum > bytesMax) largest?.relieve();
+    return tooMuch;
+  }
+
+  /**
+   * Resolves when there is room for one branch more, which may bring a log with it; where the store takes no tables,
+   * after a while all the same.
+   */
+  async room(): Promise<void> {
+    for (let waitedMs = 0; waitedMs < ROOM_MS && !this.#closed && this.#relieve() > 0; waitedMs += ROOM_LOOK_MS) {
+      await new Promise<void>((resolve) => this.#options.timers.set(ROOM_LOOK_MS, resolve));
+    }
   }
 
   close(): void {

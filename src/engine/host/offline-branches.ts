@@ -3,7 +3,7 @@ import type { Repository } from "../../leadership/repository.ts";
 import { BorrowedStore } from "../../objects/borrowed.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { type Bucket, branchInfo, listBranchInfo, nameOfAny, readAncestry } from "../branches/branch-list.ts";
+import { type Bucket, branchInfo, listBranchInfo, NamesOfAny, readAncestry } from "../branches/branch-list.ts";
 import type { Branches, CreateBranch, PromoteBranch, UpdateBranch } from "../branches/branches.ts";
 import { created, expiryOf } from "../branches/created-branch.ts";
 import { BranchCut, type CutParent, type CutPoint } from "../branches/cut-branch.ts";
@@ -61,9 +61,9 @@ export class OfflineBranches implements Branches {
   async show(name: string): ReturnType<Branches["show"]> {
     const { store, runtime, request } = this.#bucket;
     const body = await resolveBranch(store, name, runtime, request);
-    const nameOf = nameOfAny(this.#bucket);
-    const branch = await branchInfo(this.#bucket, { name, body, open: null, nameOf });
-    return { branch, ancestry: await readAncestry(this.#bucket, branch, nameOf) };
+    const names = new NamesOfAny(this.#bucket);
+    const branch = await branchInfo(this.#bucket, { name, body, open: null, nameOf: (id) => names.nameOf(id) });
+    return { branch, ancestry: await readAncestry(this.#bucket, branch, { names, open: () => null }) };
   }
 
   update(asked: UpdateBranch): ReturnType<Branches["update"]> {

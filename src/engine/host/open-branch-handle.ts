@@ -69,6 +69,11 @@ export class OpenBranch {
     return this.#parts.log.drain(signal);
   }
 
+  /** After a branch was cut off this one. */
+  wasCut(): void {
+    this.#parts.checkpointer.wasCut();
+  }
+
   /** For who cuts a branch off this one. */
   cutLeader(): CutLeader {
     const { database, leadership, checkpointer, start } = this.#parts;
