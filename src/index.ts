@@ -83,9 +83,21 @@ export async function open(settings: OpenSettings, components: Components = {}):
 
 export type { ErrorKind } from "./base/errors.ts";
 export type { BranchInfo } from "./engine/branches/branches.ts";
+export type {
+  BranchUsage,
+  DiffSummary,
+  MergeSummary,
+  PrefixUsage,
+  RetentionEffect,
+  RetentionFound,
+  RetentionText,
+  Usage,
+} from "./engine/branches/history.ts";
+export type { Restored } from "./engine/branches/restore.ts";
 export type { Database, DatabaseStatus } from "./engine/engine.ts";
-export type { At, CreateBranchOptions, T4Branches } from "./library/branches.ts";
+export type { CreateBranchOptions, T4Branches } from "./library/branches.ts";
 export type { Bytes, Keys, KeyValue } from "./library/pairs.ts";
+export type { At, Conflict, Difference, MergeOptions, MergeResult, State } from "./library/past.ts";
 export type { T4 } from "./library/t4.ts";
 export type {
   Condition,

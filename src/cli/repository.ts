@@ -3,6 +3,7 @@ import type { EtcdClient } from "./client.ts";
 import { type Context, online } from "./context.ts";
 import { type OfflineContext, offline, offlineOptions } from "./offline.ts";
 import type { OutputOptions } from "./output.ts";
+import { patiently } from "./progress.ts";
 
 export type Format = OutputOptions["format"] | "table";
 
@@ -27,12 +28,16 @@ export async function onRepository<T>(
 ): Promise<void> {
   if (!isOffline(command)) {
     const run = async ({ client, output, table }: Context): Promise<void> =>
-      show(await ways.online(client), table ? "table" : output.format);
+      show(await patiently("waiting for the server", ways.online(client)), table ? "table" : output.format);
     return online(command, run, { hasTable: true });
   }
-  return offline(command, async (context) => show(await ways.offline(context), context.format), {
-    writes: ways.writes ?? false,
-  });
+  return offline(
+    command,
+    async (context) => show(await patiently("reading the store", ways.offline(context)), context.format),
+    {
+      writes: ways.writes ?? false,
+    },
+  );
 }
 
 export function isOffline(command: Command): boolean {

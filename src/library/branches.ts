@@ -1,11 +1,9 @@
 import type { Branches, BranchInfo } from "../engine/branches/branches.ts";
-import type { Moment } from "../engine/branches/moment.ts";
+import { type Restored, restoreBranch } from "../engine/branches/restore.ts";
 import type { Host } from "../engine/host/host.ts";
 import type { Timers } from "../runtime/runtime.ts";
+import { type At, momentOf, Past } from "./past.ts";
 import { T4 } from "./t4.ts";
-
-/** One of: the newest state where it is left out. */
-export type At = { readonly revision: number } | { readonly time: Date } | { readonly checkpoint: string };
 
 export interface CreateBranchOptions {
   /** The branch to cut it off. Default: the one that this was opened with. */
@@ -21,13 +19,14 @@ export interface CreateBranchOptions {
 }
 
 /** The branches of the repository that a database is in. */
-export class T4Branches {
+export class T4Branches extends Past {
   readonly #host: Host;
   readonly #timers: Timers;
   readonly #own: string;
 
   /** Made by T4. */
   constructor(host: Host, timers: Timers, own: string) {
+    super(host.history, own);
     this.#host = host;
     this.#timers = timers;
     this.#own = own;
@@ -85,15 +84,17 @@ export class T4Branches {
     return this.#host.branches.promote({ name, over, keepAs, revoke: false });
   }
 
+  /**
+   * Puts a branch back to a retained moment, under its name: its revision goes on behind the present one and is
+   * compacted there, so that whoever watches lists anew; what it is now is kept as `keepAs`.
+   */
+  restore(at: At, options: { branch?: string; keepAs?: string } = {}): Promise<Restored> {
+    const { branch: name = this.#own, keepAs = null } = options;
+    return restoreBranch(this.#host.branches, { name, moment: momentOf(at), keepAs });
+  }
+
   /** Deletes what has expired, and ends what was deleted long enough ago; a collection then frees what it took. */
   async sweep(): Promise<void> {
     await this.#host.branches.sweep();
   }
-}
-
-function momentOf(at: At | undefined): Moment {
-  if (at === undefined) return { kind: "newest" };
-  if ("revision" in at) return { kind: "revision", revision: at.revision };
-  if ("time" in at) return { kind: "time", wallMs: at.time.getTime() };
-  return { kind: "checkpoint", name: at.checkpoint };
 }

@@ -59,6 +59,7 @@ function allHttp(parts: HttpParts): HttpHandler {
     if (withGateway && /^\/v3(beta)?(\/|$|\?)/.test(target)) {
       return target === "/v3" || target.startsWith("/v3?") ? moved("/v3/") : json(request);
     }
+    if (withGateway && target.startsWith("/t4/v1/")) return json(request);
     if (withGateway && target === "/openapi.json") return document(request);
     if (target === "/debug/vars") return debugVars(defaultDatabase);
     if (settings["enable-pprof"] && target.startsWith("/debug/pprof")) return pprof(request);

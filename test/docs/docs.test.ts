@@ -88,16 +88,21 @@ test("README: the first steps with etcdctl, as written", {
 
 test("README and docs/library.md: the programs run", async () => {
   equal(await runProgram(under("In a program", "ts")[0]!.text), "hello\n");
-  const [library, branches] = page("docs/library.md").filter((block) => block.language === "ts");
-  deepEqual((await runProgram(`${library!.text}\n${branches!.text}`)).split("\n"), [
+  const programs = page("docs/library.md").filter((block) => block.language === "ts");
+  const lines = (await runProgram(programs.map(({ text }) => text).join("\n"))).split("\n");
+  deepEqual(lines.slice(0, 8), [
     "config/mode = blue @ 2",
     "true",
     "put config/mode green",
     "experiment 4",
     "main 0",
     "purple",
-    "",
+    "config/mode: green -> purple",
+    "blue",
   ]);
+  const usage = lines.slice(8, -2).map((line) => line.replace(/ \d+ \d+$/, " N N"));
+  deepEqual(usage.sort(), ["before N N", "broken N N", "fix N N", "main N N", "main-old-1 N N"]);
+  match(lines.at(-2)!, /^\d+ bytes would go$/);
 });
 
 test("README: every setting that it names is one of t4 run", async () => {

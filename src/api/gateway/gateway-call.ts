@@ -13,7 +13,7 @@ const METADATA_PREFIX = "grpc-metadata-";
 
 /**
  * A request to the gateway, as the method that it is for sees it. Its metadata are the header fields Grpc-Metadata-…,
- * and Authorization, which is the token. A client certificate's name is not passed on: as in etcd it logs nobody in
+ * Authorization, which is the token, and Origin, by which a browser says which page asks. A client certificate's name is not passed on: as in etcd it logs nobody in
  * here.
  */
 export class GatewayCall implements Call {
@@ -56,6 +56,8 @@ export class GatewayCall implements Call {
   }
 
   metadata(name: string): string | undefined {
+    // Nobody's to say otherwise.
+    if (name === "origin") return this.request.headers.get(name);
     const own = this.request.headers.get(METADATA_PREFIX + name);
     if (own !== undefined) return own;
     const authorization = this.request.headers.get("authorization");

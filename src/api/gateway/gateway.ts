@@ -41,8 +41,9 @@ const WHOLE_BYTES_MAX = 16 << 20;
 const REQUESTS_MAX = 10_000;
 
 /**
- * etcd's JSON gateway (B0, B1.15): POST /v3/…, the request as JSON. Each request is turned into the bytes that gRPC
- * would have carried and given to the same handler, so nothing is decided here that gRPC decides otherwise.
+ * etcd's JSON gateway (B0, B1.15): POST /v3/…, and /t4/v1/… for branches, the request as JSON. Each request is turned
+ * into the bytes that gRPC would have carried and given to the same handler, so nothing is decided here that gRPC
+ * decides otherwise.
  */
 export function gateway(settings: GatewaySettings): HttpHandler {
   const methods = new Map<string, GatewayMethod>();

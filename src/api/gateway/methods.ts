@@ -1,5 +1,6 @@
 import type { DescMessage, DescService } from "@bufbuild/protobuf";
 import { Auth, Cluster, KV, Lease, Maintenance, Watch } from "../../gen/etcdserverpb/rpc_pb.ts";
+import { Repository } from "../../gen/t4/v1/repository_pb.ts";
 import { Election } from "../../gen/v3electionpb/v3election_pb.ts";
 import { Lock } from "../../gen/v3lockpb/v3lock_pb.ts";
 import { pathsOf } from "./paths.ts";
@@ -16,7 +17,7 @@ export interface GatewayMethod {
   readonly kind: "unary" | "server_streaming" | "client_streaming" | "bidi_streaming";
 }
 
-const services: readonly DescService[] = [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election];
+const services: readonly DescService[] = [KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election, Repository];
 
 /** Every method of the services that has a path, in the order of the descriptors. */
 export const gatewayMethods: readonly GatewayMethod[] = services.flatMap((service) =>

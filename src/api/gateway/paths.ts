@@ -1,4 +1,7 @@
-/** The paths of etcd's JSON gateway (B0) by service and method. All are for POST, with the request as JSON. */
+/**
+ * The paths of etcd's JSON gateway (B0), and of t4's own service, by service and method. All are for POST, with the
+ * request as JSON.
+ */
 const pathsByMethod: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   "etcdserverpb.KV": {
     Range: ["/v3/kv/range"],
@@ -58,6 +61,23 @@ const pathsByMethod: Readonly<Record<string, Readonly<Record<string, readonly st
     Leader: ["/v3/election/leader"],
     Observe: ["/v3/election/observe"],
     Resign: ["/v3/election/resign"],
+  },
+  "t4.v1.Repository": {
+    BranchCreate: ["/t4/v1/branch/create"],
+    BranchList: ["/t4/v1/branch/list"],
+    BranchShow: ["/t4/v1/branch/show"],
+    BranchUpdate: ["/t4/v1/branch/update"],
+    BranchDelete: ["/t4/v1/branch/delete"],
+    BranchUndelete: ["/t4/v1/branch/undelete"],
+    BranchPromote: ["/t4/v1/branch/promote"],
+    BranchRestore: ["/t4/v1/branch/restore"],
+    Log: ["/t4/v1/log"],
+    Diff: ["/t4/v1/diff"],
+    Merge: ["/t4/v1/merge"],
+    RangeAt: ["/t4/v1/rangeat"],
+    Usage: ["/t4/v1/usage"],
+    RetentionGet: ["/t4/v1/retention/get"],
+    RetentionSet: ["/t4/v1/retention/set"],
   },
 };
 

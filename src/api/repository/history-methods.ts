@@ -110,14 +110,16 @@ export const historyStreams = (history: () => History): StreamMethod[] => [
   streamMethod({
     method: method.merge,
     names: ({ source, into }) => [source, into],
-    run: async function* ({ source, into, key, rangeEnd, onConflict, apply }, { signal }) {
+    run: async function* ({ source, into, key, rangeEnd, apply, exact, ...asked }, { signal }) {
       const range = rangeOf(latin1(key), latin1(rangeEnd));
-      const merge = history().merge({ source, into, range, onConflict: policyOf(onConflict), apply, signal });
+      const onConflict = policyOf(asked.onConflict);
+      const merge = history().merge({ source, into, range, onConflict, apply, exact, signal });
       for (;;) {
         const { value, done } = await merge.next();
         if (done) return yield { summary: bigints(value) } satisfies MessageInitShape<typeof MergeResponseSchema>;
         const changes = value.changes.map((each) => ({ key: bytesOf(each.key), delete: each.delete }));
-        yield { changes, conflicts: value.conflicts.map(conflictMessage) };
+        const soFar = value.soFar === undefined ? {} : { summary: bigints(value.soFar) };
+        yield { changes, conflicts: value.conflicts.map(conflictMessage), ...soFar };
       }
     },
   }),
@@ -125,7 +127,8 @@ export const historyStreams = (history: () => History): StreamMethod[] => [
     method: method.log,
     names: ({ branch }) => [branch],
     run: async function* ({ branch, limit }) {
-      const { entries } = await history().log(branch);
+      if (limit < 0n) throw new DbError("invalidArgument", `limit: expected 0 or more, not ${limit}`);
+      const { entries, firstLogSlot } = await history().log(branch);
       const most = limit > 0n && limit < BigInt(entries.length) ? Number(limit) : entries.length;
       for (const entry of entries.slice(entries.length - most).reverse()) {
         yield {
@@ -139,6 +142,10 @@ export const historyStreams = (history: () => History): StreamMethod[] => [
           bytes: BigInt(entry.bytes),
           parentId: entry.parent ?? "",
           retained: true,
+          place: BigInt(entry.leaf),
+          tables: BigInt(entry.tables),
+          epoch: BigInt(entry.epoch),
+          firstLogSlot: BigInt(firstLogSlot),
         };
       }
     },

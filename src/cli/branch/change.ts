@@ -21,6 +21,7 @@ function protectCommand(word: string, isProtected: boolean, description: string)
   return new Command(word)
     .argument("<name>", "a branch")
     .description(description)
+    .addHelpText("after", `\nExample:\n  t4 branch ${word} staging`)
     .action((name: string, _options: unknown, command: Command) =>
       onRepository<BranchView>(
         command,
@@ -43,6 +44,7 @@ function expireCommand(): Command {
     .argument("<name>", "a branch")
     .argument("<duration>", "after so long from now, such as 24h; or never")
     .description("Says when a branch is deleted by itself: by a server, or by t4 gc")
+    .addHelpText("after", "\nExamples:\n  t4 branch expire ci-1234 2h\n  t4 branch expire ci-1234 never")
     .action((name: string, text: string, _options: unknown, command: Command) => {
       const expiresInMs = text === "never" ? null : durationOf("<duration>", text);
       return onRepository<BranchView>(
@@ -72,6 +74,9 @@ function deleteCommand(): Command {
       [
         "\nUntil then t4 branch undelete brings it back. Then its data goes with a collection (a server's own, or",
         "t4 gc), but what other branches need of it. A new branch of the same name ends the time of grace.",
+        "\nExamples:",
+        "  t4 branch delete ci-1234",
+        "  t4 branch delete ci-1234 --grace 0 --store 's3://bucket/prefix'",
       ].join("\n"),
     )
     .action((name: string, options: { grace: string }, command: Command) =>
@@ -97,6 +102,7 @@ function undeleteCommand(): Command {
   return new Command("undelete")
     .argument("<name>", "a branch that was deleted")
     .description("Brings a deleted branch back, as it was")
+    .addHelpText("after", "\nExamples:\n  t4 branch list --deleted\n  t4 branch undelete ci-1234")
     .action((name: string, _options: unknown, command: Command) =>
       onRepository<BranchView>(
         command,

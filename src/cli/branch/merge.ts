@@ -8,6 +8,7 @@ import { CommandError, UsageError } from "../errors.ts";
 import type { OfflineContext } from "../offline.ts";
 import { historyOf } from "../offline-history.ts";
 import { print } from "../output.ts";
+import { ProgressLine, patiently } from "../progress.ts";
 import { type Format, onRepository } from "../repository.ts";
 import { valueText } from "../value-text.ts";
 
@@ -20,6 +21,7 @@ interface Options {
   ours?: boolean;
   theirs?: boolean;
   fail?: boolean;
+  exact?: boolean;
 }
 
 interface Conflict {
@@ -32,6 +34,8 @@ interface Conflict {
 interface Page {
   readonly changes: readonly { readonly key: Uint8Array; readonly delete: boolean }[];
   readonly conflicts: readonly Conflict[];
+  /** While a series is applied. */
+  readonly soFar?: MergeSummary | undefined;
 }
 
 type Pages = AsyncGenerator<Page, MergeSummary, undefined>;
@@ -46,6 +50,7 @@ export function mergeCommand(): Command {
     .option("--fail", "if both have changed a key to different values, change nothing (default)")
     .option("--ours", "of such keys keep what INTO has")
     .option("--theirs", "of such keys take what SOURCE has")
+    .option("--exact", "make the keys of --prefix as SOURCE has them, whichever side has changed them since")
     .addHelpText(
       "after",
       [
@@ -56,10 +61,13 @@ export function mergeCommand(): Command {
         "\nExamples:",
         "  t4 branch merge fix --dry-run",
         "  t4 branch merge fix --into main --prefix /registry/configmaps/ --theirs",
+        "  t4 branch merge before --prefix /registry/configmaps/shop/ --exact",
       ].join("\n"),
     )
     .action(async (source: string, options: Options, command: Command) => {
       const onConflict = policyOf(options);
+      // All that anybody has written since would be undone: t4 branch promote does that, and keeps what was.
+      if (options.exact && !options.prefix) throw new UsageError("--exact goes with --prefix");
       const apply = !(options.dryRun ?? false);
       const ways = {
         online: async (client: EtcdClient) => onlineMerge(client, { source, onConflict, apply, options }),
@@ -92,29 +100,32 @@ const policies = {
 };
 
 async function* onlineMerge(client: EtcdClient, { source, onConflict, apply, options }: Asked): Pages {
-  const { into, prefix } = options;
-  const request = { source, into, ...prefixRange(prefix), onConflict: policies[onConflict], apply };
+  const { into, prefix, exact = false } = options;
+  const request = { source, into, ...prefixRange(prefix), onConflict: policies[onConflict], apply, exact };
   let summary: MergeResponse["summary"];
   for await (const message of client.repositoryStream([source, into], method.merge, request)) {
-    yield message;
     summary = message.summary;
+    yield { ...message, soFar: summary && sumsOf(summary) };
   }
-  return {
-    changes: Number(summary?.changes ?? 0n),
-    conflicts: Number(summary?.conflicts ?? 0n),
-    applied: Number(summary?.applied ?? 0n),
-    transactions: Number(summary?.transactions ?? 0n),
-    baseRevision: Number(summary?.baseRevision ?? 0n),
-    revision: Number(summary?.revision ?? 0n),
-  };
+  return sumsOf(summary);
 }
+
+const sumsOf = (summary: MergeResponse["summary"]): MergeSummary => ({
+  changes: Number(summary?.changes ?? 0n),
+  conflicts: Number(summary?.conflicts ?? 0n),
+  applied: Number(summary?.applied ?? 0n),
+  transactions: Number(summary?.transactions ?? 0n),
+  baseRevision: Number(summary?.baseRevision ?? 0n),
+  revision: Number(summary?.revision ?? 0n),
+});
 
 async function* offlineMerge(context: OfflineContext, { source, onConflict, apply, options }: Asked): Pages {
   const { rangeOf } = await import("../../engine/branches/history.ts");
   const { key, rangeEnd } = prefixRange(options.prefix);
   const range = rangeOf(key.latin1Slice(), rangeEnd.latin1Slice());
   const history = await historyOf(context);
-  const merge = history.merge({ source, into: options.into, range, onConflict, apply, signal: context.signal });
+  const { into, exact } = options;
+  const merge = history.merge({ source, into, range, onConflict, apply, exact, signal: context.signal });
   for (;;) {
     const { value, done } = await merge.next();
     if (done) return value;
@@ -132,9 +143,15 @@ async function* offlineMerge(context: OfflineContext, { source, onConflict, appl
 }
 
 async function printPages(pages: Pages, format: Format): Promise<MergeSummary> {
+  const progress = new ProgressLine();
   for (;;) {
-    const { value, done } = await pages.next();
+    const { value, done } = await patiently("comparing", pages.next(), progress);
+    if (done || value.soFar === undefined) progress.clear();
     if (done) return value;
+    if (value.soFar !== undefined) {
+      const { applied, changes } = value.soFar;
+      progress.show({ phase: "applying", done: applied, total: changes, text: (count) => count.toLocaleString("en") });
+    }
     for (const change of value.changes) {
       if (format === "json")
         print(JSON.stringify({ change: change.delete ? "delete" : "put", key: base64(change.key) }));

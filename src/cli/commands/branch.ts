@@ -41,6 +41,7 @@ function listCommand(): Command {
   return new Command("list")
     .description("Lists the branches")
     .option("--deleted", "those too that can still be undeleted")
+    .addHelpText("after", "\nExamples:\n  t4 branch list\n  t4 branch list --deleted --json")
     .action((options: { deleted?: boolean }, command: Command) =>
       onRepository(command, listing(options.deleted ?? false), printList),
     );
@@ -64,6 +65,7 @@ function treeCommand(): Command {
   return new Command("tree")
     .description("Draws which branch was cut from which")
     .option("--deleted", "those too that can still be undeleted")
+    .addHelpText("after", "\nExample:\n  t4 branch tree --store 's3://bucket/prefix'")
     .action((options: { deleted?: boolean }, command: Command) =>
       onRepository(command, listing(options.deleted ?? false), (branches, format) => {
         if (format === "json") print(JSON.stringify(branches));
@@ -81,6 +83,7 @@ function showCommand(): Command {
   return new Command("show")
     .argument("<name>", "a branch")
     .description("Tells of one branch: where it was cut, where it stands, who leads it")
+    .addHelpText("after", "\nExamples:\n  t4 branch show staging\n  t4 branch show staging --json")
     .action((name: string, _options: unknown, command: Command) =>
       onRepository<Shown>(
         command,

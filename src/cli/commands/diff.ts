@@ -10,7 +10,7 @@ import { prefixEnd } from "../key-range.ts";
 import type { OfflineContext } from "../offline.ts";
 import { historyOf } from "../offline-history.ts";
 import { print } from "../output.ts";
-import { bytesText } from "../progress.ts";
+import { bytesText, patiently } from "../progress.ts";
 import { type Format, onRepository, repositoryOptions } from "../repository.ts";
 import { stateMessage, stateNameOf, stateText } from "../state-name.ts";
 import { changeLines, valueText } from "../value-text.ts";
@@ -139,7 +139,7 @@ class DiffPrinter {
 
   async all(pages: Pages): Promise<Sums> {
     for (;;) {
-      const { value, done } = await pages.next();
+      const { value, done } = await patiently("comparing", pages.next());
       if (done) {
         this.#summary(value);
         return value;

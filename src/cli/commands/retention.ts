@@ -38,6 +38,7 @@ const showCommand = (): Command =>
   new Command("show")
     .argument("[branch]", "a branch", "main")
     .description("Shows how long a branch's past is kept")
+    .addHelpText("after", "\nExamples:\n  t4 retention show\n  t4 retention show staging --json")
     .action((branch: string, _options: unknown, command: Command) =>
       onRepository<RetentionFound>(
         command,
@@ -71,6 +72,15 @@ function setCommand(): Command {
     .option("--checkpoints <tiers>", "of older checkpoints these (1h:all,24h:hourly,30d:daily; none)")
     .option("--default", "what its node has set, again")
     .option("--preview", "change nothing, tell what would go")
+    .addHelpText(
+      "after",
+      [
+        "\nExamples:",
+        "  t4 retention set staging --log 1h --checkpoints 1h:all --preview",
+        "  t4 retention set staging --log 0 --checkpoints none",
+        "  t4 retention set staging --default",
+      ].join("\n"),
+    )
     .action((branch: string, options: SetOptions, command: Command) => {
       const { log, checkpoints, preview = false } = options;
       const given = log !== undefined && checkpoints !== undefined;

@@ -127,9 +127,27 @@ async function printUsage(usage: Shown, prices: Prices, format: Format): Promise
   if (usage.garbageObjects > 0) {
     print(`${usage.garbageObjects} of them, ${bytesText(usage.garbageBytes)}, nobody needs: t4 gc deletes them`);
   }
-  for (const { operation, object, count, bytes } of usage.requests) {
-    print(`requests: ${operation} ${object}: ${count} (${bytesText(bytes)})`);
-  }
+  await printRequests(usage);
   print(`storage: $${cost.storage.toFixed(2)} a month (${prices.name}, ${prices.date})`);
   if (cost.requests !== null) print(`requests: $${cost.requests.toFixed(2)} a month, as they go since the start`);
+}
+
+const OPERATIONS = ["get", "put", "list", "delete"] as const;
+
+/** A line for each kind of object, the most asked for first. */
+async function printRequests({ requests, sinceMs }: Shown): Promise<void> {
+  if (requests.length === 0) return;
+  const kinds = new Map<string, Map<string, Requested>>();
+  for (const each of requests) {
+    kinds.set(each.object, (kinds.get(each.object) ?? new Map()).set(each.operation, each));
+  }
+  const sumOf = (row: Map<string, Requested>): number => [...row.values()].reduce((sum, { count }) => sum + count, 0);
+  const rows = [...kinds].sort(([, a], [, b]) => sumOf(b) - sumOf(a));
+  const cell = (each: Requested | undefined): string => {
+    if (each === undefined) return "";
+    return each.bytes === 0 ? String(each.count) : `${each.count} (${bytesText(each.bytes)})`;
+  };
+  const lines = rows.map(([object, row]) => [object, ...OPERATIONS.map((operation) => cell(row.get(operation)))]);
+  print(await tableText(["requests", ...OPERATIONS], lines));
+  print(`requests of the server since ${new Date(sinceMs).toISOString()}`);
 }

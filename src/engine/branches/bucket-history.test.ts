@@ -157,6 +157,35 @@ test("a key that is written while a merge is applied is not overwritten unseen",
   );
 });
 
+test("exactly as the source has it: deletions are taken back, later writes too, of the range alone", async () => {
+  await using repository = await TestRepository.open();
+  const main = await repository.database("main");
+  for (const key of ["a/1", "a/2", "b/1"]) await write(main, key, "old");
+  await repository.cut("before");
+  await write(main, "a/1", null);
+  await write(main, "a/2", "new");
+  await write(main, "a/3", "new");
+  await write(main, "b/1", null);
+  const history = historyOf(repository);
+  const asked = { source: "before", into: "main", range: { from: "a/", to: "a0" } };
+  equal((await mergeOf(history, { ...asked, apply: true })).summary.applied, 0, "it has changed nothing itself");
+  const dry = await mergeOf(history, { ...asked, exact: true });
+  deepEqual(dry.changes, [
+    { key: "a/1", delete: false },
+    { key: "a/2", delete: false },
+    { key: "a/3", delete: true },
+  ]);
+  const { summary } = await mergeOf(history, { ...asked, exact: true, apply: true });
+  deepEqual([summary.applied, summary.conflicts], [3, 0]);
+  deepEqual(
+    [...(await pairsOf(main))],
+    [
+      ["a/1", "old"],
+      ["a/2", "old"],
+    ],
+  );
+});
+
 test("a range as of any retained revision, though it is compacted", async () => {
   await using repository = await TestRepository.open();
   const served = await repository.serve("main");

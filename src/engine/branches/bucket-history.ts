@@ -170,7 +170,14 @@ export class BucketHistory implements History {
         const planned = yield* work.plan(writer?.limits ?? DEFAULT_LIMITS, attempt === 1);
         if (!request.apply || (planned.conflicts > 0 && request.onConflict === "fail")) return planned;
         const database = await writer!.databaseOf(request.into);
-        const done = await work.apply(database, writer!.limits);
+        const soFar = (done: Applied): MergePage => ({
+          ...{ changes: [], conflicts: [] },
+          soFar: { ...planned, applied: earlier.applied + done.applied, revision: done.revision ?? planned.revision },
+        });
+        const applying = work.apply(database, writer!.limits);
+        let step = await applying.next();
+        for (; !step.done; step = await applying.next()) if (planned.transactions > 1) yield soFar(step.value);
+        const done = step.value;
         earlier.applied += done.applied;
         earlier.transactions += done.transactions;
         if (done.revision !== null) return { ...planned, ...earlier, revision: done.revision || planned.revision };
@@ -296,6 +303,13 @@ export class BucketHistory implements History {
 /** Where nobody says otherwise, as a server does by default. */
 const DEFAULT_LIMITS: TransactionLimits = { opsMax: 128, bytesMax: 1 << 20 };
 
+interface Applied {
+  readonly applied: number;
+  readonly transactions: number;
+  /** Null where a key was written meanwhile, 0 where there was nothing to apply. */
+  readonly revision: number | null;
+}
+
 /** One attempt of a merge: two states, gone through as often as need be. */
 class MergeWork {
   readonly #request: MergeRequest;
@@ -319,7 +333,7 @@ class MergeWork {
       for (const branch of [request.source, request.into]) {
         states.push(await history.open(bucket, { branch, moment: newest }));
       }
-      const merge = await Merge.begin(bucket, states[0]!, states[1]!);
+      const merge = await Merge.begin(bucket, [states[0]!, states[1]!], { exact: request.exact ?? false });
       return new MergeWork(request, bucket, states, merge);
     } catch (error) {
       for (const state of states) await state.close();
@@ -351,37 +365,32 @@ class MergeWork {
     return { changes, conflicts, applied: 0, transactions, baseRevision: this.#merge.fork.revision, revision };
   }
 
-  /** `revision` is null where a key was written meanwhile, 0 where there is nothing to apply. */
-  async apply(
-    database: Database,
-    limits: TransactionLimits,
-  ): Promise<{ applied: number; transactions: number; revision: number | null }> {
-    let done = { applied: 0, transactions: 0, revision: 0 as number | null };
-    const carryOut = async (gathered: MergeTransactions): Promise<void> => {
+  /** Gives where it is after each transaction. */
+  async *apply(database: Database, limits: TransactionLimits): AsyncGenerator<Applied, Applied, undefined> {
+    let done: Applied = { applied: 0, transactions: 0, revision: 0 };
+    async function* carryOut(gathered: MergeTransactions): AsyncGenerator<Applied, void, undefined> {
       for (const request of gathered.full.splice(0)) {
-        if (done.revision === null) return;
         const revision = await applyTransaction(database, request);
         const more = revision === null ? 0 : 1;
-        done = {
-          applied: done.applied + more * request.success.length,
-          transactions: done.transactions + more,
-          revision,
-        };
+        const applied = done.applied + more * request.success.length;
+        done = { applied, transactions: done.transactions + more, revision };
+        if (revision === null) return;
+        yield done;
       }
-    };
+    }
     if (this.#one !== null) {
-      await carryOut(this.#one);
+      yield* carryOut(this.#one);
       return done;
     }
     const gathered = new MergeTransactions(limits);
     for await (const entries of this.#batches()) {
       for (const entry of entries) if (isTaken(entry, this.#request.onConflict)) gathered.add(entry);
       // Dying between two of them leaves a part applied, which is no difference any more.
-      await carryOut(gathered);
+      yield* carryOut(gathered);
       if (done.revision === null) return done;
     }
     gathered.finish();
-    await carryOut(gathered);
+    yield* carryOut(gathered);
     return done;
   }
 

@@ -77,6 +77,8 @@ export interface MergeRequest {
   readonly range: KeyRange;
   /** Of a key that both have changed, to different values: `ours` is what `into` has. */
   readonly onConflict: OnConflict;
+  /** The keys become as `source` has them, whichever side has changed them since: no conflicts. */
+  readonly exact?: boolean | undefined;
   /** Unless this is set nothing is changed. */
   readonly apply: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -85,6 +87,8 @@ export interface MergeRequest {
 export interface MergePage {
   readonly changes: readonly { readonly key: string; readonly delete: boolean }[];
   readonly conflicts: readonly MergeConflict[];
+  /** Only while it is applied as a series, after each transaction; the other two are empty then. */
+  readonly soFar?: MergeSummary;
 }
 
 /** Null: the key is, or was, not there. */

@@ -30,17 +30,25 @@ export class Merge {
   readonly fork: ForkPoint;
   readonly #source: PastState;
   readonly #into: PastState;
-  readonly #base: BaseState;
+  /** Null: whatever differs is taken. */
+  readonly #base: BaseState | null;
 
-  private constructor(parts: { fork: ForkPoint; source: PastState; into: PastState; base: BaseState }) {
+  private constructor(parts: { fork: ForkPoint; source: PastState; into: PastState; base: BaseState | null }) {
     this.fork = parts.fork;
     this.#source = parts.source;
     this.#into = parts.into;
     this.#base = parts.base;
   }
 
-  /** The two states stay the caller's. Throws `notRetained` where nobody knows any more what both began with. */
-  static async begin(bucket: PastOptions, source: PastState, into: PastState): Promise<Merge> {
+  /**
+   * The two states stay the caller's. Throws `notRetained` where nobody knows any more what both began with. `exact`:
+   * that plays no part, and `into` becomes as the source is.
+   */
+  static async begin(
+    bucket: PastOptions,
+    [source, into]: readonly [PastState, PastState],
+    { exact }: { exact: boolean },
+  ): Promise<Merge> {
     const fork = await forkPoint(bucket, source, into);
     if (fork === null) {
       throw new DbError(
@@ -48,7 +56,7 @@ export class Merge {
         "where the two branches parted cannot be told: a branch between them is deleted",
       );
     }
-    return new Merge({ fork, source, into, base: await openBase(bucket, fork, [source, into]) });
+    return new Merge({ fork, source, into, base: exact ? null : await openBase(bucket, fork, [source, into]) });
   }
 
   async *batches(
@@ -56,11 +64,19 @@ export class Merge {
   ): AsyncGenerator<readonly MergeEntry[], void, undefined> {
     const forkRevision = this.fork.revision;
     const diff = new StateDiff(this.#into, this.#source, { ...options, forkRevision, differ: valuesDiffer });
+    const base = this.#base;
     for await (const differences of diff.batches()) {
       const entries: MergeEntry[] = [];
+      if (base === null) {
+        for (const { key, before: ours, after: theirs } of differences) {
+          entries.push({ key, base: ours, ours, theirs, conflict: false });
+        }
+        yield entries;
+        continue;
+      }
       for (let at = 0; at < differences.length; at += LOOKUPS_AT_ONCE) {
         const some = differences.slice(at, at + LOOKUPS_AT_ONCE);
-        const bases = await Promise.all(some.map(({ key }) => this.#base.tree.get(KEYS, key, forkRevision)));
+        const bases = await Promise.all(some.map(({ key }) => base.tree.get(KEYS, key, forkRevision)));
         for (const [i, { key, before: ours, after: theirs }] of some.entries()) {
           const base = bases[i]!;
           if (!changed(base, theirs)) continue;
@@ -71,8 +87,8 @@ export class Merge {
     }
   }
 
-  close(): Promise<void> {
-    return this.#base.close();
+  async close(): Promise<void> {
+    await this.#base?.close();
   }
 }
 

@@ -1,0 +1,36 @@
+import { isDbError } from "../../base/errors.ts";
+import type { Branches, BranchInfo } from "./branches.ts";
+import type { Moment } from "./moment.ts";
+
+/** Of the branch that is made on the way. A name is 63 characters at most. */
+const SUFFIX = "-restore";
+const NAME_MAX = 63;
+
+export interface Restored {
+  readonly restored: BranchInfo;
+  /** What it was, under another name. */
+  readonly replaced: BranchInfo | null;
+  readonly revision: number;
+}
+
+/**
+ * Puts a branch back to a moment, under its name: a branch is cut there, and promoted over it. So its revision goes on
+ * behind the old one's, which is compacted, and whoever watches begins anew; what was there gets another name.
+ *
+ * Dying between the two leaves the branch NAME-restore, which `t4 branch promote` puts in its place; or delete it.
+ */
+export async function restoreBranch(
+  branches: Pick<Branches, "create" | "promote" | "delete">,
+  { name, moment, keepAs }: { name: string; moment: Moment; keepAs: string | null },
+): Promise<Restored> {
+  const between = `${name.slice(0, NAME_MAX - SUFFIX.length)}${SUFFIX}`;
+  const plain = { expiresInMs: null, stripAuth: false, stripLeases: false };
+  await branches.create({ name: between, from: name, moment, ...plain });
+  const asked = { name: between, over: name, keepAs, revoke: false };
+  const { promoted, replaced, revision } = await branches.promote(asked).catch(async (error: unknown) => {
+    // One that is protected, say: then nothing has begun, and nothing is left behind.
+    if (isDbError(error, "branchRefuses")) await branches.delete(between);
+    throw error;
+  });
+  return { restored: promoted, replaced, revision };
+}
