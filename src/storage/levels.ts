@@ -124,9 +124,10 @@ export class Levels {
     try {
       const refs = await writing;
       this.#checkOpen();
-      // In one turn: readers find each entry in the memtables or in the run.
+      // What may throw comes first, then all in one turn: readers find each entry in the memtables or in the run.
+      const runs = refs.length > 0 ? [this.#run(refs), ...this.#runs] : this.#runs;
       done();
-      if (refs.length > 0) this.#runs = [this.#run(refs), ...this.#runs];
+      this.#runs = runs;
     } finally {
       this.#flushing = null;
     }

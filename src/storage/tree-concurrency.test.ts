@@ -6,6 +6,7 @@ import { NaiveTree, shown } from "../../test/storage/naive-tree.ts";
 import { BRANCH, StorageBench } from "../../test/storage/storage-bench.ts";
 import { DbError, isDbError } from "../base/errors.ts";
 import { newestCheckpoint } from "./checkpoint-store.ts";
+import { Levels } from "./levels.ts";
 import { AT_HEAD, KEYS, spaces } from "./storage.ts";
 
 const all = { from: "", to: null };
@@ -186,4 +187,21 @@ test("a tree that is closed asks nothing more of the store, which may be closed 
     async () => bench.tree.get(KEYS, "key", AT_HEAD),
     (error) => isDbError(error, "noLeader"),
   );
+});
+
+test("what has met a bug between two steps writes no checkpoint: the log has what it would have left out", async (t) => {
+  const { flush } = Levels.prototype;
+  t.after(() => Object.assign(Levels.prototype, { flush }));
+  Levels.prototype.flush = async (_write, done) => {
+    done();
+    throw new TypeError("a bug");
+  };
+  for (const early of [true, false]) {
+    const bench = new StorageBench({ cacheBytes: 10_000, settings: small });
+    bench.tree.onBug = () => {};
+    put(bench, new NaiveTree(), "a", "1");
+    await rejects(bench.persist(-1, { early }), /a bug/);
+    equal(await newestCheckpoint(bench.store, BRANCH, { timeoutMs: 1000 }), null);
+    await bench.close();
+  }
 });

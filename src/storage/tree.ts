@@ -120,6 +120,8 @@ export class BranchTree implements Tree {
   #head: number;
   #persisting = false;
   #writing: Promise<void> | null = null;
+  /** Who has met one may have stopped between any two steps: nothing of it may become a checkpoint. */
+  #bug: { readonly error: unknown } | null = null;
   #flushedBytes = 0;
   #mergedBytes = 0;
   readonly #closing = new AbortController();
@@ -147,7 +149,7 @@ export class BranchTree implements Tree {
       tables,
       runs: checkpoint?.runs ?? [],
       closing: this.#closing.signal,
-      onBug: (error) => this.onBug(error),
+      onBug: (error) => this.#meetBug(error),
     });
     this.#droppedThrough = checkpoint?.point.compactRevision ?? -1;
     this.#present = this.#presentLayers();
@@ -155,6 +157,15 @@ export class BranchTree implements Tree {
     this.#active = new Memtable(this.#hashSeed);
     this.#checkpoint = checkpoint;
     this.#head = checkpoint?.point.position.revision ?? 0;
+  }
+
+  #meetBug(error: unknown): void {
+    this.#bug ??= { error };
+    this.onBug(error);
+  }
+
+  #checkNoBug(): void {
+    if (this.#bug !== null) throw this.#bug.error;
   }
 
   #presentLayers(): PresentLayers {
@@ -301,7 +312,7 @@ export class BranchTree implements Tree {
     if (this.#persisting || this.#writing !== null || this.#levels.runs.length >= runsHardMax) return;
     this.#writing = this.#flush(this.#writeContext(writer, compactRevision), this.#frozen)
       .catch((error: unknown) => {
-        if (!isDbError(error)) this.onBug(error);
+        if (!isDbError(error)) this.#meetBug(error);
       })
       .finally(() => {
         this.#writing = null;
@@ -333,7 +344,9 @@ export class BranchTree implements Tree {
       // Bounded by what a merge takes; writers are held back by memtableBytes meanwhile.
       await this.#writing;
       await this.#levels.room();
+      this.#checkNoBug();
       await this.#flush(this.#writeContext(writer, point.compactRevision), coveredBy(point, this.#frozen));
+      this.#checkNoBug();
       const runs = this.#levels.list();
       // Dying before this leaves tables that nothing lists; the log still has what they hold.
       this.#checkpoint = await writer.write(point, runs, this.#closing.signal);

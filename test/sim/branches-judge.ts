@@ -217,6 +217,8 @@ export class BranchesJudge {
     await this.#host.leave(MAIN);
     await (await this.#open(MAIN)).put(put("the very last"));
     await this.#checkpoint(branch);
+    // One that goes on merging has another checkpoint soon.
+    await this.#host.leave(MAIN);
     await this.#world.collect(this.#node, this.#host);
     await this.#world.collect(this.#node, this.#host);
     const judge = this.collections();

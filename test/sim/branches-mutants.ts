@@ -3,15 +3,13 @@ import { BranchCut } from "../../src/engine/branches/cut-branch.ts";
 import { BranchClaims } from "../../src/engine/host/branch-claims.ts";
 import { OpenBranch } from "../../src/engine/host/open-branch-handle.ts";
 import { Promotion } from "../../src/engine/host/promote-branch.ts";
-import { ServedBranch } from "../../src/engine/host/served-branch.ts";
-import { Sequencer } from "../../src/engine/sequencer.ts";
 import type { LogPosition } from "../../src/log/log.ts";
 import { parseKey } from "../../src/objects/keys.ts";
 import type { ObjectStore } from "../../src/objects/objects.ts";
 import { Register } from "../../src/objects/register.ts";
 import { changed } from "../log/changed.ts";
 import type { BranchesChanges } from "./branches-world.ts";
-import { all, patch, patchGetter } from "./patch.ts";
+import { patch } from "./patch.ts";
 import { branchesScenario } from "./scenario-branches.ts";
 
 /**
@@ -28,14 +26,6 @@ export interface BranchesMutant {
 }
 
 export const branchesMutants: Readonly<Record<string, BranchesMutant>> = {
-  "goes on serving a branch that is being replaced": {
-    seed: 1,
-    break: () =>
-      all(
-        patchGetter(ServedBranch.prototype, "failure", (failure) => (failure?.kind === "frozen" ? null : failure)),
-        patch(Sequencer.prototype, "refuseWrites", () => () => {}),
-      ),
-  },
   "promotes without a higher revision": {
     seed: 1,
     break: () => patch(Promotion.prototype, "raise", () => () => Promise.resolve()),

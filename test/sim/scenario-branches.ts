@@ -1,10 +1,12 @@
 import { ok } from "node:assert/strict";
+import { Promotion } from "../../src/engine/host/promote-branch.ts";
 import { BranchesJudge } from "./branches-judge.ts";
 import { type BranchesChanges, BranchesWorld } from "./branches-world.ts";
 import { chaos } from "./chaos.ts";
 import type { SimMachine } from "./machine.ts";
 import { noStoreFaults, someStoreFaults } from "./object-store.ts";
-import { createSimulation, type SimulationOptions } from "./simulation.ts";
+import { all, patch } from "./patch.ts";
+import { createSimulation, type Simulation, type SimulationOptions } from "./simulation.ts";
 
 const TROUBLE_MS = 50_000;
 const STOP_MS = 30_000;
@@ -38,26 +40,50 @@ export async function branchesScenario(
   const names = random.pick([["a"], ["a"], ["a", "b"], ["a", "b", "c"]]);
   const durability = names.length === 1 && random.chance(0.4) ? "local" : "object";
   const world = new BranchesWorld(simulation, durability, changes);
-  await simulation.run(async () => {
-    const machines = names.map((name) => simulation.machine(name));
-    const start = (machine: SimMachine): void => world.start(machine);
-    start(machines[0]!);
-    for (let n = 0; n < 200 && !world.begun; n++) await simulation.sleep(500);
-    ok(world.begun, "with nothing in the way main is served");
-    if (random.chance(0.8)) {
-      Object.assign(world.storage.faults, { ...someStoreFaults, silence: 0.01, late: 0.02, slowMsMax: 1000 });
-    }
-    for (const machine of machines.slice(1)) start(machine);
-    const everyMs = random.pick([1500, 6000, 20_000]) / machines.length;
-    await chaos(simulation, { machines, storage: world.storage, durationMs: TROUBLE_MS, everyMs, start });
-    world.stopped = true;
-    Object.assign(world.storage.faults, noStoreFaults);
-    await simulation.sleep(STOP_MS);
-    for (const machine of machines) machine.crash();
-    await simulation.sleep(QUIET_MS);
-    await judge(world, machines[0]!);
-  });
+  const mend = slowPromotions(simulation);
+  await simulation
+    .run(async () => {
+      const machines = names.map((name) => simulation.machine(name));
+      const start = (machine: SimMachine): void => world.start(machine);
+      start(machines[0]!);
+      for (let n = 0; n < 200 && !world.begun; n++) await simulation.sleep(500);
+      ok(world.begun, "with nothing in the way main is served");
+      if (random.chance(0.8)) {
+        Object.assign(world.storage.faults, { ...someStoreFaults, silence: 0.01, late: 0.02, slowMsMax: 1000 });
+      }
+      for (const machine of machines.slice(1)) start(machine);
+      const everyMs = random.pick([1500, 6000, 20_000]) / machines.length;
+      await chaos(simulation, { machines, storage: world.storage, durationMs: TROUBLE_MS, everyMs, start });
+      world.stopped = true;
+      Object.assign(world.storage.faults, noStoreFaults);
+      await simulation.sleep(STOP_MS);
+      for (const machine of machines) machine.crash();
+      await simulation.sleep(QUIET_MS);
+      mend();
+      await judge(world, machines[0]!);
+    })
+    .finally(mend);
   return simulation.trace.digest();
+}
+
+/** Now and then one stalls before a step for long enough that others lead the branches meanwhile. */
+function slowPromotions(simulation: Simulation): () => void {
+  const random = simulation.random.fork("promotions");
+  const often = random.pick([0, 0.3]);
+  const dawdle = async (): Promise<void> => {
+    if (random.chance(often)) await simulation.sleep(random.between(0, 15_000));
+  };
+  const slow = (name: "keep" | "look" | "raise" | "swap"): (() => void) =>
+    patch(
+      Promotion.prototype,
+      name,
+      (step: (...args: never[]) => Promise<unknown>) =>
+        async function (this: Promotion, ...args: never[]) {
+          await dawdle();
+          return step.apply(this, args);
+        } as never,
+    );
+  return all(slow("keep"), slow("look"), slow("raise"), slow("swap"));
 }
 
 /** On the machine whose disk has what was acknowledged last. */
