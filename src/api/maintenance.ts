@@ -74,7 +74,10 @@ export const maintenanceService: Record<string, Method> = {
   },
 };
 
-/** Raft's index is the number of the newest record, the applied one that of the newest durable one. */
+/**
+ * Raft's index is the number of the newest record, the applied one that of the newest durable one. In an etcd none of the
+ * numbers is ever 0, which JSON leaves out: etcdctl divides by the size, others look for the field.
+ */
 function statusMessage(database: Database): Message {
   const { maintenance } = database;
   const status = database.status();
@@ -83,22 +86,19 @@ function statusMessage(database: Database): Message {
   const errors = [...(leads ? [] : ["etcdserver: no leader"]), ...alarms, ...status.errors];
   const target = maintenance.downgradeTarget;
   const downgrade = new Message().bool(1, target !== null).text(2, target ?? "");
-  return (
-    new Message()
-      .header(headerOf(database), status.revision)
-      .text(2, etcdVersion)
-      // An etcd's file is never empty, and etcdctl divides by its size.
-      .number(3, Math.max(status.bytes, 1))
-      .big(4, leads ? database.identity.memberId : 0n)
-      .number(5, status.record)
-      .number(6, status.epoch)
-      .number(7, status.committedRecord)
-      .texts(8, errors)
-      .number(9, status.bytesInUse)
-      .text(11, maintenance.storageVersion)
-      .number(12, maintenance.quotaBytes ?? 0)
-      .alwaysMessage(13, downgrade)
-  );
+  return new Message()
+    .header(headerOf(database), status.revision)
+    .text(2, etcdVersion)
+    .number(3, Math.max(status.bytes, 1))
+    .big(4, leads ? database.identity.memberId : 0n)
+    .number(5, Math.max(status.record, 1))
+    .number(6, status.epoch)
+    .number(7, Math.max(status.committedRecord, 1))
+    .texts(8, errors)
+    .number(9, Math.max(status.bytesInUse, 1))
+    .text(11, maintenance.storageVersion)
+    .number(12, maintenance.quotaBytes ?? 0)
+    .alwaysMessage(13, downgrade);
 }
 
 const alarmMessage = ({ memberId, type }: Alarm): Message => new Message().big(1, memberId).number(2, type);

@@ -97,7 +97,7 @@ test("each scrape shows what is so at that moment, the first one too", async () 
   const counts = state.calls.of("/etcdserverpb.KV/Put", "unary");
   counts.started = 2;
   counts.ended(14);
-  const put = 'grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put"';
+  const put = 'grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"';
   const shown: Record<string, string> = {
     etcd_server_has_leader: "1",
     etcd_server_is_leader: "1",
@@ -119,7 +119,7 @@ test("each scrape shows what is so at that moment, the first one too", async () 
     etcd_server_quota_backend_bytes: "5000",
     'etcd_server_id{server_id="abc"}': "1",
     'etcd_cluster_version{cluster_version="3.6"}': "1",
-    [`grpc_server_handled_total{${put},grpc_code="Unavailable"}`]: "1",
+    [`grpc_server_handled_total{grpc_code="Unavailable",${put}}`]: "1",
   };
   const read = async (): Promise<Record<string, string | undefined>> =>
     Object.fromEntries(await Promise.all(Object.keys(shown).map(async (name) => [name, await shownAs(name)])));
@@ -139,7 +139,7 @@ test("B1.10 clients' versions, operations in transactions, leases, segments in t
   calls.admitted("3.6", "stream");
   calls.admitted(null, "unary");
   const version = (name: string, type: string) =>
-    shownAs(`etcd_server_client_requests_total{type="${type}",client_api_version="${name}"}`);
+    shownAs(`etcd_server_client_requests_total{client_api_version="${name}",type="${type}"}`);
   deepEqual([await version("3.6", "unary"), await version("3.6", "stream")], ["1", "1"]);
   // Clients cannot make names without end.
   deepEqual([await version("3.150", "unary"), await version("other", "unary")], [undefined, "101"]);
@@ -195,12 +195,12 @@ test("how long calls and the log's durable writes took; messages of streams", as
   equal(await shownAs('etcd_disk_wal_fsync_duration_seconds_bucket{le="0.004"}'), "1");
   equal(await shownAs('etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"}'), "1");
   equal(await shownAs("etcd_disk_wal_fsync_duration_seconds_sum"), "0.003");
-  const put = 'grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put"';
+  const put = 'grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"';
   equal(await shownAs(`grpc_server_handling_seconds_count{${put}}`), "1");
-  const apply = (what: string) => `etcd_server_apply_duration_seconds_count{version="v3",op="Put",success="${what}"}`;
+  const apply = (what: string) => `etcd_server_apply_duration_seconds_count{op="Put",success="${what}",version="v3"}`;
   deepEqual([await shownAs(apply("true")), await shownAs(apply("false"))], ["0", "1"]);
   equal(await shownAs('etcd_server_range_duration_seconds_count{success="true"}'), "1");
-  const watch = 'grpc_type="bidi_stream",grpc_service="etcdserverpb.Watch",grpc_method="Watch"';
+  const watch = 'grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"';
   equal(await shownAs(`grpc_server_msg_sent_total{${watch}}`), "5");
   equal(await shownAs(`grpc_server_msg_received_total{${watch}}`), "0");
 });

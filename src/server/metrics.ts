@@ -187,23 +187,24 @@ const codeNames = [
 ];
 
 function addCalls({ calls }: MetricSources, add: Add): Refresh {
-  const labelNames = ["grpc_type", "grpc_service", "grpc_method"] as const;
+  const labelNames = ["grpc_method", "grpc_service", "grpc_type"] as const;
   const started = new Counter({ ...add, name: "grpc_server_started_total", help: "Calls begun", labelNames });
   const ended = new Counter({
     ...add,
     name: "grpc_server_handled_total",
     help: "Calls ended",
-    labelNames: [...labelNames, "grpc_code"],
+    labelNames: ["grpc_code", ...labelNames],
   });
   return () => {
     ended.reset();
     started.reset();
     for (const { path, type, started: begun, handled } of calls.methods.values()) {
       const [, service = "", method = ""] = path.split("/");
-      const names = { grpc_type: type, grpc_service: service, grpc_method: method };
+      // In alphabetical order, as an etcd writes them: some look for the whole text.
+      const names = { grpc_method: method, grpc_service: service, grpc_type: type };
       started.inc(names, begun);
       handled.forEach((count, code) => {
-        if (count > 0) ended.inc({ ...names, grpc_code: codeNames[code] ?? "Unknown" }, count);
+        if (count > 0) ended.inc({ grpc_code: codeNames[code] ?? "Unknown", ...names }, count);
       });
     }
   };

@@ -66,7 +66,7 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
     ...add,
     name: "etcd_debugging_server_alarms",
     help: "Alarms that are raised",
-    labelNames: ["server_id", "alarm_type"],
+    labelNames: ["alarm_type", "server_id"],
   });
   const merging = new Gauge({ ...add, name: "etcd_disk_defrag_inflight", help: "1 while a Defragment is under way" });
   const refreshVersions = addVersions(calls, add);
@@ -83,7 +83,7 @@ export function addServer({ database, calls, server }: Sources, add: Add): () =>
     }
     alarms.reset();
     for (const { memberId, type } of present?.maintenance.alarms ?? []) {
-      alarms.set({ server_id: memberId.toString(16), alarm_type: ALARM_NAMES[type] ?? String(type) }, 1);
+      alarms.set({ alarm_type: ALARM_NAMES[type] ?? String(type), server_id: memberId.toString(16) }, 1);
     }
     merging.set(underWay(calls, DEFRAGMENT) > 0 ? 1 : 0);
     refreshChecks();
@@ -116,20 +116,20 @@ function addChecks(server: ServerCounts, add: Add): () => void {
     ...add,
     name: "etcd_server_healthcheck",
     help: "What a check of /livez or /readyz found last",
-    labelNames: ["type", "name"],
+    labelNames: ["name", "type"],
   });
   const counts = new Counter({
     ...add,
     name: "etcd_server_healthchecks_total",
     help: "Checks of /livez and /readyz",
-    labelNames: ["type", "name", "status"],
+    labelNames: ["name", "status", "type"],
   });
   return () => {
     counts.reset();
     for (const { type, name, passed, success, error } of server.calls.checks.values()) {
-      found.set({ type, name }, passed ? 1 : 0);
-      if (success > 0) counts.inc({ type, name, status: "success" }, success);
-      if (error > 0) counts.inc({ type, name, status: "error" }, error);
+      found.set({ name, type }, passed ? 1 : 0);
+      if (success > 0) counts.inc({ name, status: "success", type }, success);
+      if (error > 0) counts.inc({ name, status: "error", type }, error);
     }
   };
 }
@@ -140,13 +140,13 @@ function addVersions(calls: CallCounts, add: Add): () => void {
     ...add,
     name: "etcd_server_client_requests_total",
     help: "Calls by what clients say of their version",
-    labelNames: ["type", "client_api_version"],
+    labelNames: ["client_api_version", "type"],
   });
   return () => {
     requests.reset();
     for (const [version, counts] of calls.versions) {
       for (const type of ["unary", "stream"] as const) {
-        if (counts[type] > 0) requests.inc({ type, client_api_version: version }, counts[type]);
+        if (counts[type] > 0) requests.inc({ client_api_version: version, type }, counts[type]);
       }
     }
   };
@@ -156,7 +156,7 @@ const counter = (add: Add, name: string, help: string): Counter => new Counter({
 
 /** A unary call has a message each way, the one back only where it succeeded. */
 function addMessages({ calls, server }: Pick<Sources, "calls" | "server">, add: Add): () => void {
-  const labelNames = ["grpc_type", "grpc_service", "grpc_method"] as const;
+  const labelNames = ["grpc_method", "grpc_service", "grpc_type"] as const;
   const names = { received: "grpc_server_msg_received_total", sent: "grpc_server_msg_sent_total" };
   const received = new Counter({ ...add, name: names.received, help: "Messages from clients", labelNames });
   const sent = new Counter({ ...add, name: names.sent, help: "Messages to clients", labelNames });
@@ -165,7 +165,7 @@ function addMessages({ calls, server }: Pick<Sources, "calls" | "server">, add: 
     sent.reset();
     for (const { path, type, started, handled } of calls.methods.values()) {
       const [, service = "", method = ""] = path.split("/");
-      const labels = { grpc_type: type, grpc_service: service, grpc_method: method };
+      const labels = { grpc_method: method, grpc_service: service, grpc_type: type };
       const traffic = server.calls.traffic.get(path);
       received.inc(labels, traffic?.received ?? started);
       sent.inc(labels, traffic?.sent ?? handled[0] ?? 0);
@@ -181,7 +181,7 @@ export function histogramLines({ disk, calls }: ServerCounts, requests: Iterable
   let text = head(wal, "Durable writes of the local log") + disk.writes.lines(wal, "") + commitLines(requests);
   const apply = "etcd_server_apply_duration_seconds";
   text += head(apply, "Writes, from their arrival until they are durable");
-  for (const [op, outcomes] of calls.applied) text += outcomeLines(apply, `version="v3",op="${op}",`, outcomes);
+  for (const [op, outcomes] of calls.applied) text += outcomeLines(apply, `op="${op}",`, outcomes, `,version="v3"`);
   const range = "etcd_server_range_duration_seconds";
   text += head(range, "Ranges, until their answer is at hand") + outcomeLines(range, "", calls.ranges);
   const ttl = "etcd_debugging_lease_ttl_total";
@@ -192,13 +192,14 @@ export function histogramLines({ disk, calls }: ServerCounts, requests: Iterable
   text += head(name, "How long calls took until they were answered");
   for (const [path, timings] of calls.timings) {
     const [, service = "", method = ""] = path.split("/");
-    text += timings.lines(name, `grpc_type="unary",grpc_service="${service}",grpc_method="${method}"`);
+    text += timings.lines(name, `grpc_method="${method}",grpc_service="${service}",grpc_type="unary"`);
   }
   return text;
 }
 
-function outcomeLines(name: string, labels: string, { succeeded, failed }: Outcomes): string {
-  return succeeded.lines(name, `${labels}success="true"`) + failed.lines(name, `${labels}success="false"`);
+function outcomeLines(name: string, before: string, { succeeded, failed }: Outcomes, after = ""): string {
+  const labels = (success: boolean): string => `${before}success="${success}"${after}`;
+  return succeeded.lines(name, labels(true)) + failed.lines(name, labels(false));
 }
 
 /** The store is the backend: a segment that is in it is committed there. */
