@@ -33,7 +33,10 @@ export interface StoragePort {
   refusal(): DbError | null;
   /** What a write waits for before it is evaluated; null: for nothing. Throws when it cannot wait, either. */
   room(): Promise<void> | null;
-  stats(): CacheStatus &
+  /** `liveBytes`: what this leadership has added to the bytes of live pairs, less what it took away. */
+  stats(
+    liveBytes: number,
+  ): CacheStatus &
     Pick<
       DatabaseStatus,
       "bytes" | "bytesInUse" | "memtableBytes" | "tables" | "checkpointAgeMs" | "checkpointSlot" | "errors"

@@ -143,7 +143,7 @@ export class BranchDatabase implements Database {
       tree,
       lessor,
       committed,
-      quota: new Quota(settings.quotaBytes, () => storage.stats().bytesInUse),
+      quota: new Quota(settings.quotaBytes, () => storage.stats(this.#sequencer.liveBytes).bytesInUse),
       epoch: () => this.epoch,
       run: (evaluate, request) => this.run(evaluate, request),
       versionsInOrder: (request) => this.versionsInOrder(request),
@@ -472,7 +472,7 @@ export class BranchDatabase implements Database {
     else this.#keys = keys;
     const { streams, watchers } = watch.stats;
     const errors = [this.unprovenBecause(), log.trouble];
-    const stored = storage.stats();
+    const stored = storage.stats(this.#sequencer.liveBytes);
     return {
       branch: identity.branchName,
       durability: leadership.durability,

@@ -7,6 +7,7 @@ import type { Clock, Timer, Timers } from "../runtime/runtime.ts";
 import type { Tree } from "../storage/storage.ts";
 import type { CommittedRevision } from "./changes.ts";
 import { Draft } from "./draft.ts";
+import { liveChange } from "./maintenance/live-bytes.ts";
 import { Pending, PendingQueue } from "./pending.ts";
 import { suspension } from "./reads.ts";
 
@@ -46,6 +47,7 @@ export class Sequencer {
   #head: { revision: Revision; compactRevision: number; record: number };
   #durable: RecordNumber;
   #pendingBytes = 0;
+  #liveBytes = 0;
   #timer: Timer | null = null;
   #end: DbError | null = null;
 
@@ -150,6 +152,11 @@ export class Sequencer {
     return this.#push(pending, outcome);
   }
 
+  /** Bytes of live pairs that were added since this began, less those that were taken away. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
   #append(draft: Draft, pending: Pending): void {
     const { changes, entries } = draft;
     const revision = changes.length === 0 ? (draft.bump ?? this.#head.revision) : draft.nextRevision;
@@ -157,6 +164,7 @@ export class Sequencer {
     const number = this.#log.append({ payload, revision });
     assert(number === draft.record, "the log numbers records densely");
     for (const entry of entries) this.#tree.apply(entry);
+    if (changes.length !== 0) this.#liveBytes += liveChange(changes);
     pending.bytes = payload.length;
     this.#pendingBytes += payload.length;
     if (changes.length !== 0) pending.committed = { revision, changes };

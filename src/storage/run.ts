@@ -9,7 +9,7 @@ import {
   startAt,
   startOf,
 } from "./position.ts";
-import type { KeyRange } from "./storage.ts";
+import { KEYS, type KeyRange } from "./storage.ts";
 import type { StoredVersion } from "./stored-version.ts";
 import type { OpenTable, Table } from "./table.ts";
 import type { TableBlock } from "./table-block.ts";
@@ -22,16 +22,28 @@ import { addSums, type IndexBlock, noSums, type Sums } from "./table-index.ts";
 export class Run {
   readonly tables: readonly Table[];
   readonly bytes: number;
+  /** Of the keys: how many entries are tombstones, and bytes of the others before packing. */
+  readonly tombstones: number;
+  readonly valueBytes: number;
   readonly #sums = new Map<number, Sums>();
 
   constructor(tables: readonly Table[]) {
     this.tables = tables;
     let bytes = 0;
+    let tombstones = 0;
+    let valueBytes = 0;
     for (const { ref } of tables) {
       bytes += ref.bytes;
-      for (const sums of ref.spaces) this.#sums.set(sums.space, addSums(this.sums(sums.space), sums));
+      for (const sums of ref.spaces) {
+        this.#sums.set(sums.space, addSums(this.sums(sums.space), sums));
+        if (sums.space !== KEYS) continue;
+        tombstones += sums.tombstones;
+        valueBytes += sums.valueBytes;
+      }
     }
     this.bytes = bytes;
+    this.tombstones = tombstones;
+    this.valueBytes = valueBytes;
   }
 
   /** What the run holds of a space. */

@@ -390,18 +390,24 @@ export class BranchTree implements Tree {
       keys += memtable.count(KEYS, all, AT_HEAD);
       entries += memtable.entries;
     }
+    let tombstones = 0;
+    let valueBytes = 0;
     let tableBytes = 0;
     let tables = 0;
     for (const run of this.#levels.runs) {
       const sums = run.sums(KEYS);
       keys += sums.effectSum;
       entries += sums.entries;
+      tombstones += run.tombstones;
+      valueBytes += run.valueBytes;
       tableBytes += run.bytes;
       tables += run.tables.length;
     }
     return {
       keys,
       entries,
+      tombstones,
+      valueBytes,
       tableBytes,
       tables,
       runs: this.#levels.runs.length,
@@ -455,6 +461,9 @@ export interface TreeStats {
   readonly keys: number;
   /** Versions and tombstones held. */
   readonly entries: number;
+  /** Of the tombstones among them those in tables; and bytes of the versions in tables, unpacked. */
+  readonly tombstones: number;
+  readonly valueBytes: number;
   readonly tableBytes: number;
   readonly tables: number;
   readonly runs: number;

@@ -32,6 +32,7 @@ import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree
 import { readRetention } from "../branches/branch-retention.ts";
 import { strip } from "../branches/strip.ts";
 import type { BranchDatabase } from "../database.ts";
+import { LiveBytes } from "../maintenance/live-bytes.ts";
 import { openDatabase } from "../open-database.ts";
 import { applyRecord } from "../record.ts";
 import type { EngineSettings } from "../settings.ts";
@@ -282,6 +283,7 @@ class Opening {
     });
     tree.lead(checkpoints);
     let checkpointer: Checkpointer | null = null;
+    const live = new LiveBytes(tree.stats());
     const room = new WriteRoom({
       runtime,
       bytes: () => tree.memtableBytes,
@@ -302,7 +304,7 @@ class Opening {
       },
       settings: settings.engine,
       storage: {
-        stats: () => storageStats(this.#s, { tree, log, checkpointer }),
+        stats: (liveBytes) => storageStats(this.#s, { tree, log, checkpointer, live }, liveBytes),
         compacted: () => {},
         defragment: async (signal) => {
           assert(checkpointer !== null, "a database that is called has its checkpointer");
@@ -373,15 +375,16 @@ function applyTo(tree: BranchTree, record: LogRecord, revisionBefore: number): n
 
 function storageStats(
   { runtime, cache, diskCache }: BranchSurroundings,
-  { tree, log, checkpointer }: { tree: BranchTree; log: LogWriter; checkpointer: Checkpointer | null },
+  parts: { tree: BranchTree; log: LogWriter; checkpointer: Checkpointer | null; live: LiveBytes },
+  liveBytes: number,
 ) {
+  const { tree, log, checkpointer, live } = parts;
   const stats = tree.stats();
   const bytes = stats.tableBytes + stats.memtableBytes + log.stats().pendingBytes;
   return {
     ...cacheStatus(cache, diskCache),
     bytes,
-    // Until versions are accounted one by one, what the live ones take is estimated by their share of all entries.
-    bytesInUse: stats.entries === 0 ? 0 : Math.min(bytes, Math.round((bytes * stats.keys) / stats.entries)),
+    bytesInUse: live.shareOf(bytes, liveBytes, stats),
     memtableBytes: stats.memtableBytes,
     tables: stats.tables,
     checkpointAgeMs: checkpointer?.ageMs(runtime.clock.wallMs()) ?? null,
