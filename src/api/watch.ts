@@ -1,5 +1,5 @@
 import { unreachable } from "../base/assert.ts";
-import { type DbError, type ErrorKind, isDbError } from "../base/errors.ts";
+import { type ErrorKind, isDbError } from "../base/errors.ts";
 import type { WatchCreate, WatchMessage, WatchSink } from "../engine/engine.ts";
 import { statusText } from "./errors.ts";
 import type { StreamCall } from "./stream-call.ts";
@@ -32,7 +32,7 @@ export function watch(call: StreamCall): void {
       }
       return flows;
     },
-    fail: (error: DbError) => call.fail(error),
+    fail: (error) => call.fail(error),
   };
   const watchers = database.watch(sink);
   /** Whoever may not watch is told so in a message (W6); the stream and its other watchers go on. */

@@ -17,7 +17,7 @@ export class WatchedKeys {
   readonly #stream: WatchStream;
   readonly #signal: AbortSignal;
   #messages: WatchMessage[] = [];
-  #failure: DbError | null = null;
+  #failure: unknown = null;
   #wake: () => void = () => {};
 
   constructor(database: Database, signal: AbortSignal) {

@@ -340,8 +340,8 @@ export interface WatchSink {
    * delivered.
    */
   send(message: WatchMessage): boolean;
-  /** The branch is closing: no more messages. */
-  fail(error: DbError): void;
+  /** The branch is closing, or (what is no DbError) a bug was met in telling this client: no more messages. */
+  fail(error: unknown): void;
 }
 
 /** One client's stream of watchers. Messages never come from within a method of this interface but for `create`. */

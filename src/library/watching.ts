@@ -73,7 +73,7 @@ const canceled = (message: Extract<WatchMessage, { kind: "canceled" }>): DbError
 class MessageQueue {
   readonly stream: WatchStream;
   readonly #messages: WatchMessage[] = [];
-  #ended: { error: DbError | null } | null = null;
+  #ended: { error: unknown } | null = null;
   #wake: (() => void) | null = null;
 
   constructor(database: Database) {
@@ -87,7 +87,7 @@ class MessageQueue {
     });
   }
 
-  end(error: DbError | null): void {
+  end(error: unknown): void {
     this.#ended ??= { error };
     this.#wake?.();
   }

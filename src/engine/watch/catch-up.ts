@@ -147,10 +147,12 @@ export class CatchUp {
   #start(watcher: Watcher, reading: Reading): void {
     this.#readings.delete(watcher);
     this.#readings.set(watcher, reading);
-    this.#read(watcher, reading).then(
-      () => this.#readDone(watcher, reading),
-      (error: unknown) => this.#readFailed(watcher, error),
-    );
+    this.#read(watcher, reading)
+      .then(
+        () => this.#readDone(watcher, reading),
+        (error: unknown) => this.#readFailed(watcher, error),
+      )
+      .catch((error: unknown) => watcher.stream.fail(error));
   }
 
   /** Gives its place up. What holding it took is freed in the background: there is nothing to wait for. */
@@ -180,7 +182,7 @@ export class CatchUp {
         watcher.reading = false;
         this.run(watcher);
       });
-    } else watcher.stream.failWith(error);
+    } else watcher.stream.fail(error);
     this.#beginReadings();
   }
 

@@ -1,4 +1,4 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { DbError } from "../../base/errors.ts";
@@ -103,7 +103,7 @@ function client(hub: WatchHub) {
       return state.open;
     },
     fail: (error) => {
-      state.failed = error;
+      state.failed = error as DbError;
     },
   });
   return { stream, messages, state, lines: () => messages.splice(0).map(line) };
@@ -468,4 +468,30 @@ test("W13, W20: any client, however slow, gets each of its events once and in or
       },
     ),
   );
+});
+
+test("a bug in telling one client ends its stream alone, live and from history", async () => {
+  const { history, hub } = setup({ recent: { revisionsMax: 1, bytesMax: 1 << 20 } });
+  const good = client(hub);
+  good.stream.create(request("a"));
+  const bad = client(hub);
+  bad.stream.create(request("a", { prevKv: true }));
+  history.write(hub, "a");
+  // What is before it cannot be read: only who asks for it notices.
+  const { get } = history.tree;
+  history.tree.get = (space, key, at) => ({ ...get(space, key, at)!, bytes: null as never });
+  history.write(hub, "a");
+  history.tree.get = get;
+  ok((bad.state.failed as unknown) instanceof TypeError);
+  equal(good.state.failed, null);
+  history.write(hub, "a");
+  deepEqual(good.lines(), ["0 created @1", "0 [a@2] @2", "0 [a@3] @3", "0 [a@4] @4"]);
+  history.tree.get = () => {
+    throw new TypeError("broken");
+  };
+  const late = client(hub);
+  late.stream.create(request("a", { startRevision: 2, prevKv: true }));
+  await settled();
+  ok((late.state.failed as unknown) instanceof TypeError);
+  equal(good.state.failed, null);
 });

@@ -138,7 +138,7 @@ export class WatchHub implements CommitListener {
     for (let told = 0; told < max; told++) {
       const watcher = this.#untold.next();
       if (watcher === null) return;
-      this.#deliver(watcher);
+      this.#deliverTo(watcher);
     }
     if (this.#tellsLater || this.#untold.isEmpty) return;
     this.#tellsLater = true;
@@ -150,7 +150,17 @@ export class WatchHub implements CommitListener {
 
   /** Before anything is said of how far a stream's watchers are. */
   tellAll(stream: HubStream): void {
-    for (let next = this.#untold.nextOf(stream); next !== null; next = this.#untold.nextOf(stream)) this.#deliver(next);
+    for (let next = this.#untold.nextOf(stream); next !== null; next = this.#untold.nextOf(stream))
+      this.#deliverTo(next);
+  }
+
+  /** What encoding an event for one client fails of ends that client's stream, not the commit that it is told of. */
+  #deliverTo(watcher: Watcher): void {
+    try {
+      this.#deliver(watcher);
+    } catch (error) {
+      watcher.stream.fail(error);
+    }
   }
 
   #deliver(watcher: Watcher): void {

@@ -1,4 +1,3 @@
-import { type DbError, isDbError } from "../../base/errors.ts";
 import type { Revision } from "../../base/ids.ts";
 import type { Timer } from "../../runtime/runtime.ts";
 import type { WatchCreate, WatchMessage, WatchSink, WatchStream } from "../engine.ts";
@@ -164,19 +163,11 @@ export class HubStream implements WatchStream {
     if (!this.#sink.send(message)) this.#congested = true;
   }
 
-  fail(error: DbError): void {
+  /** Also with what is no DbError: a bug in telling this client ends its stream, and no other one. */
+  fail(error: unknown): void {
     if (this.#closed) return;
     this.close();
     this.#sink.fail(error);
-  }
-
-  /**
-   * Like `fail`, for what a read of history threw: what is not a DbError is a bug, and its owner is told by the
-   * rethrow.
-   */
-  failWith(error: unknown): void {
-    if (!isDbError(error)) throw error;
-    this.fail(error);
   }
 
   close(): void {
