@@ -2,6 +2,7 @@ import { DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import { trustedSkewMs } from "../../collector/collector.ts";
 import { type BranchName, branchNameRegister, resolveBranch } from "../../leadership/branch-name.ts";
+import { mainBranchId } from "../../leadership/identity.ts";
 import type { LogPosition } from "../../log/log.ts";
 import { LATE, within } from "../../objects/retry.ts";
 import {
@@ -22,6 +23,7 @@ import { checkBranchName } from "../branches/name-checks.ts";
 import type { Database } from "../engine.ts";
 import type { BranchSet } from "./branch-set.ts";
 import type { BranchSurroundings } from "./open-branch.ts";
+import { removeLeftOrigins } from "./left-origins.ts";
 import type { OpenBranch } from "./open-branch-handle.ts";
 import { Promotion } from "./promote-branch.ts";
 import { purgeBranch } from "./purge-branch.ts";
@@ -163,8 +165,8 @@ export class HostBranches implements Branches {
 
   /**
    * Deletes what has expired, and ends for ever what was deleted and whose time of grace is over: for a collector,
-   * which then finds that nobody needs it. Throws `storeRefused` while the clocks here and in the store differ too
-   * much.
+   * which then finds that nobody needs it. What crashed cuts have left goes, too. Throws `storeRefused` while the clocks
+   * here and in the store differ too much.
    */
   async sweep(signal?: AbortSignal): Promise<Swept> {
     const nowMs = this.#bucket.runtime.clock.wallMs() + trustedSkewMs(this.#bucket.store);
@@ -182,6 +184,8 @@ export class HostBranches implements Branches {
         swept.failed.push({ name, error });
       }
     }
+    const main = mainBranchId(this.#surroundings.repository.id);
+    await removeLeftOrigins(this.#bucket, { nowMs, main, signal });
     return swept;
   }
 
