@@ -1,7 +1,7 @@
-import { constants, zstdCompressSync } from "node:zlib";
 import { assert } from "../base/assert.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { packBlock } from "./block-packing.ts";
 import { addToBloom, bloomShape, KeyHash } from "./bloom.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { ContentHash } from "./content-hash.ts";
@@ -27,11 +27,6 @@ const OFFLOAD_BYTES_MIN = 128 << 10;
 /** Keys put into the bloom filter between two pauses: about 3 ms. */
 const BLOOM_KEYS_PER_SLICE = 32_768;
 const ZSTD_LEVEL = 1;
-/** A window no larger than the block: making ready for a large one takes a third of the time for a small block. */
-const zstdParams = (bytes: number): Record<number, number> => ({
-  [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL,
-  [constants.ZSTD_c_windowLog]: Math.max(10, 32 - Math.clz32(bytes - 1)),
-});
 
 type BuilderRuntime = { readonly offload: Pick<Runtime["offload"], "zstdCompress"> };
 
@@ -296,8 +291,7 @@ export class TableBuilder {
     assert(raw.length <= BLOCK_RAW_BYTES_MAX, `a block is at most ${BLOCK_RAW_BYTES_MAX} bytes, not ${raw.length}`);
     const take = (packed: Buffer): number =>
       packed.length < raw.length ? this.#writeStored(packed, BLOCK_ZSTD) : this.#writeStored(raw, BLOCK_RAW);
-    if (raw.length < OFFLOAD_BYTES_MIN)
-      return take(zstdCompressSync(raw, { chunkSize: Math.max(64, raw.length), params: zstdParams(raw.length) }));
+    if (raw.length < OFFLOAD_BYTES_MIN) return take(packBlock(raw));
     return this.#runtime.offload.zstdCompress(raw, ZSTD_LEVEL).then(take);
   }
 

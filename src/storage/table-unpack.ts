@@ -1,15 +1,13 @@
-import { constants, zstdDecompressSync } from "node:zlib";
 import { assert } from "../base/assert.ts";
 import { DbError, messageOf } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { Offload } from "../runtime/runtime.ts";
+import { unpackBlock } from "./block-packing.ts";
 import { BLOCK_RAW, BLOCK_TRAILER_BYTES, BLOCK_ZSTD, blockChecksum, hex } from "./table-format.ts";
 
 /** From this size on unpacking a block would hold up the event loop. */
 const OFFLOAD_BYTES_MIN = 256 << 10;
-/** No more memory for a block's history than its size can justify. */
-const windowLimit = { [constants.ZSTD_d_windowLogMax]: 20 };
 
 /** Where a block is. */
 export interface Place {
@@ -76,11 +74,7 @@ export function unpackChecked(
   if (rawBytes >= OFFLOAD_BYTES_MIN) return offload.zstdDecompress(packed, rawBytes).then(check, broken);
   let raw: Buffer;
   try {
-    raw = zstdDecompressSync(packed, {
-      maxOutputLength: rawBytes + 1,
-      chunkSize: Math.max(64, rawBytes + 1),
-      params: windowLimit,
-    });
+    raw = unpackBlock(packed, rawBytes);
   } catch (error) {
     return broken(error);
   }

@@ -145,6 +145,8 @@ export class Checkpointer {
   checkpoint(): Promise<void> {
     this.#running ??= this.#make().finally(() => {
       this.#running = null;
+      // Writes that came meanwhile may have filled the next memtable: they wait for it already.
+      if (!this.#closed && this.#isDue()) void this.checkpoint();
     });
     return this.#running;
   }
@@ -190,7 +192,10 @@ export class Checkpointer {
     } catch (error) {
       if (this.#closed) return;
       // A store that refuses (a quota, credentials that expired) is no reason to end the branch: its log is whole.
-      if (!isDbError(error, "storeUnavailable") && !isDbError(error, "storeRefused")) return onFailed(error);
+      if (!isDbError(error, "storeUnavailable") && !isDbError(error, "storeRefused")) {
+        this.#retryAtMs = Number.POSITIVE_INFINITY;
+        return onFailed(error);
+      }
       this.#retryAtMs = runtime.clock.monotonicMs() + RETRY_MS;
       const why = messageOf(error);
       this.#trouble = `no checkpoint can be written: ${why}`;
