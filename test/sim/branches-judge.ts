@@ -26,6 +26,7 @@ export class BranchesJudge {
   readonly #world: BranchesWorld;
   readonly #node: SimNode;
   readonly #host: Host;
+  #known: { readonly changes: number; readonly truth: BranchTruth } | null = null;
 
   constructor(world: BranchesWorld, node: SimNode, host: Host) {
     this.#world = world;
@@ -33,8 +34,13 @@ export class BranchesJudge {
     this.#host = host;
   }
 
+  /** As of now. */
   get #truth(): BranchTruth {
-    return new BranchTruth(this.#world.storage.bucket.history, this.#host.repository.id);
+    const { history } = this.#world.storage.bucket;
+    if (this.#known?.changes !== history.length) {
+      this.#known = { changes: history.length, truth: new BranchTruth(history, this.#host.repository.id) };
+    }
+    return this.#known.truth;
   }
 
   /** Of all that was told while there was trouble. */

@@ -172,7 +172,9 @@ export class BranchesWorld {
   #noticesOf(node: SimNode): Notices {
     const tell = (sentence: string, facts?: Readonly<Record<string, unknown>>): void =>
       this.simulation.note(node.name, `says: ${sentence} ${facts === undefined ? "" : JSON.stringify(facts)}`);
-    return { debug: tell, info: tell, warn: tell, error: tell };
+    // Nobody waits for it: so it ends the run.
+    const bug = (cause: unknown) => void Promise.reject(cause);
+    return { debug: tell, info: tell, warn: tell, error: tell, bug };
   }
 
   // --- clients ---
