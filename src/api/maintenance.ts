@@ -75,8 +75,8 @@ export const maintenanceService: Record<string, Method> = {
 };
 
 /**
- * Raft's index is the number of the newest record, the applied one that of the newest durable one. In an etcd none of the
- * numbers is ever 0, which JSON leaves out: etcdctl divides by the size, others look for the field.
+ * Raft's index is the number of the newest record, the applied one that of the newest durable one. In an etcd none of
+ * the numbers is ever 0, which JSON leaves out: etcdctl divides by the size, others look for the field.
  */
 function statusMessage(database: Database): Message {
   const { maintenance } = database;

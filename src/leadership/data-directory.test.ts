@@ -37,6 +37,24 @@ test("a directory keeps its identity and its node's name, through a crash right 
   });
 });
 
+test("an etcd's directory is refused, and left as it was; one that was t4's before is not", async () => {
+  await onMachine(async (start) => {
+    const { disk } = start().runtime;
+    const putDatabase = async (): Promise<void> => {
+      await disk.makeDirectory(`${DATA}/member/snap`);
+      await (await disk.open(`${DATA}/member/snap/db`, { create: true, sync: true }))!.close();
+    };
+    await putDatabase();
+    await rejects(openDataDirectory(start().runtime, DATA), /\/var\/t4 holds an etcd's data .*name another directory/);
+    deepEqual(await disk.list(DATA), ["member"]);
+    await disk.remove(`${DATA}/member/snap/db`);
+    const opened = await openDataDirectory(start().runtime, DATA);
+    await opened.release();
+    await putDatabase();
+    await (await openDataDirectory(start().runtime, DATA)).release();
+  });
+});
+
 test("a second process is told that the directory is in use, until the first one is gone", async () => {
   await onMachine(async (start) => {
     const node = start();

@@ -31,12 +31,22 @@ const SMALL_FILE_BYTES_MAX = 64 << 10;
 /** Where another machine may hold what this kernel believes to be locked. */
 const SHARED = new Set("nfs cifs smb fuse 9p ceph lustre afs gfs2 ocfs2 gpfs vboxsf".split(" "));
 
+/** Who puts t4 in an etcd's place would be shown an empty database where the data still is. */
+async function refuseEtcds(disk: Disk, path: string): Promise<void> {
+  const names = await disk.list(path);
+  if (names.includes(IDENTITY) || !names.includes("member")) return;
+  if (!(await disk.list(`${path}/member/snap`)).includes("db")) return;
+  const why = "holds an etcd's data (member/snap/db), which t4 does not read: name another directory";
+  throw new DbError("invalidArgument", `the data directory ${path} ${why}`);
+}
+
 /** Makes the directory where it is missing. A second process gets `diskFailed` naming the directory. */
 export async function openDataDirectory(
   runtime: Pick<Runtime, "disk" | "random">,
   path: string,
 ): Promise<DataDirectory> {
   const { disk } = runtime;
+  await refuseEtcds(disk, path);
   await disk.makeDirectory(path);
   await disk.syncDirectory(dirname(path));
   const lock = await disk.lock(`${path}/${LOCK}`);

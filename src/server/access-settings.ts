@@ -64,7 +64,9 @@ export function problemOfAccess(flags: AccessFlags): string | null {
   for (const name of ["listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"] as const) {
     const secure = flags[name].find(isSecure);
     if (secure !== undefined) {
-      return `--${name}: ${secure.text}: TLS key/cert (--cert-file, --key-file) must be provided, or --auto-tls`;
+      const lacks = `${name === "listen-metrics-urls" ? "client " : ""}TLS key/cert (--cert-file, --key-file)`;
+      const where = name === "listen-metrics-urls" ? " for metrics secure url" : "";
+      return `--${name}: ${secure.text}: ${lacks} must be provided${where}, or --auto-tls`;
     }
   }
   const secure = flags["listen-branch"].find(({ url }) => isSecure(url))?.url;
