@@ -223,6 +223,12 @@ export class CachedBlocks {
     this.#cache.insert(entry);
   }
 
+  /** Who used it last does not expect to come again: it stays if others have used it. */
+  passed(offset: number): void {
+    const entry = this.#entries.get(offset);
+    if (entry !== undefined && !entry.used && !entry.kept) this.forget(offset);
+  }
+
   forget(offset: number): void {
     const entry = this.#entries.get(offset);
     assert(entry !== undefined, "a block that is forgotten was known");

@@ -49,7 +49,7 @@ interface World {
   disk: DiskCache;
   cached: CachedStore;
   /** A run of the one table, with its own cache in memory. */
-  run: (memoryBytes?: number) => { run: Run; table: Table };
+  run: (memoryBytes?: number) => { run: Run; table: Table; cache: BlockCache };
 }
 
 async function story(tell: (world: World) => Promise<void>): Promise<void> {
@@ -64,11 +64,11 @@ async function story(tell: (world: World) => Promise<void>): Promise<void> {
       const notices = { warn() {}, info() {} };
       const disk = DiskCache.open({ runtime, directory: "/cache", settings, notices })!;
       const cached = new CachedStore(store, disk);
-      const run = (memoryBytes = 1 << 20): { run: Run; table: Table } => {
+      const run = (memoryBytes = 1 << 20): { run: Run; table: Table; cache: BlockCache } => {
         const cache = new BlockCache({ bytesMax: memoryBytes });
         const ref = { ...made.facts, key: made.key, bytes: made.body.length };
         const table = new Table(ref, { store: cached, runtime, cache, requestTimeoutMs: 1000 });
-        return { run: new Run([table]), table };
+        return { run: new Run([table]), table, cache };
       };
       await tell({ machine, runtime, store, disk, cached, run });
       await disk.close();
@@ -178,6 +178,24 @@ test("a scan takes few requests, forwards and backwards, and leaves what is used
     for (const reverse of [true, false]) {
       const { run: small } = run(40_000);
       await scan(small, 0, rows.length, reverse);
+    }
+  }));
+
+test("a long scan leaves a part of itself in memory, and there what others used", () =>
+  story(async ({ store, run }) => {
+    for (const reverse of [false, true]) {
+      const bytesMax = 400_000;
+      const { run: scanned, cache } = run(bytesMax);
+      await read(scanned, 1500);
+      await read(scanned, 1500);
+      const before = cache.bytes;
+      await scan(scanned, 0, rows.length, reverse);
+      const grown = cache.bytes - before;
+      ok(grown > bytesMax / 8 && grown < bytesMax / 2, `${grown} bytes more of ${bytesMax}`);
+      store.gets = [];
+      const misses = cache.misses;
+      await read(scanned, 1500);
+      equal(cache.misses, misses);
     }
   }));
 

@@ -14,7 +14,7 @@ import { chain, type Run } from "./run.ts";
 import type { KeyRange, Version } from "./storage.ts";
 import type { OpenTable, ReadAhead, Table } from "./table.ts";
 import type { TableBlock } from "./table-block.ts";
-import type { IndexBlock } from "./table-index.ts";
+import type { BlockHandle, IndexBlock } from "./table-index.ts";
 
 /**
  * What a scan fetches at once, from its second block on: more and more, so that a short one does not pay for a long
@@ -54,6 +54,9 @@ export class RunCursor {
   #blocksInOrder = 0;
   /** The partition behind which is being fetched already. */
   #aheadOf: IndexBlock | null = null;
+  #walkedBytes = 0;
+  /** The block that it was in before. */
+  #leftBehind: { readonly table: Table; readonly offset: number } | null = null;
 
   constructor(run: Run, space: number, range: KeyRange, at: number, reverse: boolean) {
     this.#run = run;
@@ -237,12 +240,22 @@ export class RunCursor {
   #enterBlock(b: number): MaybePromise<void> {
     this.#b = b;
     if (++this.#blocksInOrder > 1) this.#readAhead();
+    this.#leaveBehind(this.#partition!.handles[b]!);
     return chain(this.#table.block(this.#open!, this.#partition!, b, this.#ahead), (block) => this.#setBlock(block));
+  }
+
+  #leaveBehind({ offset }: BlockHandle): void {
+    const left = this.#leftBehind;
+    const table = this.#table;
+    if (left?.offset === offset && left.table === table) return;
+    if (left !== null && this.#walkedBytes > table.scanBytesKept) left.table.passed(left.offset);
+    this.#leftBehind = { table, offset };
   }
 
   #setBlock(block: TableBlock): void {
     const { space } = this.#partition!.handles[this.#b]!.start;
     this.#block = block;
+    this.#walkedBytes += block.memoryBytes;
     if (space === this.#space) {
       const { key } = this.#high;
       this.#first = block.lowerBound(this.#low.key, MAIN_NEWEST, SUB_NEWEST);

@@ -31,6 +31,8 @@ const BEFORE_TAIL_BYTES = 32 << 10;
 /** With an answer after 20 ms this is 100 MB a second. */
 const AHEAD_BYTES_MAX = 2 << 20;
 const AHEAD_SHARE = 1 / 64;
+/** Of the cache, what a long scan leaves in it. */
+const SCAN_KEPT_SHARE = 1 / 4;
 
 /** A table as a checkpoint lists it. */
 export interface TableRef extends TableFacts {
@@ -121,6 +123,14 @@ export class Table {
     return Math.min(AHEAD_BYTES_MAX, this.#context.cache.bytesMax * AHEAD_SHARE);
   }
 
+  /**
+   * Behind so much of a scan the blocks that it alone has used leave the cache with it: it would fill all of it with
+   * what is not read again, and memory with it.
+   */
+  get scanBytesKept(): number {
+    return this.#context.cache.bytesMax * SCAN_KEPT_SHARE;
+  }
+
   /** Gives the cached blocks up. Reads under way go on. */
   release(): void {
     this.#context.cache.release(this.ref.key);
@@ -146,6 +156,11 @@ export class Table {
     if (found !== undefined) return found;
     const pending = this.#blocks.pending(place.offset) as Promise<IndexBlock> | undefined;
     return pending ?? this.#loadPart(open, place, (raw) => this.#decodePartition(open, raw, place));
+  }
+
+  /** A long scan has left the data block at `offset`. */
+  passed(offset: number): void {
+    this.#blocks.passed(offset);
   }
 
   /** Data block `b` of a partition. With `ahead`, a scan reads it. */
