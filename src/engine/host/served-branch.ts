@@ -268,11 +268,10 @@ export class ServedBranch {
     const last = this.#state;
     this.#state = { kind: "opening", failure: frozen(this.name) };
     this.#retryMs = RETRY_MS_MIN;
-    this.#work = this.#giveUp(last, signal).then(() => {
-      this.#leaveFor(id);
-      return this.#open();
-    });
-    await this.#work;
+    const leaving = this.#giveUp(last, signal).then(() => this.#leaveFor(id));
+    // Not waited for: another node may lead the new one, for as long as it likes.
+    this.#work = leaving.then(() => this.#open());
+    await leaving;
   }
 
   /** Nothing of the old one is open any more. */
