@@ -13,7 +13,14 @@ import {
 import { Http1Body } from "./http1-body.ts";
 import { Http1Error, type Http1Head } from "./http1-head.ts";
 import { Http1Reader } from "./http1-reader.ts";
-import { HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
+import {
+  HEADERS_TIMEOUT_MS,
+  HTTP1_BODY_TIMEOUT_MS,
+  HTTP1_IDLE_TIMEOUT_MS,
+  LINGER_MS,
+  STALL_TIMEOUT_MS,
+} from "./limits.ts";
+import { ConnectionBudget } from "./receive-window.ts";
 import type { HttpBody } from "./transport.ts";
 
 /** While an answer is awaited, this much of what comes behind is kept; then reading stops. */
@@ -66,6 +73,7 @@ export class Http1Connection implements Connection {
   /** When the connection last got on: bytes came, or the socket took some. */
   private progressMs: number;
   private headStartedMs: number | undefined;
+  private bodyStartedMs = 0;
   private closingMs = 0;
   private departure: Departure | null = null;
   /** The answer whose body is being made. */
@@ -87,12 +95,13 @@ export class Http1Connection implements Connection {
     this.context = context;
     this.bytes = bytes;
     this.onGone = onGone;
-    this.reader = new Http1Reader(httpBodyBytesMax(context));
+    this.reader = new Http1Reader(httpBodyBytesMax(context), new ConnectionBudget(context));
     this.progressMs = context.clock.monotonicMs();
     bytes.onData = (chunk) => this.receive(chunk);
     bytes.onEnd = () => this.guard(() => this.peerEnded());
     bytes.onClose = () => {
       this.state = "closed";
+      this.reader.close();
       this.depart();
       this.onGone();
     };
@@ -137,7 +146,8 @@ export class Http1Connection implements Connection {
     } else if (this.headStartedMs !== undefined && nowMs - this.headStartedMs >= HEADERS_TIMEOUT_MS) {
       this.refuse("slow_headers");
     } else if (this.reader.midRequest) {
-      if (idleMs >= STALL_TIMEOUT_MS) this.refuse("slow_body");
+      const isLate = this.reader.midBody && nowMs - this.bodyStartedMs >= HTTP1_BODY_TIMEOUT_MS;
+      if (isLate || idleMs >= STALL_TIMEOUT_MS) this.refuse("slow_body");
     } else if (idleMs >= HTTP1_IDLE_TIMEOUT_MS) this.finish();
   }
 
@@ -188,6 +198,7 @@ export class Http1Connection implements Connection {
     if (step === "more") return false;
     const head = this.reader.head!;
     if (step === "head") {
+      this.bodyStartedMs = this.context.clock.monotonicMs();
       if (head.expectsContinue && head.body !== 0 && this.reader.inputBytes === 0) this.write(CONTINUE);
       return true;
     }

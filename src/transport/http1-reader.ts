@@ -1,3 +1,4 @@
+import type { AssemblyBudget } from "./grpc-deframer.ts";
 import { Http1Error, type Http1Head, readFields, readHttp1Head } from "./http1-head.ts";
 import { HTTP1_HEAD_BYTES_MAX } from "./limits.ts";
 
@@ -18,6 +19,7 @@ type State = "head" | "length" | "chunkSize" | "chunkData" | "chunkEnd" | "trail
 export class Http1Reader {
   head: Http1Head | null = null;
   private readonly bodyBytesMax: number;
+  private readonly budget: AssemblyBudget;
   private input = EMPTY;
   private state: State = "head";
   /** Bytes of `input` known to hold no end of a head. */
@@ -28,8 +30,10 @@ export class Http1Reader {
   private bodyBuffer = EMPTY;
   private filled = 0;
 
-  constructor(bodyBytesMax: number) {
+  /** `budget` bounds what unfinished requests hold, those of all connections together. */
+  constructor(bodyBytesMax: number, budget: AssemblyBudget) {
     this.bodyBytesMax = bodyBytesMax;
+    this.budget = budget;
   }
 
   get body(): Buffer {
@@ -43,6 +47,10 @@ export class Http1Reader {
   /** A request has begun and is not complete. */
   get midRequest(): boolean {
     return this.state !== "complete" && (this.state !== "head" || this.input.length > 0);
+  }
+
+  get midBody(): boolean {
+    return this.head !== null && this.state !== "complete";
   }
 
   get midHead(): boolean {
@@ -59,6 +67,12 @@ export class Http1Reader {
     this.head = null;
     this.searched = 0;
     this.emptyLines = 0;
+    this.close();
+  }
+
+  /** Lets go of the body, finished or not. */
+  close(): void {
+    this.budget.release(this.bodyBuffer.length);
     this.bodyBuffer = EMPTY;
     this.filled = 0;
   }
@@ -119,7 +133,11 @@ export class Http1Reader {
     const needed = this.filled + some;
     if (needed > this.bodyBuffer.length) {
       // Grows with what has come, not by what was announced.
-      const grown = Buffer.allocUnsafeSlow(Math.min(this.bodyBytesMax, Math.max(needed * 2, BODY_BYTES_MIN)));
+      const size = Math.min(this.bodyBytesMax, Math.max(needed * 2, BODY_BYTES_MIN));
+      if (!this.budget.reserve(size - this.bodyBuffer.length)) {
+        throw new Http1Error(503, "too many bytes in unfinished requests");
+      }
+      const grown = Buffer.allocUnsafeSlow(size);
       this.bodyBuffer.copy(grown, 0, 0, this.filled);
       this.bodyBuffer = grown;
     }

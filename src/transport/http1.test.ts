@@ -2,7 +2,13 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { test } from "node:test";
 import { MemoryStream } from "../../test/transport/memory-stream.ts";
 import { sampleServer } from "../../test/transport/sample-server.ts";
-import { HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, STALL_TIMEOUT_MS } from "./limits.ts";
+import {
+  ASSEMBLY_BYTES_MIN,
+  HEADERS_TIMEOUT_MS,
+  HTTP1_BODY_TIMEOUT_MS,
+  HTTP1_IDLE_TIMEOUT_MS,
+  STALL_TIMEOUT_MS,
+} from "./limits.ts";
 import { createTransport } from "./server.ts";
 import type { HttpResponse, TransportSettings } from "./transport.ts";
 
@@ -259,4 +265,36 @@ test("a handler that throws is a bug, and 500", async () => {
   answer = () => ({ status: 204, headers: {}, body: "" });
   deepEqual(await ask(), ["204"]);
   equal(bugs.length, 3);
+});
+
+test("a body that trickles in ends all the same, and the next request has its own time", async () => {
+  const { runtime, stream, say } = connect();
+  say("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
+  for (let ms = 0; ms < HTTP1_BODY_TIMEOUT_MS - 30_000; ms += 30_000) {
+    await runtime.pass(30_000);
+    say("x");
+  }
+  say("x".repeat(100 - HTTP1_BODY_TIMEOUT_MS / 30_000 + 1));
+  deepEqual(statuses(got(stream)), ["200"]);
+  say("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
+  for (let ms = 0; ms < HTTP1_BODY_TIMEOUT_MS + 30_000; ms += 30_000) {
+    await runtime.pass(30_000);
+    if (!stream.ended) say("x");
+  }
+  deepEqual(statuses(got(stream)), ["408"]);
+  ok(stream.ended);
+});
+
+test("unfinished bodies hold no more than their budget, which is given back", () => {
+  const { stream, say, transport } = connect({ messageBytesMax: 1024, httpBodyBytesMax: 4 * ASSEMBLY_BYTES_MIN });
+  const part = "x".repeat(1 << 20);
+  for (let n = 0; n < 3; n++) {
+    say(`POST /${n} HTTP/1.1\r\nHost: h\r\nContent-Length: ${6 << 20}\r\n\r\n`);
+    for (let sent = 0; sent < 6; sent++) say(part);
+    deepEqual(statuses(got(stream)), ["200"]);
+  }
+  say(`POST /large HTTP/1.1\r\nHost: h\r\nContent-Length: ${2 * ASSEMBLY_BYTES_MIN}\r\n\r\n`);
+  for (let sent = 0; sent < 20 && !stream.ended; sent++) say(part);
+  deepEqual(statuses(got(stream)), ["503"]);
+  equal(transport.stats().refused.get("http1_bad_request"), 1);
 });

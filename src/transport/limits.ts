@@ -55,6 +55,9 @@ export const HEADERS_TIMEOUT_MS = 10_000;
  */
 export const STALL_TIMEOUT_MS = 60_000;
 
+/** Time for the body of an HTTP/1.1 request, from its head on: what trickles in holds memory for no longer. */
+export const HTTP1_BODY_TIMEOUT_MS = 300_000;
+
 /** An HTTP/1.1 connection without a request. */
 export const HTTP1_IDLE_TIMEOUT_MS = 120_000;
 
