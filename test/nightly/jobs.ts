@@ -1,7 +1,10 @@
 import { comparePast } from "../branches/past-revisions.ts";
 import { authContest } from "../compat/differential/auth-contest.ts";
+import { bodyContest } from "../compat/differential/gateway-bodies.ts";
 import { contest } from "../compat/differential/run.ts";
 import type { Endpoint } from "../compat/endpoint.ts";
+import { startEtcd } from "../compat/etcd-process.ts";
+import { startServer } from "../compat/server-runner.ts";
 import { sides } from "../compat/sides.ts";
 import { fuzzMethods, services } from "../fuzz/method-fuzz.ts";
 import { branchesScenario } from "../sim/scenario-branches.ts";
@@ -65,6 +68,16 @@ const authOn =
     }
   };
 
+/** Raw JSON for the gateway, on servers with empty stores. */
+const bodies: Job = async ({ seed, enough }) => {
+  const [left, right] = await Promise.all([startServer(["--store", "memory:"]), startEtcd()]);
+  try {
+    return await bodyContest({ seed, bodies: UNBOUNDED, left: left.address, right: right.address, enough });
+  } finally {
+    await Promise.all([left.stop(), right.stop()]);
+  }
+};
+
 const fuzz =
   (service: string): Job =>
   async ({ seed, enough }) => {
@@ -97,5 +110,6 @@ export const jobs: ReadonlyMap<string, Planned> = new Map<string, Planned>([
   ["differential auth, gateway", { job: inLanes(authOn("gateway", "etcd-gateway")), target: 50_000 }],
   ["branches, simulated", { job: simulatedBranches, target: 5000 }],
   ["branches, past revisions", { job: pastRevisions, target: 1000 }],
+  ["differential gateway bodies", { job: bodies, target: 100_000 }],
   ...services.map(({ typeName }) => [`fuzz ${typeName}`, { job: inLanes(fuzz(typeName)), target: 1_000_000 }] as const),
 ]);
