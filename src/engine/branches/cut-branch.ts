@@ -63,6 +63,8 @@ export interface CutLeader {
 
 /** Each means that a collection had taken, or was about to take, what was needed. */
 const ATTEMPTS_MAX = 10;
+/** Whoever takes longer begins anew: origins without a name are taken for those of a crash after an hour. */
+const CUT_MS_MAX = 20 * 60_000;
 
 /**
  * Cuts a branch off another one, while that is written and while collections run (DESIGN: deleting). Resolves with its
@@ -129,6 +131,7 @@ export class BranchCut {
     const strips = [...(found.strips ?? []), ...own];
     const { checkpoint, runs, position } = found;
     const origin: Origin = { branch, parent, checkpoint, runs, position, ...(strips.length > 0 && { strips }) };
+    const beganMs = runtime.clock.monotonicMs();
     await this.createOrigin(origin);
     let passed = false;
     try {
@@ -137,7 +140,8 @@ export class BranchCut {
         needs !== null &&
         !(await this.isCollected(needs)) &&
         (await this.isListed(origin)) &&
-        (this.options.leader !== undefined || (await this.exists(origin, needs)));
+        (this.options.leader !== undefined || (await this.exists(origin, needs))) &&
+        runtime.clock.monotonicMs() - beganMs < CUT_MS_MAX;
     } finally {
       // Also when a check has failed for want of an answer: nothing was named.
       if (!passed) await this.deleteOrigin(origin);
