@@ -28,9 +28,14 @@ const reader = new KeyValueReader();
 export function pairOf(row: Row): KeyValue {
   const pair = reader.read(row);
   const { createRevision, modRevision, version } = pair;
+  // One copy of all of the row: making buffers is most of what a pair costs.
+  const { bytes, start, end } = row;
+  const own = Buffer.allocUnsafe(end - start);
+  if (bytes instanceof Buffer) bytes.copy(own, 0, start, end);
+  else own.set(bytes.subarray(start, end));
   return {
-    key: Buffer.from(row.bytes.subarray(pair.keyStart, pair.keyEnd)),
-    value: Buffer.from(row.bytes.subarray(pair.valueStart, pair.valueEnd)),
+    key: own.subarray(pair.keyStart - start, pair.keyEnd - start),
+    value: own.subarray(pair.valueStart - start, pair.valueEnd - start),
     createRevision,
     modRevision,
     version,

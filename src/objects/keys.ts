@@ -155,6 +155,9 @@ export function parseKey(key: string): ObjectName | null {
   }
 }
 
+/** Whether a name is in the folder of tables, quicker than `parseKey`: asked at each read of a block. */
+export const isInTables = (key: ObjectKey): boolean => key.startsWith("sst/");
+
 function parseSingle(branch: BranchId, name: string): ObjectName | null {
   return name === "origin" || name === "leader" ? { kind: name, branch } : null;
 }
