@@ -56,7 +56,7 @@ for (let i = 0; i < POOL_BYTES; i++) {
   pool[i] = 97 + ((state >>> 16) & 15);
 }
 
-export const valueFor = (n: number): Buffer => {
-  const start = (n * 30_011) % (POOL_BYTES - VALUE_BYTES);
-  return pool.subarray(start, start + VALUE_BYTES);
+export const valueFor = (n: number, bytes = VALUE_BYTES): Buffer => {
+  const start = (n * 30_011) % (POOL_BYTES - bytes);
+  return pool.subarray(start, start + bytes);
 };

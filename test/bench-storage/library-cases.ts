@@ -3,7 +3,7 @@ import type { MaybePromise } from "../../src/base/maybe-promise.ts";
 import { DbError } from "../../src/index.ts";
 import type { T4 } from "../../src/library/t4.ts";
 import { rangeRequest } from "../../src/library/transaction.ts";
-import { keyOf, type Order, openMetered, type Place, requestsOf, VALUE_BYTES, valueFor } from "./database.ts";
+import { keyOf, type Order, openMetered, type Place, requestsOf, valueFor } from "./database.ts";
 
 /** What is measured within one process, each in one of its own (work.ts). */
 export interface LibraryJob {
@@ -12,16 +12,17 @@ export interface LibraryJob {
   readonly order: Order;
   /** Seconds of each phase of `latency`. */
   readonly seconds: number;
+  readonly valueBytes: number;
 }
 
 export type Figures = Record<string, number>;
 const BATCH = 100;
 const CALLS_AT_ONCE = 20;
 
-async function putBatch(db: T4, first: number, { keys, order }: LibraryJob): Promise<void> {
+async function putBatch(db: T4, first: number, { keys, order, valueBytes }: LibraryJob): Promise<void> {
   const success = [];
   for (let n = first; n < Math.min(first + BATCH, keys); n++) {
-    success.push({ put: keyOf(n, order), value: valueFor(n) });
+    success.push({ put: keyOf(n, order), value: valueFor(n, valueBytes) });
   }
   for (;;) {
     try {
@@ -73,7 +74,7 @@ export async function load(job: LibraryJob): Promise<Figures> {
     rssMaxMiB: rssMax / 2 ** 20,
     refusals,
     writeAmplification: tableBytesWritten / bytes,
-    bytesPerLogicalByte: bytes / (job.keys * (VALUE_BYTES + keyOf(0, job.order).length)),
+    bytesPerLogicalByte: bytes / (job.keys * (job.valueBytes + keyOf(0, job.order).length)),
   };
 }
 
@@ -125,12 +126,53 @@ export async function reads(job: LibraryJob): Promise<Figures> {
     }
     return rows;
   };
-  await scan();
-  const beganMs = performance.now();
-  const rows = await scan();
-  const rowsPerSecond = rows / ((performance.now() - beganMs) / 1000);
+  /** The same as the server does it: rows as they are stored, no object for each pair. */
+  const scanStored = async (): Promise<number> => {
+    const cursor = await database.openRange(rangeRequest({ from: FIRST, to: LAST }));
+    let rows = 0;
+    while (rows < scanned && !cursor.ended) rows += (await cursor.next(page, 1 << 20)).length;
+    return rows;
+  };
+  const rateOf = async (of: () => Promise<number>): Promise<number> => {
+    await of();
+    const beganMs = performance.now();
+    const rows = await of();
+    return rows / ((performance.now() - beganMs) / 1000);
+  };
+  const pairsPerSecond = await rateOf(scan);
+  const rowsPerSecond = await rateOf(scanStored);
   await db.close();
-  return { pointsPerSecond, rowsPerSecond, head10Ms, countMs };
+  return { pointsPerSecond, rowsPerSecond, pairsPerSecond, head10Ms, countMs };
+}
+
+/** Points anywhere in the database, which is larger than the block cache: what is not in memory comes from the disk. */
+export async function readsAllOver(job: LibraryJob): Promise<Figures> {
+  const { db, requests } = await openMetered(job.place);
+  const { database } = db;
+  let seed = 1;
+  const point = async (): Promise<void> => {
+    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+    const answer = database.range(rangeRequest(keyOf(seed % job.keys, job.order)));
+    const { count } = answer instanceof Promise ? await answer : answer;
+    if (count !== 1) throw new Error(`there are ${count} of a key`);
+  };
+  const AT_ONCE = 32;
+  const pointsFor = async (seconds: number): Promise<number> => {
+    let points = 0;
+    const beganMs = performance.now();
+    const reader = async (): Promise<void> => {
+      for (; performance.now() - beganMs < seconds * 1000; points++) await point();
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, reader));
+    return points / ((performance.now() - beganMs) / 1000);
+  };
+  await pointsFor(job.seconds);
+  const before = requestsOf(requests).requests;
+  const diskPointsPerSecond = await pointsFor(job.seconds);
+  const missed = (requestsOf(requests).requests - before) / (diskPointsPerSecond * job.seconds);
+  const rssMiB = process.memoryUsage.rss() / 2 ** 20;
+  await db.close();
+  return { diskPointsPerSecond, requestsPerPoint: missed, rssMiB };
 }
 
 const FIRST = "/bench/";

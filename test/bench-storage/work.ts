@@ -1,7 +1,13 @@
-import { type Figures, type LibraryJob, latency, load, openAndRead, reads } from "./library-cases.ts";
+import { type Figures, type LibraryJob, latency, load, openAndRead, reads, readsAllOver } from "./library-cases.ts";
 
 /** One case in a process of its own: `work.ts CASE JOB`, both as main.ts gives them; its figures as a line of JSON. */
-const cases: Record<string, (job: LibraryJob) => Promise<Figures>> = { load, openAndRead, reads, latency };
+const cases: Record<string, (job: LibraryJob) => Promise<Figures>> = {
+  load,
+  openAndRead,
+  reads,
+  readsAllOver,
+  latency,
+};
 const [name = "", job = "{}"] = process.argv.slice(2);
 const run = cases[name];
 if (run === undefined) throw new Error(`there is no case ${name}`);
