@@ -82,7 +82,7 @@ export async function open(settings: OpenSettings, components: Components = {}):
 }
 
 export type { ErrorKind } from "./base/errors.ts";
-export type { BranchInfo } from "./engine/branches/branches.ts";
+export type { BranchInfo, Restored } from "./engine/branches/branches.ts";
 export type {
   BranchUsage,
   DiffSummary,
@@ -93,7 +93,6 @@ export type {
   RetentionText,
   Usage,
 } from "./engine/branches/history.ts";
-export type { Restored } from "./engine/branches/restore.ts";
 export type { Database, DatabaseStatus } from "./engine/engine.ts";
 export type { CreateBranchOptions, T4Branches } from "./library/branches.ts";
 export type { Bytes, Keys, KeyValue } from "./library/pairs.ts";

@@ -63,6 +63,7 @@ export interface DatabaseOptions {
   readonly committed: Committed;
   /** Leases were left out when the branch was cut. */
   readonly leasesStripped: boolean;
+  readonly writeProtected: boolean;
   readonly promotions: { readonly replaced: Replaced | null; readonly raised: Raised | null };
   readonly maintenance: MaintenanceState;
   readonly watch: WatchPort;

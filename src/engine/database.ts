@@ -7,7 +7,8 @@ import type { Access } from "./access.ts";
 import type { AuthState } from "./auth/auth-state.ts";
 import { AuthCalls } from "./auth-calls.ts";
 import { AuthDesk, type Guard } from "./auth-desk.ts";
-import type { Raised, Replaced } from "./branches/promotion.ts";
+import { isReplaced, type Raised, type Replaced } from "./branches/promotion.ts";
+import { protectFromWrites, takesNoWrites } from "./branches/write-protection.ts";
 import type { DatabaseOptions } from "./database-options.ts";
 import type { Draft } from "./draft.ts";
 import type {
@@ -73,6 +74,8 @@ export class BranchDatabase implements Database {
   readonly auth: Auth;
   readonly maintenance: BranchMaintenance;
   readonly #nowMs: () => number;
+  /** It takes no writes until that is lifted. */
+  writeProtected: boolean;
   #readsWaiting = 0;
   /** What calls are told from now on: nothing more is taken. */
   #closing: DbError | null = null;
@@ -99,7 +102,7 @@ export class BranchDatabase implements Database {
       clock,
       timers,
       perSecond: options.settings.expiriesPerSecond,
-      mayExpire: () => this.unprovenBecause() === null && this.replaced === null,
+      mayExpire: () => this.unprovenBecause() === null && this.#takesWrites,
       expire: (lease) => this.#expire(lease),
       onBug: (error) => this.close(new ClosedByBug(error)),
     });
@@ -107,8 +110,10 @@ export class BranchDatabase implements Database {
     this.auth = new AuthCalls(this.#desk, null);
     options.leadership.onLost = (error) => this.#sequencer.fail(error);
     options.leadership.onRegained = () => this.#lessor.renewAll(this.#nowMs());
-    if (this.replaced === null) this.#expiry.schedule();
-    else this.#sequencer.refuseWrites(this.#takesNoWrites(this.replaced));
+    this.writeProtected = options.writeProtected;
+    if (this.replaced !== null) this.#sequencer.refuseWrites(isReplaced(this.identity, this.replaced));
+    else if (this.writeProtected) this.#sequencer.refuseWrites(takesNoWrites(this.identity));
+    else this.#expiry.schedule();
   }
 
   #makeSequencer(): Sequencer {
@@ -321,7 +326,7 @@ export class BranchDatabase implements Database {
     const found = this.#lessor.look(id, nowMs);
     if (found === null) return { ttlSeconds: 0, revision: this.committed };
     // Nothing ends in a branch that takes no writes.
-    if (found.isEnding && this.replaced === null) return this.#keepAliveEnding(id, found.lease);
+    if (found.isEnding && this.#takesWrites) return this.#keepAliveEnding(id, found.lease);
     this.#lessor.renew(found.lease, nowMs);
     return { ttlSeconds: found.lease.ttlSeconds, revision: this.committed };
   }
@@ -430,11 +435,6 @@ export class BranchDatabase implements Database {
     return this.#options.promotions.raised;
   }
 
-  #takesNoWrites({ by, name, keepAs }: Replaced): DbError {
-    const how = `was replaced by branch ${by} as ${name}, and takes no writes; to go back, promote ${keepAs}`;
-    return new DbError("branchRefuses", `branch ${this.identity.branchName} ${how}`);
-  }
-
   /**
    * The last change under this leadership: nothing is sequenced behind it, and once it is durable all ends with
    * `error`, so that the branch is opened anew, by what it then says.
@@ -455,6 +455,20 @@ export class BranchDatabase implements Database {
   /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */
   writeSetting(name: string, value: string): MaybePromise<void> {
     return this.run(this.#settingEvaluation, { name, value });
+  }
+
+  get #takesWrites(): boolean {
+    return this.replaced === null && !this.writeProtected;
+  }
+
+  /** Whether it takes writes, whoever leads it. What came before is carried out, what comes behind is refused. */
+  async protectFromWrites(set: boolean): Promise<void> {
+    if (this.replaced !== null) throw isReplaced(this.identity, this.replaced);
+    await this.run(protectFromWrites, { identity: this.identity, set });
+    this.writeProtected = set;
+    if (set) return;
+    this.#lessor.renewAll(this.#nowMs());
+    this.#expiry.schedule();
   }
 
   unprovenBecause(): DbError | null {

@@ -3,7 +3,8 @@ import { AT_HEAD, type Space, spaces, type Tree, type Version } from "../storage
 import { AUTH_META_KEY, authStateOf } from "./auth/auth-records.ts";
 import type { AuthState } from "./auth/auth-state.ts";
 import { createTokens } from "./auth/create-tokens.ts";
-import { readRaised, readReplaced } from "./branches/promotion.ts";
+import { readPromotions } from "./branches/promotion.ts";
+import { readWriteProtected } from "./branches/write-protection.ts";
 import { BranchDatabase } from "./database.ts";
 import type { DatabaseOptions, WatchPort } from "./database-options.ts";
 import { decodeLease } from "./lease/lease-record.ts";
@@ -17,7 +18,7 @@ import type { Committed } from "./sequencer.ts";
 
 export type OpenOptions = Omit<
   DatabaseOptions,
-  "lessor" | "auth" | "committed" | "leasesStripped" | "promotions" | "maintenance" | "watch"
+  "lessor" | "auth" | "committed" | "leasesStripped" | "writeProtected" | "promotions" | "maintenance" | "watch"
 > & {
   /** After the last record replayed. */
   readonly revision: Revision;
@@ -61,8 +62,9 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
   const tokens = createTokens(options.settings.auth, { runtime, clusterId: identity.clusterId });
   const auth = { state: await readAuthState(tree), tokens };
   const leasesStripped = await readLeasesStripped(tree);
-  const promotions = { replaced: await readReplaced(tree), raised: await readRaised(tree) };
-  const parts = { lessor, auth, committed, leasesStripped, promotions, maintenance, watch };
+  const promotions = await readPromotions(tree, identity);
+  const writeProtected = await readWriteProtected(tree, identity);
+  const parts = { lessor, auth, committed, leasesStripped, writeProtected, promotions, maintenance, watch };
   return new BranchDatabase({ ...options, ...parts });
 }
 

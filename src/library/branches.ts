@@ -1,5 +1,4 @@
-import type { Branches, BranchInfo } from "../engine/branches/branches.ts";
-import { type Restored, restoreBranch } from "../engine/branches/restore.ts";
+import type { Branches, BranchInfo, Restored } from "../engine/branches/branches.ts";
 import type { Host } from "../engine/host/host.ts";
 import type { Timers } from "../runtime/runtime.ts";
 import { type At, momentOf, Past } from "./past.ts";
@@ -60,6 +59,11 @@ export class T4Branches extends Past {
     return this.#host.branches.update({ name, protected: isProtected });
   }
 
+  /** Whoever leads it refuses writes, until it is lifted (false); nothing expires in it meanwhile. */
+  protectFromWrites(name: string, isProtected = true): Promise<BranchInfo> {
+    return this.#host.branches.update({ name, writeProtected: isProtected });
+  }
+
   /** Deletes it by itself after so long from now; null: never. */
   expire(name: string, inMs: number | null): Promise<BranchInfo> {
     return this.#host.branches.update({ name, expiresInMs: inMs });
@@ -90,7 +94,7 @@ export class T4Branches extends Past {
    */
   restore(at: At, options: { branch?: string; keepAs?: string } = {}): Promise<Restored> {
     const { branch: name = this.#own, keepAs = null } = options;
-    return restoreBranch(this.#host.branches, { name, moment: momentOf(at), keepAs });
+    return this.#host.branches.restore({ name, moment: momentOf(at), keepAs });
   }
 
   /** Deletes what has expired, and ends what was deleted long enough ago; a collection then frees what it took. */

@@ -1,10 +1,12 @@
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
-import type { BranchId, Epoch, ObjectKey, RecordNumber, Slot } from "../base/ids.ts";
+import type { BranchId, ObjectKey, RecordNumber, Slot } from "../base/ids.ts";
 import { parseKey, prefixes, segmentKey } from "../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../objects/objects.ts";
 import type { LogPosition, LogRecord, Segment, SegmentHeader } from "./log.ts";
-import { decodeSegment, decodeSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment-codec.ts";
+import { decodeSegment, decodeSegmentHeader, SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES } from "./segment-codec.ts";
+
+const FENCE_BYTES = SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES;
 
 /** A place in a branch's log that is looked for: behind the last record up to it. */
 export type LogMoment =
@@ -20,11 +22,6 @@ export interface LogPointOptions {
   readonly moment: LogMoment;
   /** P, the repository's window of slots in flight. */
   readonly window: number;
-  /**
-   * The epoch that the branch's leader record shows when this is called; null: it has none, or is not asked. Saves
-   * requests at the end of the log.
-   */
-  readonly epochNow?: (() => Promise<Epoch | null>) | undefined;
   readonly request: RequestOptions;
 }
 
@@ -38,18 +35,18 @@ export interface LogPointOptions {
  *    window.
  * 3. A fence whose window shows its own epoch before it is repeated: it names the hash that the next segment names.
  *
- * 4. A slot of the epoch that the leader record shows after the slots were listed is not void: whoever wrote a higher
- *    one was in the record before that.
+ * 4. A new leader begins with fences, but after a clean release, which leaves nobody anything to write late. So a slot
+ *    is not void if none of the P − 1 before it is a fence, and a fence is told by its size.
  *
  * Requests: one list for a thousand slots, about P headers for each halving and one whole segment; by rule 4 the end
- * takes the list, the record and the segment. Throws `corrupt` for what is not as it must be; a slot taken by a
- * collector meanwhile is `notFound`: begin anew from the newest checkpoint.
+ * takes the list and the segment. Throws `corrupt` for what is not as it must be; a slot taken by a collector meanwhile
+ * is `notFound`: begin anew from the newest checkpoint.
  */
 export async function findLogPoint(options: LogPointOptions): Promise<LogPosition> {
-  const slots = await denseSlots(options);
+  const { slots, lastAreRecords } = await denseSlots(options);
   if (slots === 0) return options.from;
   const finder = new PointFinder(options);
-  const end = options.moment.kind === "end" ? await finder.endByEpoch(slots - 1) : null;
+  const end = options.moment.kind === "end" && lastAreRecords ? await finder.endBySizes(slots - 1) : null;
   if (end !== null) return end;
   let best: number | null = null;
   let low = 0;
@@ -67,20 +64,29 @@ export async function findLogPoint(options: LogPointOptions): Promise<LogPositio
   return best === null ? options.from : finder.positionIn(best);
 }
 
-/** The number of slots from the first on that follow one another. */
-async function denseSlots({ store, branch, from, request }: LogPointOptions): Promise<number> {
+interface Listed {
+  /** The number of slots from the first on that follow one another. */
+  readonly slots: number;
+  /** None of the last P of them, or of all, is a fence. */
+  readonly lastAreRecords: boolean;
+}
+
+async function denseSlots({ store, branch, from, window, request }: LogPointOptions): Promise<Listed> {
   let count = 0;
+  let lastFence = Number.NEGATIVE_INFINITY;
+  const listed = (): Listed => ({ slots: count, lastAreRecords: lastFence < count - window });
   let startAfter = from.nextSlot === 1 ? undefined : segmentKey(branch, (from.nextSlot - 1) as Slot);
   for (;;) {
     const options = { ...request, limit: LIST_LIMIT_MAX, ...(startAfter && { startAfter }) };
     const page = await store.list(prefixes.segments(branch), options);
-    for (const { key } of page.objects) {
+    for (const { key, bytes } of page.objects) {
       const name = parseKey(key);
-      if (name?.kind !== "segment" || name.slot !== from.nextSlot + count) return count;
+      if (name?.kind !== "segment" || name.slot !== from.nextSlot + count) return listed();
+      if (bytes <= FENCE_BYTES) lastFence = count;
       count++;
       startAfter = key;
     }
-    if (!page.more || page.objects.length === 0) return count;
+    if (!page.more || page.objects.length === 0) return listed();
   }
 }
 
@@ -120,13 +126,12 @@ class PointFinder {
     return header;
   }
 
-  /** Rule 4. Null where it says nothing: of an older epoch, and of a fence, which may be repeated. */
-  async endByEpoch(index: number): Promise<LogPosition | null> {
-    const epoch = await this.#options.epochNow?.();
-    if (epoch == null) return null;
+  /** Rule 4. Null where what lies before the first slot may make it void. */
+  async endBySizes(index: number): Promise<LogPosition | null> {
     const key = this.#keyOf(index);
     const segment = decodeSegment(key, (await this.#read(key)).body);
-    if (segment.header.epoch !== epoch || segment.header.fence) return null;
+    assert(!segment.header.fence, "a segment with records is larger than a fence");
+    if (segment.header.epoch < this.#options.from.highestEpoch) return null;
     return this.#behind(segment, { repeated: false });
   }
 

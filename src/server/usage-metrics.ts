@@ -2,7 +2,7 @@ import { Gauge, type Registry } from "prom-client";
 import type { BranchUsage } from "../engine/branches/history.ts";
 import type { UsageSeen } from "./usage-look.ts";
 
-/** So many branches are named, those that deleting frees most of; the rest is told as one, so that series are bounded. */
+/** So many branches are named, those that deleting frees most of; the rest is told as one: series are bounded. */
 const NAMED_MAX = 200;
 /** No branch's: names are letters, digits and hyphens. */
 const OTHERS = "(others)";

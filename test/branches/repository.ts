@@ -75,7 +75,7 @@ export class TestRepository {
     const { window } = this.host.repository;
     const parent = await this.idOf(from);
     const point = (references: Parameters<typeof cutPointAt>[1]) =>
-      cutPointAt({ store, runtime, window, request, moment }, references);
+      cutPointAt({ store, window, request, moment }, references);
     await cutBranch({ store, runtime, parent, name, point, request });
     return this.database(name);
   }

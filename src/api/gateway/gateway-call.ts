@@ -13,8 +13,8 @@ const METADATA_PREFIX = "grpc-metadata-";
 
 /**
  * A request to the gateway, as the method that it is for sees it. Its metadata are the header fields Grpc-Metadata-…,
- * Authorization, which is the token, and Origin, by which a browser says which page asks. A client certificate's name is not passed on: as in etcd it logs nobody in
- * here.
+ * Authorization, which is the token, and Origin, by which a browser says which page asks. A client certificate's name
+ * is not passed on: as in etcd it logs nobody in here.
  */
 export class GatewayCall implements Call {
   readonly path: string;

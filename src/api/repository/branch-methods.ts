@@ -21,9 +21,10 @@ const changeMethods = (branches: () => Branches): UnaryMethod[] => [
   unaryMethod({
     method: method.branchUpdate,
     names: ({ name }) => [name],
-    run: async ({ name, protected: isProtected, expiresInMs }) => {
+    run: async ({ name, protected: isProtected, expiresInMs, writeProtected }) => {
       const inMs = expiresInMs === undefined ? undefined : countOf("expires_in_ms", expiresInMs) || null;
-      return { branch: branchMessage(await branches().update({ name, protected: isProtected, expiresInMs: inMs })) };
+      const asked = { name, protected: isProtected, expiresInMs: inMs, writeProtected };
+      return { branch: branchMessage(await branches().update(asked)) };
     },
   }),
   unaryMethod({
@@ -104,6 +105,7 @@ export const branchMessage = (branch: BranchInfo): MessageInitShape<typeof Branc
   open: branch.open,
   leader: branch.leader ?? "",
   frozen: branch.frozen,
+  ...(branch.writeProtected !== null && { writeProtected: branch.writeProtected }),
 });
 
 /** Left out: the newest. */

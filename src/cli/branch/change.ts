@@ -10,8 +10,8 @@ import { type BranchView, timeText, viewOfInfo, viewOfMessage } from "./view.ts"
 const { method } = Repository;
 
 export const changeCommands = (): Command[] => [
-  protectCommand("protect", true, "Keeps a branch from being deleted, by anybody and by itself"),
-  protectCommand("unprotect", false, "Lets a branch be deleted again"),
+  protectCommand("protect", true, "Keeps a branch from being deleted, by anybody and by itself, or from writes"),
+  protectCommand("unprotect", false, "Lets a branch be deleted again, or written"),
   expireCommand(),
   deleteCommand(),
   undeleteCommand(),
@@ -21,22 +21,23 @@ function protectCommand(word: string, isProtected: boolean, description: string)
   return new Command(word)
     .argument("<name>", "a branch")
     .description(description)
-    .addHelpText("after", `\nExample:\n  t4 branch ${word} staging`)
-    .action((name: string, _options: unknown, command: Command) =>
-      onRepository<BranchView>(
+    .option("--writes", isProtected ? "from writes instead: it takes none" : "it takes writes again")
+    .addHelpText("after", `\nExamples:\n  t4 branch ${word} staging\n  t4 branch ${word} staging --writes`)
+    .action((name: string, { writes = false }: { writes?: boolean }, command: Command) => {
+      const asked = { name, ...(writes ? { writeProtected: isProtected } : { protected: isProtected }) };
+      return onRepository<BranchView>(
         command,
         {
-          online: async (client) => {
-            const asked = { name, protected: isProtected };
-            return changed(await client.repository([name], method.branchUpdate, asked));
-          },
-          offline: async (context) =>
-            viewOfInfo(await (await branchesOf(context)).update({ name, protected: isProtected })),
+          online: async (client) => changed(await client.repository([name], method.branchUpdate, asked)),
+          offline: async (context) => viewOfInfo(await (await branchesOf(context)).update(asked)),
           writes: true,
         },
-        tell((branch) => `branch ${branch.name} is ${branch.protected ? "protected" : "not protected"}`),
-      ),
-    );
+        tell((branch) => {
+          if (writes) return `branch ${branch.name} ${isProtected ? "takes no writes" : "takes writes again"}`;
+          return `branch ${branch.name} is ${branch.protected ? "protected" : "not protected"}`;
+        }),
+      );
+    });
 }
 
 function expireCommand(): Command {

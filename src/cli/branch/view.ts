@@ -17,6 +17,7 @@ export interface BranchView {
   readonly open: boolean;
   readonly leader: string | null;
   readonly frozen: boolean;
+  readonly writeProtected: boolean | null;
 }
 
 export const viewOfInfo = (branch: BranchInfo): BranchView => branch;
@@ -36,6 +37,7 @@ export const viewOfMessage = (branch: Branch): BranchView => ({
   open: branch.open,
   leader: orNull(branch.leader),
   frozen: branch.frozen,
+  writeProtected: branch.writeProtected ?? null,
 });
 
 const orNull = (text: string): string | null => (text === "" ? null : text);
@@ -47,6 +49,7 @@ export function notesOf(branch: BranchView): string[] {
   return [
     branch.deleted && branch.purgeMs !== null ? `deleted, its data goes at ${timeText(branch.purgeMs)}` : "",
     branch.protected ? "protected" : "",
+    branch.writeProtected === true ? "takes no writes" : "",
     branch.frozen ? "frozen" : "",
     branch.expiresMs !== null && !branch.deleted ? `expires ${timeText(branch.expiresMs)}` : "",
   ].filter((note) => note !== "");

@@ -117,6 +117,7 @@ function printShown({ branch, ancestry }: Shown, format: Format): void {
     Leader: branch.leader ?? "none",
     Open: branch.open,
     Protected: branch.protected,
+    ...(branch.writeProtected !== null && { "Takes writes": !branch.writeProtected }),
     Expires: branch.expiresMs === null ? "never" : timeText(branch.expiresMs),
     ...(branch.frozen && { Frozen: true }),
   });

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { Repository } from "../../gen/t4/v1/repository_pb.ts";
 import { branchesOf } from "../branch/offline.ts";
-import { CommandError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { momentOf } from "../moment.ts";
 import { print } from "../output.ts";
 import { type Format, onRepository, repositoryOptions } from "../repository.ts";
@@ -81,9 +81,12 @@ function inPlace(command: Command, name: string, { at, keepAs = "" }: Options): 
         const { revision, replaced } = await client.repository([name], method.branchRestore, asked, TIMEOUT_MS);
         return { name, revision: Number(revision), replaced: replaced?.name ?? null };
       },
-      offline: async () => {
-        throw new CommandError("a branch is restored in place by the server that leads it: ask one (--endpoints)");
+      offline: async (context) => {
+        const asked = { name, moment, keepAs: keepAs === "" ? null : keepAs };
+        const { revision, replaced } = await (await branchesOf(context)).restore(asked);
+        return { name, revision, replaced: replaced?.name ?? null };
       },
+      writes: true,
     },
     printRestored,
   );

@@ -18,6 +18,7 @@ export interface Bucket {
 export interface OpenState {
   readonly revision: number;
   readonly frozen: boolean;
+  readonly writeProtected: boolean;
 }
 
 /** Requests under way at once. */
@@ -103,6 +104,7 @@ async function readInfo(
     revision: open?.revision ?? newest?.point.position.revision ?? origin?.position.revision ?? 0,
     open: open !== null,
     leader: isLed ? leader.body.node : null,
+    writeProtected: open?.writeProtected ?? null,
     frozen: open?.frozen ?? body.replacedBy !== undefined,
   };
 }

@@ -14,6 +14,8 @@ export interface Branches {
   update(request: UpdateBranch): Promise<BranchInfo>;
   delete(name: string): Promise<BranchInfo>;
   undelete(name: string): Promise<BranchInfo>;
+  /** Back to a moment, under its name. */
+  restore(request: RestoreBranch): Promise<Restored>;
   promote(request: PromoteBranch): Promise<{ promoted: BranchInfo; replaced: BranchInfo | null; revision: number }>;
 }
 
@@ -36,6 +38,8 @@ export interface BranchInfo {
   readonly open: boolean;
   /** The node that leads it, as its leader record says; null: none. */
   readonly leader: string | null;
+  /** It takes no writes until that is lifted; null: not open here, so not known. */
+  readonly writeProtected: boolean | null;
   /** It is being, or was, replaced by promotion, and takes no writes. */
   readonly frozen: boolean;
 }
@@ -56,6 +60,7 @@ export interface CreateBranch {
 export interface UpdateBranch {
   readonly name: string;
   readonly protected?: boolean | undefined;
+  readonly writeProtected?: boolean | undefined;
   /** From now on; null: never. */
   readonly expiresInMs?: number | null | undefined;
 }
@@ -69,4 +74,18 @@ export interface PromoteBranch {
   readonly keepAs: string | null;
   /** Takes back a promotion that has not swapped the names yet. */
   readonly revoke: boolean;
+}
+
+export interface RestoreBranch {
+  readonly name: string;
+  readonly moment: Moment;
+  /** The name that what it was gets; null: NAME-old-N. */
+  readonly keepAs: string | null;
+}
+
+export interface Restored {
+  readonly restored: BranchInfo;
+  /** What it was, under another name. */
+  readonly replaced: BranchInfo | null;
+  readonly revision: number;
 }

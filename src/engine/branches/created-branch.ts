@@ -27,6 +27,7 @@ export function created(
       revision: position.revision,
       open: false,
       leader: null,
+      writeProtected: null,
       frozen: false,
     },
     revision: position.revision,

@@ -35,7 +35,7 @@ async function openHost(t: TestContext) {
     const { branch: parent } = (await branchNameRegister(store, from, runtime).read(request))!.body;
     const { window } = host.repository;
     const point = (references: Parameters<typeof cutPointAt>[1]) =>
-      cutPointAt({ store, runtime, window, request, moment }, references);
+      cutPointAt({ store, window, request, moment }, references);
     await cutBranch({ store, runtime, parent, name, point, request });
     return host.database(name);
   };

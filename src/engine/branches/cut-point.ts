@@ -1,12 +1,10 @@
 import { assert } from "../../base/assert.ts";
 import { DbError } from "../../base/errors.ts";
 import type { BranchId, RecordNumber, Slot } from "../../base/ids.ts";
-import { leaderRegister } from "../../leadership/acquire.ts";
 import type { Origin, OriginRun } from "../../leadership/origin.ts";
 import type { LogPosition } from "../../log/log.ts";
 import { findLogPoint, type LogMoment } from "../../log/log-point.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
 import { readCheckpoint } from "../../storage/checkpoint-store.ts";
 import type { CutParent, CutPoint } from "./cut-branch.ts";
@@ -16,7 +14,6 @@ export interface CutPointOptions {
   readonly store: ObjectStore;
   /** P of the repository. */
   readonly window: number;
-  readonly runtime: Pick<Runtime, "clock" | "timers" | "random">;
   readonly request: RequestOptions;
   readonly moment: Moment;
 }
@@ -32,15 +29,14 @@ const FIRST_SLOT = 1 as Slot;
  * cannot be had any more, or is not there yet.
  */
 export async function cutPointAt(options: CutPointOptions, parent: CutParent): Promise<CutPoint> {
-  const { store, runtime, window, request, moment } = options;
+  const { store, window, request, moment } = options;
   const { newest, origin, branch } = parent;
   const route = routeTo(moment, newest, origin?.position ?? null);
   const start = await startAt(options, parent, route.base);
   const from = start.position;
   const logMoment = asLogMoment(moment);
   if (route.replay === null || logMoment === null) return { ...start, position: { ...from, nextSlot: FIRST_SLOT } };
-  const epochNow = async () => (await leaderRegister(store, branch, runtime).read(request))?.body.epoch ?? null;
-  const end = await findLogPoint({ store, branch, from, moment: logMoment, window, epochNow, request });
+  const end = await findLogPoint({ store, branch, from, moment: logMoment, window, request });
   checkReached(moment, end);
   const runs = [...start.runs, ...runTo(branch, from, end)];
   return { ...start, runs, position: { ...end, nextSlot: FIRST_SLOT } };

@@ -1,17 +1,9 @@
 import { isDbError } from "../../base/errors.ts";
-import type { Branches, BranchInfo } from "./branches.ts";
-import type { Moment } from "./moment.ts";
+import type { Branches, RestoreBranch, Restored } from "./branches.ts";
 
 /** Of the branch that is made on the way. A name is 63 characters at most. */
 const SUFFIX = "-restore";
 const NAME_MAX = 63;
-
-export interface Restored {
-  readonly restored: BranchInfo;
-  /** What it was, under another name. */
-  readonly replaced: BranchInfo | null;
-  readonly revision: number;
-}
 
 /**
  * Puts a branch back to a moment, under its name: a branch is cut there, and promoted over it. So its revision goes on
@@ -21,7 +13,7 @@ export interface Restored {
  */
 export async function restoreBranch(
   branches: Pick<Branches, "create" | "promote" | "delete">,
-  { name, moment, keepAs }: { name: string; moment: Moment; keepAs: string | null },
+  { name, moment, keepAs }: RestoreBranch,
 ): Promise<Restored> {
   const between = `${name.slice(0, NAME_MAX - SUFFIX.length)}${SUFFIX}`;
   const plain = { expiresInMs: null, stripAuth: false, stripLeases: false };

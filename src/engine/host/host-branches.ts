@@ -14,19 +14,28 @@ import {
   readAncestry,
   readNames,
 } from "../branches/branch-list.ts";
-import type { Branches, BranchInfo, CreateBranch, PromoteBranch, UpdateBranch } from "../branches/branches.ts";
+import type {
+  Branches,
+  BranchInfo,
+  CreateBranch,
+  PromoteBranch,
+  RestoreBranch,
+  UpdateBranch,
+} from "../branches/branches.ts";
 import { created, expiryOf } from "../branches/created-branch.ts";
 import { BranchCut, type CutParent, type CutPoint } from "../branches/cut-branch.ts";
 import { cutPointAt, cutPointAtEnd } from "../branches/cut-point.ts";
 import { alive, changeName, deleted, PURGING, undeleted } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
+import { restoreBranch } from "../branches/restore.ts";
 import type { Database } from "../engine.ts";
 import type { BranchSet } from "./branch-set.ts";
-import type { BranchSurroundings } from "./open-branch.ts";
 import { removeLeftOrigins } from "./left-origins.ts";
+import type { BranchSurroundings } from "./open-branch.ts";
 import type { OpenBranch } from "./open-branch-handle.ts";
 import { Promotion } from "./promote-branch.ts";
 import { purgeBranch } from "./purge-branch.ts";
+import type { ServedBranch } from "./served-branch.ts";
 
 /**
  * The branches of a repository in a process that serves them: those that it leads are asked, the rest is in the store.
@@ -59,7 +68,7 @@ export class HostBranches implements Branches {
       const end = await this.#flush(leading);
       if (moment.kind === "newest") return cutPointAtEnd(found, end);
       const { window } = this.#surroundings.repository;
-      return cutPointAt({ store, runtime, window, request, moment }, found);
+      return cutPointAt({ store, window, request, moment }, found);
     };
     const expiresMs = expiryOf(asked, runtime.clock);
     const origin = await new BranchCut({
@@ -103,6 +112,10 @@ export class HostBranches implements Branches {
 
   async update({ name, expiresInMs, ...change }: UpdateBranch): ReturnType<Branches["update"]> {
     const nowMs = this.#bucket.runtime.clock.wallMs();
+    if (change.writeProtected !== undefined) {
+      const { leading } = await this.#set.lead(name);
+      await leading.database.protectFromWrites(change.writeProtected);
+    }
     const body = await changeName(this.#bucket, name, (before) => {
       const { protected: was, expiresMs: expired, ...rest } = alive(name, before);
       const expiresMs = expiresInMs === undefined ? expired : expiresInMs === null ? null : nowMs + expiresInMs;
@@ -142,6 +155,10 @@ export class HostBranches implements Branches {
     const promoted = this.#promoting.then(() => this.#promote(asked));
     this.#promoting = promoted.catch(() => {});
     return promoted;
+  }
+
+  restore(asked: RestoreBranch): ReturnType<Branches["restore"]> {
+    return restoreBranch(this, asked);
   }
 
   async #promote(asked: PromoteBranch): ReturnType<Branches["promote"]> {
@@ -235,7 +252,7 @@ export class HostBranches implements Branches {
     const served = this.#set.open.find((each) => each.name === name);
     if (served === undefined || (served.failure !== null && served.failure.kind !== "frozen")) return null;
     const state = served.openState;
-    return state === null ? null : { revision: state.committed, frozen: state.replaced !== null };
+    return state === null ? null : openStateOf(state);
   }
 }
 
@@ -258,3 +275,9 @@ export interface Swept {
 
 /** A branch that is led by a node that does not stop cannot be taken: it is tried again at the next sweep. */
 const PURGE_MS = 30_000;
+
+const openStateOf = ({ committed, replaced, writeProtected }: NonNullable<ServedBranch["openState"]>): OpenState => ({
+  revision: committed,
+  frozen: replaced !== null,
+  writeProtected,
+});

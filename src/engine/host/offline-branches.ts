@@ -4,7 +4,7 @@ import { BorrowedStore } from "../../objects/borrowed.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Bucket, branchInfo, listBranchInfo, NamesOfAny, readAncestry } from "../branches/branch-list.ts";
-import type { Branches, CreateBranch, PromoteBranch, UpdateBranch } from "../branches/branches.ts";
+import type { Branches, CreateBranch, PromoteBranch, RestoreBranch, UpdateBranch } from "../branches/branches.ts";
 import { created, expiryOf } from "../branches/created-branch.ts";
 import { BranchCut, type CutParent, type CutPoint } from "../branches/cut-branch.ts";
 import { cutPointAt } from "../branches/cut-point.ts";
@@ -44,7 +44,7 @@ export class OfflineBranches implements Branches {
     const { moment, name, from } = asked;
     const { branch: parent } = await resolveBranch(store, from, runtime, request);
     const point = (found: CutParent): Promise<CutPoint> =>
-      cutPointAt({ store, runtime, window: repository.window, request, moment }, found);
+      cutPointAt({ store, window: repository.window, request, moment }, found);
     const expiresMs = expiryOf(asked, runtime.clock);
     const origin = await new BranchCut({
       ...{ store, runtime, request, parent, name, point, expiresMs },
@@ -67,7 +67,8 @@ export class OfflineBranches implements Branches {
   }
 
   update(asked: UpdateBranch): ReturnType<Branches["update"]> {
-    return this.#leading((branches) => branches.update(asked));
+    const dataDirectory = asked.writeProtected === undefined ? null : this.#bucket.dataDirectory;
+    return this.#leading((branches) => branches.update(asked), dataDirectory);
   }
 
   delete(name: string): ReturnType<Branches["delete"]> {
@@ -80,6 +81,10 @@ export class OfflineBranches implements Branches {
 
   promote(asked: PromoteBranch): ReturnType<Branches["promote"]> {
     return this.#leading((branches) => branches.promote(asked), this.#bucket.dataDirectory);
+  }
+
+  restore(asked: RestoreBranch): ReturnType<Branches["restore"]> {
+    return this.#leading((branches) => branches.restore(asked), this.#bucket.dataDirectory);
   }
 
   /** What a collector does first. */

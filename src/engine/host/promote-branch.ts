@@ -7,7 +7,7 @@ import { type Bucket, readNames } from "../branches/branch-list.ts";
 import type { PromoteBranch } from "../branches/branches.ts";
 import { alive, changeName } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
-import { freeze, type Replaced, raise } from "../branches/promotion.ts";
+import { freeze, ofBranch, type Replaced, raise } from "../branches/promotion.ts";
 import type { Database, RangeRequest } from "../engine.ts";
 import type { BranchSet } from "./branch-set.ts";
 
@@ -152,7 +152,7 @@ export class Promotion {
       }
       return { replaced: before, committed: database.committed };
     }
-    const replaced = { by, name: over, keepAs: await this.#nameToKeep() };
+    const replaced = { of: ofBranch(database.identity), by, name: over, keepAs: await this.#nameToKeep() };
     const ends = new DbError("frozen", `branch ${over} is being replaced by ${name}: connect again`);
     await database.last((draft) => freeze(draft, replaced), null, ends);
     return { replaced, committed: database.committed };
@@ -190,7 +190,7 @@ export class Promotion {
       throw new DbError("branchRefuses", `${why}: promote that to its end, or revoke it`);
     }
     const ends = new DbError("frozen", `branch ${name} goes on from a higher revision: connect again`);
-    await database.last(raise, { over, above }, ends);
+    await database.last(raise, { of: ofBranch(database.identity), over, above }, ends);
   }
 
   /** Step 4. `before`: the name as it was before step 1. */

@@ -2,7 +2,7 @@ import { ClosedByBug, DbError, isDbError, messageOf } from "../../base/errors.ts
 import type { BranchId } from "../../base/ids.ts";
 import type { Waiting } from "../../leadership/outlive.ts";
 import type { Timer } from "../../runtime/runtime.ts";
-import type { Replaced } from "../branches/promotion.ts";
+import type { BranchDatabase } from "../database.ts";
 import type { Database } from "../engine.ts";
 import type { BranchClaims } from "./branch-claims.ts";
 import { type BranchSurroundings, openBranch } from "./open-branch.ts";
@@ -93,7 +93,7 @@ export class ServedBranch {
   }
 
   /** Of the branch itself, whoever may call it; null while it is not open. */
-  get openState(): { readonly committed: number; readonly replaced: Replaced | null } | null {
+  get openState(): Pick<BranchDatabase, "committed" | "replaced" | "writeProtected"> | null {
     return this.#state.kind === "open" ? this.#state.branch.database : null;
   }
 
