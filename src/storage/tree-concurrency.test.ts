@@ -189,7 +189,7 @@ test("a tree that is closed asks nothing more of the store, which may be closed 
   );
 });
 
-test("what has met a bug between two steps writes no checkpoint: the log has what it would have left out", async (t) => {
+test("what has met a bug between two steps writes no checkpoint: the log has all of it", async (t) => {
   const { flush } = Levels.prototype;
   t.after(() => Object.assign(Levels.prototype, { flush }));
   Levels.prototype.flush = async (_write, done) => {

@@ -13,8 +13,8 @@ import { randomOf } from "./random.ts";
 import { smallTables, TestRepository, write } from "./repository.ts";
 
 /**
- * A branch that is cut at revision R is what its parent was when R was its newest: random histories, and of each as many
- * random R, also such as are not retained any more.
+ * A branch that is cut at revision R is what its parent was when R was its newest: random histories, and of each as
+ * many random R, also such as are not retained any more.
  *
  *   t4-node test/branches/past-revisions.ts [--revisions 1000] [--seed 1]
  */

@@ -60,8 +60,8 @@ interface Held {
  *   (unknown) ─ first call ─► looked up ─► opening ─► open ─ idle, or room is needed ─► closing ─► (unknown)
  *
  * 1. A branch is held once at a time: who calls for one that is closing waits until it is closed.
- * 2. The name decides, at each opening anew, and is looked up again while the branch is open: at once where this process
- *    has changed it, within a minute where another one has.
+ * 2. The name decides, at each opening anew, and is looked up again while the branch is open: at once where this
+ *    process has changed it, within a minute where another one has.
  */
 export class BranchSet {
   readonly #surroundings: BranchSurroundings;

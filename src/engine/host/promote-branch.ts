@@ -31,8 +31,9 @@ export interface Promoted {
  * crash has stopped it. Until the swap, `revoke` takes it back: the old one goes on, the second name is free again. The
  * raised revision stays, which does no harm. Stalling between any two steps is safe:
  *
- *   - The swap is on the very version of the name that was read before step 1, and `revoke` writes that name anew before
- *     it lets the old one go on. So a promotion that was taken back meanwhile swaps nothing, not even by a late request.
+ *   - The swap is on the very version of the name that was read before step 1, and `revoke` writes that name anew
+ *     before it lets the old one go on. So a promotion that was taken back meanwhile swaps nothing, not even by a late
+ *     request.
  *   - Whoever ends a deleted branch for ever first says so in its name, then looks whether a second name of step 2 says
  *     that the branch is to replace another one. So either that is met there, or the name that is looked at between the
  *     steps 2 and 3 is not alive.

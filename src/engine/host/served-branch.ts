@@ -175,8 +175,8 @@ export class ServedBranch {
   }
 
   /**
-   * Whoever led the branch while this node stood by may have given its name away, or deleted it, and then it is nobody's
-   * by that name.
+   * Whoever led the branch while this node stood by may have given its name away, or deleted it, and then it is
+   * nobody's by that name.
    */
   async #checkName(branch: OpenBranch, signal: AbortSignal): Promise<void> {
     try {
@@ -293,8 +293,8 @@ export class ServedBranch {
   }
 
   /**
-   * Amid a promotion: whoever swaps the names may be another process. Where this one does, `follow` is quicker; once the
-   * branch is not frozen any more, or not open, nobody looks.
+   * Amid a promotion: whoever swaps the names may be another process. Where this one does, `follow` is quicker; once
+   * the branch is not frozen any more, or not open, nobody looks.
    */
   #lookForName(afterMs: number): void {
     this.#timer = this.#surroundings.runtime.timers.set(
