@@ -42,6 +42,15 @@ test("unpacking what is broken throws, gives less or one byte more, and leaves n
   assert.ok(thrown > 100, `${thrown} of 500 were told`);
 });
 
+test("what is unpacked has memory of its own size", () => {
+  const packed = Buffer.from(packBlock(blockOf(16_000, 16)));
+  assert.ok(unpackBlock(packed, 16_000).buffer.byteLength <= 16_001);
+  // As where there is no context: a frame in two, which is unpacked by zlib itself.
+  const two = Buffer.concat([packed, packBlock(blockOf(4000, 16))]);
+  const found = unpackBlock(two, 20_000);
+  assert.equal(found.buffer.byteLength, found.length);
+});
+
 test("a frame that claims or holds more than it should is not believed", () => {
   const packed = Buffer.from(packBlock(Buffer.alloc(100_000)));
   assert.throws(() => unpackBlock(packed, 1000));

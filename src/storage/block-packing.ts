@@ -110,9 +110,9 @@ export function unpackBlock(packed: Buffer, bytes: number): Buffer {
     // What is wrong with it is told below, in zlib's words.
     unpacking = undefined;
   }
-  return zstdDecompressSync(packed, {
-    maxOutputLength: bytes + 1,
-    chunkSize: Math.max(64, bytes + 1),
-    params: unpackParams,
-  });
+  // Whatever size is asked for, zlib gives a part of 64 KiB: a cache of such would take four times what it counts.
+  const within = zstdDecompressSync(packed, { maxOutputLength: bytes + 1, params: unpackParams });
+  const own = Buffer.allocUnsafeSlow(within.length);
+  within.copy(own);
+  return own;
 }

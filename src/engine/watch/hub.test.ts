@@ -479,7 +479,7 @@ test("a bug in telling one client ends its stream alone, live and from history",
   history.write(hub, "a");
   // What is before it cannot be read: only who asks for it notices.
   const { get } = history.tree;
-  history.tree.get = (space, key, at) => ({ ...get(space, key, at)!, bytes: null as never });
+  history.tree.get = (space, key, at) => ({ ...get(space, key, at)!, bytes: { buffer: new ArrayBuffer(0) } as never });
   history.write(hub, "a");
   history.tree.get = get;
   ok((bad.state.failed as unknown) instanceof TypeError);

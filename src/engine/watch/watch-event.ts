@@ -41,7 +41,7 @@ export class WatchEvent {
     this.revision = event.revision;
     this.deleted = event.deleted;
     this.#kv = event.kv;
-    this.#prev = event.prev;
+    this.#prev = event.prev === null ? null : outOfBlock(event.prev);
   }
 
   /** The wire encoding of mvccpb.Event. */
@@ -78,7 +78,8 @@ export class WatchEvent {
 
   /** What it costs to keep, in bytes, roughly. */
   get bytes(): number {
-    return this.#kv.end - this.#kv.start + 128;
+    const prevBytes = this.#prev === null ? 0 : this.#prev.end - this.#prev.start;
+    return this.#kv.end - this.#kv.start + prevBytes + 128;
   }
 }
 
@@ -103,4 +104,19 @@ function writeRow(out: Uint8Array, at: number, tag: number, row: Row): number {
   at = writeVarint(out, at, row.end - row.start);
   out.set(row.bytes.subarray(row.start, row.end), at);
   return at + row.end - row.start;
+}
+
+/** What a row may keep in memory beside its own bytes. */
+const BESIDE_BYTES_MAX = 1024;
+
+/**
+ * The pair before was read from a block of a table or a chunk of a memtable, all of which it would keep in memory for as
+ * long as the event is kept: thousands of events, far more than caches may have.
+ */
+function outOfBlock(row: Row): Row {
+  const bytes = row.end - row.start;
+  if (row.bytes.buffer.byteLength <= bytes + BESIDE_BYTES_MAX) return row;
+  const own = Buffer.allocUnsafe(bytes);
+  own.set(row.bytes.subarray(row.start, row.end));
+  return { bytes: own, start: 0, end: bytes };
 }
