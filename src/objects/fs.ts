@@ -30,8 +30,8 @@ const OWN = ".t4";
  */
 const LEFT_OVER_MS = 3_600_000;
 const LEFT_OVERS_REMOVED_MAX = 1000;
-/** Larger objects have no etag that `match` accepts: only control objects are replaced. */
-const ETAG_BYTES_MAX = 8 << 20;
+/** Larger objects have no etag that `match` accepts: only control objects are replaced, and hashing tables takes time. */
+const ETAG_BYTES_MAX = 256 << 10;
 const DIRECTORIES_KNOWN_MAX = 10_000;
 const LOCKS = 16;
 /** Tables are read a block at a time. Each file that is kept open may keep what was removed on the disk: 16 MiB, mostly. */
