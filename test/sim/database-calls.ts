@@ -133,7 +133,7 @@ const NOT_DONE: ReadonlySet<ErrorKind> = new Set([
 ]);
 const UNKNOWN: ReadonlySet<ErrorKind> = new Set(["timeout", "leadershipLost", "stopped"]);
 
-function failure(error: unknown): Outcome {
+export function failure(error: unknown): Outcome {
   if (!isDbError(error)) throw error;
   const { kind } = error as DbError;
   if (REFUSALS.has(kind)) return { kind: "refused", error: kind };

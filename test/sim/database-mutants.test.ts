@@ -8,6 +8,7 @@ const quick = [
   "forgets what only its disk has",
   "lets go of what it did not freeze",
   "skips what a slow watcher has missed",
+  "forgets which alarms are raised",
 ];
 const SEEDS = 15;
 

@@ -1,5 +1,7 @@
 import { parseArgs } from "node:util";
 import { Lessor } from "../../src/engine/lease/lessor.ts";
+import { Alarms } from "../../src/engine/maintenance/alarms.ts";
+import { Members } from "../../src/engine/maintenance/members.ts";
 import { WatchHub } from "../../src/engine/watch/hub.ts";
 import { BranchDisk } from "../../src/leadership/disk-identity.ts";
 import { HeldLeadership } from "../../src/leadership/held-leadership.ts";
@@ -26,6 +28,8 @@ export interface Mutant {
   /** Of the first seeds one that notices it. */
   readonly seed: number;
   readonly changes?: Changes;
+  /** Users, roles, alarms and members are changed, too. */
+  readonly settings?: true;
   /** Breaks it; returns what makes it whole again. */
   readonly break?: () => () => void;
 }
@@ -39,6 +43,19 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     seed: 1,
     break: () =>
       patchGetter(BranchDisk.prototype, "state", (state) => (state === null ? null : { ...state, established: false })),
+  },
+  "forgets who was announced as a member": {
+    story: "takeover",
+    settings: true,
+    seed: 1,
+    break: () =>
+      patch(Members, "read", (read) => (_tree, identity) => read.call(Members, { scan: () => [] } as never, identity)),
+  },
+  "forgets which alarms are raised": {
+    story: "takeover",
+    settings: true,
+    seed: 1,
+    break: () => patch(Alarms, "read", (read) => () => read.call(Alarms, { scan: () => [] } as never)),
   },
   "does not fence": {
     story: "takeover",
@@ -139,7 +156,8 @@ function unsynced(runtime: Runtime): Runtime {
 export async function noticed(mutant: Mutant, seed: number): Promise<string | null> {
   const mend = mutant.break?.() ?? (() => {});
   try {
-    await databaseScenario(mutant.story, seed, {}, { ...mutant.changes, mend });
+    const { story, changes, settings = false } = mutant;
+    await databaseScenario(story, seed, {}, { changes: { ...changes, mend }, settings });
     return null;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

@@ -16,6 +16,7 @@ import type { SimMachine } from "./machine.ts";
 import { noStoreFaults, SimStorage, someStoreFaults } from "./object-store.ts";
 import type { SimRandom } from "./random.ts";
 import type { Story } from "./scenario-database.ts";
+import { SettingsKeeper } from "./settings-keeper.ts";
 import type { Simulation } from "./simulation.ts";
 
 const CLIENTS = 4;
@@ -56,8 +57,11 @@ export class DatabaseWorld {
   /** All clients ask this one. */
   #asked: DatabaseNode | null = null;
   #loss: History["loss"] = null;
+  readonly #keeper: SettingsKeeper | null;
+  #keeping: Promise<void> = Promise.resolve();
 
-  constructor(simulation: Simulation, story: Story, changes: Changes) {
+  /** `settings`: users, roles, alarms and members are changed, too. */
+  constructor(simulation: Simulation, story: Story, { changes, settings }: { changes: Changes; settings: boolean }) {
     this.simulation = simulation;
     this.story = story;
     this.#changes = changes;
@@ -67,6 +71,9 @@ export class DatabaseWorld {
     this.#caller = new Caller(simulation, this.recorder);
     const probe = this.storage.storeOf(simulation.machine("nobody").start());
     const durability = story === "local" ? "local" : "object";
+    const anyNode = (random: SimRandom) => this.#anyNode(random);
+    const call = (at: DatabaseNode, request: ClientRequest) => this.#call(at, request);
+    this.#keeper = settings ? new SettingsKeeper(simulation, { anyNode, call }) : null;
     const { typicalMs } = this.storage;
     this.#settings = smallSettings(this.random.fork("settings"), { store: probe, typicalMs, durability });
   }
@@ -83,6 +90,7 @@ export class DatabaseWorld {
     }
     for (let n = 0; n < 200 && this.leading.length === 0; n++) await this.simulation.sleep(100);
     ok(this.leading.length === 1, "with nothing in the way somebody leads");
+    if (this.#keeper !== null) this.#keeping = this.#keeper.run();
   }
 
   trouble(durationMs: number): Promise<void> {
@@ -195,7 +203,10 @@ export class DatabaseWorld {
   /** No more calls; leases run out, watchers get to the end. */
   async settle(durationMs: number): Promise<void> {
     this.#clientsRun = false;
+    this.#keeper?.stop();
     await this.simulation.sleep(durationMs);
+    await this.#keeping;
+    if (this.#keeper !== null) ok(this.#keeper.changes > 0, "settings were changed");
     const [leader] = this.leading;
     ok(leader !== undefined, "somebody leads");
     const leases = await this.#answered(leader.node!, { kind: "leases" });
@@ -248,6 +259,7 @@ export class DatabaseWorld {
     if (compacted > 1) await this.#call(fresh, range(...everything, { revision: compacted - 1 }));
     await this.#answered(fresh, { kind: "leases" });
     for (const id of this.#known.leases) await this.#answered(fresh, { kind: "timeToLive", id, keys: true });
+    await this.#keeper?.check(fresh.database!);
     await this.#readHistory(fresh, Math.max(1, compacted), revision);
     await this.#verify(fresh);
   }
@@ -298,6 +310,7 @@ export class DatabaseWorld {
   /** Every disk that has led is lost. Another node is refused; forced, it serves what was uploaded. */
   async loseDisk(): Promise<void> {
     this.simulation.note("world", "all disks are lost");
+    this.#keeper?.lost();
     const uploaded = this.#records().length;
     for (const place of [...this.places]) {
       place.machine.crash();

@@ -28,10 +28,10 @@ export async function databaseScenario(
   story: Story,
   seed: number,
   options: SimulationOptions,
-  changes: Changes = {},
+  { changes = {}, settings = false }: { changes?: Changes; settings?: boolean } = {},
 ): Promise<string> {
   const simulation = createSimulation(seed, options);
-  const world = new DatabaseWorld(simulation, story, changes);
+  const world = new DatabaseWorld(simulation, story, { changes, settings });
   await simulation.run(async () => {
     await world.begin();
     await world.trouble(TROUBLE_MS);
@@ -56,3 +56,9 @@ const scenario = (story: Story) => (seed: number, options: SimulationOptions) =>
 export const databaseObject = scenario("object");
 export const databaseLocal = scenario("local");
 export const databaseTakeover = scenario("takeover");
+
+/** The same with a client that changes users, roles, alarms and members (settings-keeper.ts). */
+export const databaseSettings = (seed: number, options: SimulationOptions): Promise<string> =>
+  databaseScenario(stories[seed % stories.length]!, seed, options, { settings: true });
+
+const stories: readonly Story[] = ["takeover", "local", "object"];

@@ -1,6 +1,6 @@
 import { branchesScenario } from "./scenario-branches.ts";
 import { collectionScenario } from "./scenario-collection.ts";
-import { databaseLocal, databaseObject, databaseTakeover } from "./scenario-database.ts";
+import { databaseLocal, databaseObject, databaseSettings, databaseTakeover } from "./scenario-database.ts";
 import { fencingScenario } from "./scenario-fencing.ts";
 import { journalScenario } from "./scenario-journal.ts";
 import { leadershipBucket, leadershipLocal, leadershipTerm } from "./scenario-leadership.ts";
@@ -28,4 +28,5 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario
   ["database-object", databaseObject],
   ["database-local", databaseLocal],
   ["database-takeover", databaseTakeover],
+  ["database-settings", databaseSettings],
 ]);

@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, notEqual, throws } from "node:assert/strict";
 import { createHmac, generateKeyPairSync, randomBytes } from "node:crypto";
 import { test } from "node:test";
+import fc from "fast-check";
 import { isDbError } from "../../base/errors.ts";
 import { type JwtMethod, JwtTokens, jwtMethods } from "./jwt.ts";
 import { SimpleTokens } from "./simple-tokens.ts";
@@ -174,4 +175,39 @@ test("--auth-token: etcd's forms, and what is wrong with others", () => {
   throws(() => jwtSettings({ method: "RS256", ttlMs: 1 }, { ...rsa, publicKey: other.publicKey }), /fit together/);
   throws(() => jwtSettings({ method: "ES256", ttlMs: 1 }, rsa), /does not go with/);
   throws(() => jwtSettings({ method: "ES384", ttlMs: 1 }, pem("ec", { namedCurve: "P-256" })), /prime256v1/);
+});
+
+test("tokens that are none, and changed ones, name nobody and are never an error", () => {
+  const part = fc.oneof(
+    fc.string(),
+    fc.stringMatching(/^[\w-]{0,40}$/),
+    fc.json().map((text) => Buffer.from(text).toString("base64url")),
+    fc
+      .constantFrom("HS256", "none", "ES256", "EdDSA", "__proto__")
+      .map((alg) => Buffer.from(JSON.stringify({ alg, typ: "JWT" })).toString("base64url")),
+  );
+  const { tokens: simple } = simpleTokens();
+  for (const method of ["HS256", "ES256", "EdDSA", "PS256"] as const) {
+    const settings = jwtSettings({ method, ttlMs: 1000 }, keysOf(method));
+    const tokens = new JwtTokens(settings, { wallMs: () => 0, clusterId: 1n });
+    const good = tokens.issue("alice", at(3));
+    equal(tokens.callerOf(good)?.name, "alice");
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 5 }), (parts) => {
+        equal(tokens.callerOf(parts.join(".")), null);
+        equal(simple.callerOf(parts.join("."), 1), null);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.nat(good.length - 1), fc.string({ minLength: 1, maxLength: 3 }), (at, text) => {
+        const changed = good.slice(0, at) + text + good.slice(at + text.length);
+        // Of its last character base64 passes over some bits: that is the same token.
+        const isSame = Buffer.from(changed.split(".")[2] ?? "", "base64url").equals(
+          Buffer.from(good.split(".")[2]!, "base64url"),
+        );
+        if (changed === good || (isSame && changed.startsWith(good.slice(0, good.lastIndexOf(".") + 1)))) return;
+        equal(tokens.callerOf(changed), null);
+      }),
+    );
+  }
 });
