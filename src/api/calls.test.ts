@@ -40,6 +40,16 @@ class FakeDatabase {
     },
   };
 
+  /** Streams that keep it open. */
+  held = 0;
+
+  holdOpen(): () => void {
+    this.held++;
+    return () => {
+      this.held--;
+    };
+  }
+
   put(): PutResult {
     return { kind: "put", revision: revision(6), prev: null };
   }
@@ -364,4 +374,17 @@ test("a client that goes while its branch is opened is counted as one that has g
   open(routes, WATCH, stream);
   stream.cancel();
   equal(routes.counts.methods.get(WATCH)!.handled[1], 1);
+});
+
+test("a stream keeps its branch open until it is over, whoever ends it", async () => {
+  const { database, routes } = setUp();
+  const [watch, other] = [new FakeStream(), new FakeStream()];
+  open(routes, WATCH, watch);
+  open(routes, KEEP_ALIVE, other);
+  equal(database.held, 2);
+  watch.cancel();
+  equal(database.held, 1);
+  other.onHalfClose();
+  await settled();
+  equal(database.held, 0);
 });

@@ -44,6 +44,8 @@ interface Asked {
   /** Whose first page was taken, and that page. */
   readonly cursor: RangeCursor;
   readonly first: readonly Row[];
+  /** Called when no more of the answer is wanted; not where it rejects. */
+  readonly onClose?: () => void;
 }
 
 /**
@@ -79,6 +81,7 @@ export class LargeRanges {
     const kept = new KeptRows((bytes) => this.#reserve(bytes, kept.bytes));
     const close = (): void => {
       this.#keptBytes -= kept.bytes;
+      asked.onClose?.();
     };
     try {
       return await this.#measure(asked, { kept, close, signal });

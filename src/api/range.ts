@@ -35,7 +35,14 @@ export function answerRange(
   };
   const rest = (opened: RangeCursor, first: readonly Row[]): MaybePromise<Encodable> => {
     const header = headerOf(database);
-    if (!opened.ended) return large.answer({ header, keysOnly: request.keysOnly, call, cursor: opened, first });
+    if (!opened.ended) {
+      const release = database.holdOpen();
+      const asked = { header, keysOnly: request.keysOnly, call, cursor: opened, first, onClose: release };
+      return large.answer(asked).catch((error: unknown) => {
+        release();
+        throw error;
+      });
+    }
     const { revision, more, count } = opened;
     return new RangeResponse(header, request, { kind: "range", revision, rows: first, more, count });
   };

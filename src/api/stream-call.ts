@@ -116,6 +116,7 @@ export function streamHandler(
   const counting = { counts: surroundings.all, type: "stream" } as const;
   const open = (stream: GrpcStream, database: Database): void => {
     const call = new StreamCall(stream, asCaller(database, stream), surroundings);
+    call.onEnd(database.holdOpen());
     call.guard(() => {
       admit(database, stream, counting);
       service(call);

@@ -77,6 +77,8 @@ export class BranchDatabase implements Database {
   /** It takes no writes until that is lifted. */
   writeProtected: boolean;
   #readsWaiting = 0;
+  /** Streams and large answers under way. */
+  #held = 0;
   /** What calls are told from now on: nothing more is taken. */
   #closing: DbError | null = null;
   #keys = 0;
@@ -518,7 +520,16 @@ export class BranchDatabase implements Database {
 
   /** Calls that have no answer yet: a branch with one is not idle. */
   get callsPending(): number {
-    return this.#sequencer.callsPending + this.#readsWaiting;
+    return this.#sequencer.callsPending + this.#readsWaiting + this.#held;
+  }
+
+  holdOpen(): () => void {
+    this.#held++;
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#held--;
+      isHeld = false;
+    };
   }
 
   /**

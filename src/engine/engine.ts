@@ -21,6 +21,12 @@ export interface Database {
   /** As readers see it; −1 before the first compaction. */
   readonly compactRevision: number;
 
+  /**
+   * A client's stream or large answer has begun: until what this gives is called (more than once does no harm), the
+   * branch is not idle.
+   */
+  holdOpen(): () => void;
+
   range(request: RangeRequest): MaybePromise<RangeResult>;
   /** The same, to be read page by page, in bounded memory. */
   openRange(request: RangeRequest): MaybePromise<RangeCursor>;

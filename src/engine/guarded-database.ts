@@ -84,6 +84,11 @@ export class GuardedDatabase implements Database {
     return this.#branch.range(request, this.#access);
   }
 
+  /** Whoever may call at all. */
+  holdOpen(): () => void {
+    return this.#branch.holdOpen();
+  }
+
   openRange(request: RangeRequest): MaybePromise<RangeCursor> {
     return this.#branch.openRange(request, this.#access);
   }

@@ -117,6 +117,22 @@ test("a branch of which a snapshot is being read is not idle", async (t) => {
   await rejects(async () => read.put(put("m")));
 });
 
+test("a branch is not idle while a client's stream goes on, however slowly", async (t) => {
+  const { host, store } = await openHost(t, { idleMs: 60 });
+  await found(store, "read");
+  const read = await host.database("read");
+  await read.put(put("k"));
+  const [first, second] = [read.holdOpen(), read.holdOpen()];
+  await sleep(400);
+  first();
+  first();
+  await sleep(400);
+  await read.put(put("l"));
+  second();
+  await sleep(400);
+  await rejects(async () => read.put(put("m")));
+});
+
 test("calls for many branches at once open no more than there may be", async (t) => {
   const { host, store } = await openHost(t, { openMax: 2 });
   const names = ["a", "b", "c", "d", "e"];

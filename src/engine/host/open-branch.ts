@@ -27,7 +27,7 @@ import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
 import type { CheckpointSigner } from "../../storage/checkpoint-signature.ts";
 import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
 import type { DiskCache } from "../../storage/disk-cache.ts";
-import { openScratch } from "../../storage/scratch.ts";
+import { openScratch, type Scratch } from "../../storage/scratch.ts";
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
 import { readRetention } from "../branches/branch-retention.ts";
 import { strip } from "../branches/strip.ts";
@@ -186,10 +186,25 @@ class Opening {
     const { store, runtime, directory, cache, settings } = this.#s;
     const { checkpoint } = start;
     const { id } = this.#branch;
-    const scratch = directory === null ? null : await openScratch(runtime, `${directory.path}/scratch/${id}`);
+    const scratch = directory === null ? null : await this.#openScratch(`${directory.path}/scratch/${id}`);
     const tree = openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree });
     this.#tree = tree;
     return tree;
+  }
+
+  /** Null, with a line in the log, where the disk fails: what is sorted is then read in as many passes as it takes. */
+  async #openScratch(path: string): Promise<Scratch | null> {
+    const { runtime, notices } = this.#s;
+    try {
+      return await openScratch(runtime, path);
+    } catch (error) {
+      if (!isDbError(error, "diskFailed")) throw error;
+      notices.warn("there is no room for sorting on the disk, sorting takes longer", {
+        branch: this.#branch.name,
+        why: error.message,
+      });
+      return null;
+    }
   }
 
   /** The log from the start to the end that the takeover found. Returns the revision there. */

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { test } from "node:test";
 import { put, range } from "../../../test/engine/requests.ts";
+import { changed } from "../../../test/log/changed.ts";
 import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
 import { MeteredStore } from "../../objects/metered.ts";
+import { DiskError } from "../../runtime/disk-error.ts";
 import { createNodeRuntime } from "../../runtime/node.ts";
 import { defaultHostSettings } from "./default-settings.ts";
 import { Host } from "./host.ts";
@@ -71,6 +73,40 @@ test("of hundreds of tables none is opened unread: 20 requests to the first answ
       await reader.close();
     }
   } finally {
+    rmSync(place, { recursive: true });
+  }
+});
+
+test("a disk that fails where sorting would have room keeps no branch from opening, and is told of", async () => {
+  const place = mkdtempSync(join(tmpdir(), "t4-opening-"));
+  const warnings: string[] = [];
+  const store = new MemoryStore(runtime, new MemoryBucket());
+  const settings = defaultHostSettings(store);
+  const disk = changed(runtime.disk, {
+    list: async (path: string) => {
+      if (path.includes("/scratch/")) throw new DiskError(`cannot list the directory ${path}: broken`, "EIO");
+      return runtime.disk.list(path);
+    },
+  });
+  const tell = {
+    ...notices,
+    warn: (sentence: string, facts?: unknown) => warnings.push(sentence + JSON.stringify(facts)),
+  };
+  const options = { ...settings, runtime: { ...runtime, disk }, store, name: "a", dataDirectory: place, notices: tell };
+  const host = await Host.open(options);
+  try {
+    const main = await host.serve("main");
+    await main.opened();
+    await main.database.put(put("k"));
+    const found: unknown[] = [];
+    for await (const batch of main.database.versionsInOrder({ after: 0, upTo: 2, compacted: null })) found.push(...batch);
+    equal(found.length, 1);
+    ok(
+      warnings.some((each) => /there is no room for sorting on the disk.*broken/.test(each)),
+      warnings.join("; "),
+    );
+  } finally {
+    await host.close(AbortSignal.timeout(5000));
     rmSync(place, { recursive: true });
   }
 });
