@@ -11,13 +11,22 @@ import { eventually, metric, World } from "../faults/world.ts";
 
 const t4: Program = { path: join(import.meta.dirname, "../../bin/t4"), env: {} };
 
+/** Of a directory that is a store. A file may go between being listed and read: one that was being written, mostly. */
 function filesOf(directory: string): Map<string, string> {
   const names = readdirSync(directory, { recursive: true, encoding: "utf8" }).sort();
-  const files = names.filter((name) => statSync(join(directory, name)).isFile());
-  return new Map(files.map((name) => [name, readFileSync(join(directory, name)).toString("base64")]));
+  const files = new Map<string, string>();
+  for (const name of names) {
+    const path = join(directory, name);
+    try {
+      if (statSync(path).isFile()) files.set(name, readFileSync(path).toString("base64"));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+  }
+  return files;
 }
 
-test("inspect and verify beside a running server, and after it", { timeout: 60_000 }, async () => {
+test("inspect and verify beside a running server, and after it", { timeout: 240_000 }, async () => {
   await using world = await World.create("directory");
   const args = ["--durability=local", "--checkpoint-interval=1s", "--upload-age=50ms"];
   const server = await world.server("data", args);

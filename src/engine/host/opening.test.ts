@@ -99,7 +99,8 @@ test("a disk that fails where sorting would have room keeps no branch from openi
     await main.opened();
     await main.database.put(put("k"));
     const found: unknown[] = [];
-    for await (const batch of main.database.versionsInOrder({ after: 0, upTo: 2, compacted: null })) found.push(...batch);
+    const versions = main.database.versionsInOrder({ after: 0, upTo: 2, compacted: null });
+    for await (const batch of versions) found.push(...batch);
     equal(found.length, 1);
     ok(
       warnings.some((each) => /there is no room for sorting on the disk.*broken/.test(each)),
