@@ -91,6 +91,16 @@ export class BranchesJudge {
   /** Whatever promotion was stopped halfway: the same command ends it, or takes it back. */
   async finishPromotions(): Promise<void> {
     const asked = new Map(this.#world.promotions.map((each) => [`${each.name} ${each.over}`, each]));
+    for (const { name, over } of asked.values()) {
+      const names = this.#names();
+      const [swapped, place] = [names.get(name), names.get(over)];
+      if (swapped === undefined || swapped.tombstone || swapped.branch !== place?.branch || name === over) continue;
+      if (swapped.replacedBy !== undefined || place.tombstone) continue;
+      ok(
+        await this.#finish({ name, over, keepAs: null, revoke: false }),
+        `${name} is promoted over ${over} to the end`,
+      );
+    }
     const overs = new Set([...asked.values()].map(({ over }) => over));
     for (const over of overs) {
       if ((await this.#open(over).catch(gone)) === null) continue;
@@ -147,7 +157,8 @@ export class BranchesJudge {
 
   /** A branch that ever had a name has one, or was ended for ever, or can be brought back; and none has two. */
   named(): void {
-    const bodies = [...this.#names().values()];
+    const all = this.#names();
+    const bodies = [...all.values()];
     const had = new Set<BranchId>();
     for (const { key, kind, body } of this.#world.storage.bucket.history) {
       if (kind === "put" && parseKey(key)?.kind === "name") {
@@ -156,7 +167,8 @@ export class BranchesJudge {
     }
     for (const branch of had) {
       const names = bodies.filter((each) => each.branch === branch && !each.tombstone);
-      ok(names.length <= 1, `branch ${branch} has ${names.length} names`);
+      const has = [...all].flatMap(([name, each]) => (names.includes(each) ? [name] : []));
+      ok(names.length <= 1, `branch ${branch} has ${names.length} names: ${has}`);
       const isKept = bodies.some((each) => each.branch === branch && (each.purgeMs ?? PURGING) !== PURGING);
       const isPurging = bodies.some((each) => each.branch === branch && each.purgeMs === PURGING);
       const fate = `branch ${branch} has no name, and was not deleted`;
