@@ -172,7 +172,7 @@ export class CatchUp {
   }
 
   /**
-   * A store that is away comes back: tried again, as what was compacted meanwhile is, so that `run` finds that. Anything
+   * A store that is away comes back: tried again. So is what was compacted meanwhile: `run` then finds that. Anything
    * else ends this client's stream, by name.
    */
   #readFailed(watcher: Watcher, error: unknown): void {
