@@ -331,6 +331,64 @@ test("texts of JSON values: any values, however they are set apart, come back; a
   throws(() => new JsonTexts(Buffer.from("[".repeat(600) + "]".repeat(600))).next(), /exceeded max depth/);
 });
 
+test("B1.15 numbers and bytes are taken as by etcd's gateway, and nothing that the library takes beside", async () => {
+  const world = new World();
+  const asked = async (body: string): Promise<{ limit: bigint; key: string } | number> => {
+    const { status } = await world.ask("/v3/kv/range", body);
+    if (status !== 200) return status;
+    const { limit, key } = fromBinary(RangeRequestSchema, world.calls.at(-1)!.message);
+    return { limit, key: Buffer.from(key).toString("latin1") };
+  };
+  const limits: [string, bigint | null][] = [
+    ...(["1", '"1"', "1.0", '"1.0"', "1e0", '"10e-1"', '"0.1e1"'] as const).map((text): [string, bigint] => [text, 1n]),
+    ...(["0", '"-0"', '"0e5"', "-0", '"0.000"'] as const).map((text): [string, bigint] => [text, 0n]),
+    ...([
+      ["9223372036854775807", 2n ** 63n - 1n],
+      ['"-9223372036854775808"', -(2n ** 63n)],
+    ] as [string, bigint][]),
+    ...([
+      ["1e18", 10n ** 18n],
+      ['"12345678901234567890e-1"', 1234567890123456789n],
+    ] as [string, bigint][]),
+    ...[
+      "1.5",
+      '"1.5"',
+      '" 1"',
+      '"1 "',
+      '""',
+      '"0x1"',
+      '"01"',
+      '"+1"',
+      "9223372036854775808",
+      '"1e400"',
+      '"1e-1"',
+      "1e30",
+    ].map((text): [string, null] => [text, null]),
+  ];
+  for (const [text, limit] of limits) {
+    deepEqual(await asked(`{"limit":${text}}`), limit === null ? 400 : { limit, key: "" }, text);
+  }
+  const keys: [string, string | null][] = [
+    ...(["YQ==", "YQ", "Y\\n\\n\\n\\nQ==", "YQ==\\r\\n\\n\\n"] as const).map((text): [string, string] => [text, "a"]),
+    ...([
+      ["_w==", "\xff"],
+      ["/w", "\xff"],
+      ["", ""],
+      ["YWJj", "abc"],
+    ] as [string, string][]),
+    ...["Y\\nQ==", "YQ=", "YQ===", "Y", "YQ==YQ==", "Y Q=", "YQ\\t==", "-/8=", "Y*==", "=", "YWJj="].map(
+      (text): [string, null] => [text, null],
+    ),
+  ];
+  for (const [text, key] of keys)
+    deepEqual(await asked(`{"key":"${text}"}`), key === null ? 400 : { limit: 0n, key }, text);
+  for (const twice of ['"key":"YQ==","key":"YQ=="', '"sort_order":1,"sortOrder":1', '"key":"","\\u006bey":""']) {
+    equal(await asked(`{${twice}}`), 400, twice);
+  }
+  equal(await asked('{"key":99999999999999999999}'), 400);
+  deepEqual(await asked('{"x":{"key":1},"y":[{"key":"{\\"key\\":"}],"key":"YQ=="}'), { limit: 0n, key: "a" });
+});
+
 test("B0 every method has its path, but for those that gRPC alone has; the document describes each", () => {
   deepEqual(withoutPath, ["/etcdserverpb.KV/RangeStream"]);
   const paths = gatewayMethods.flatMap(({ httpPaths }) => httpPaths);

@@ -5,6 +5,15 @@ export class JsonTextError extends Error {
   override readonly name = "JsonTextError";
 }
 
+/** A whole number of JSON that the language's own numbers cannot hold: as it was written. */
+export class ExactInteger {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 /** Deeper than any request of the API needs, and far from what a stack holds. */
 const DEPTH_MAX = 500;
 
@@ -18,13 +27,18 @@ export class JsonTexts {
     this.#text = body.toString("utf8");
   }
 
-  /** The next value; undefined at the end. Integers that a number cannot hold come as text, which ids may be. */
+  /**
+   * The next value; undefined at the end. Integers that a number cannot hold come as ExactInteger. A name that an object
+   * has twice is refused: which of the two counts would depend on who reads it.
+   */
   next(): unknown {
     const start = this.#skipSpace();
     if (start === this.#text.length) return undefined;
     const end = this.#endOfValue(start);
     this.#at = end;
-    return parse(this.#text.slice(start, end));
+    const value = parse(this.#text.slice(start, end));
+    this.#checkNames(start, end);
+    return value;
   }
 
   #skipSpace(): number {
@@ -57,6 +71,30 @@ export class JsonTexts {
     throw new JsonTextError("unexpected EOF");
   }
 
+  /** Of a value that was parsed: strings before a colon are names. */
+  #checkNames(start: number, end: number): void {
+    const text = this.#text;
+    const open: (Set<string> | null)[] = [];
+    for (let at = start; at < end; at++) {
+      const character = text.charCodeAt(at);
+      if (character === OPEN_BRACE) open.push(new Set());
+      else if (character === OPEN_BRACKET) open.push(null);
+      else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) open.pop();
+      else if (character === QUOTE) {
+        const behind = this.#endOfString(at);
+        const names = open.at(-1);
+        let next = behind;
+        while (isSpace(text.charCodeAt(next))) next++;
+        if (names != null && text.charCodeAt(next) === COLON) {
+          const name = JSON.parse(text.slice(at, behind)) as string;
+          if (names.has(name)) throw new JsonTextError(`proto: duplicate field ${JSON.stringify(name)}`);
+          names.add(name);
+        }
+        at = behind - 1;
+      }
+    }
+  }
+
   /** Behind the closing quote of the string that begins at `start`. */
   #endOfString(start: number): number {
     for (let at = start + 1; at < this.#text.length; at++) {
@@ -74,6 +112,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
+const COLON = 0x3a;
 
 const isSpace = (character: number): boolean =>
   character === 0x20 || character === 0x0a || character === 0x0d || character === 0x09;
@@ -81,8 +120,8 @@ const isSpace = (character: number): boolean =>
 type Reviver = (this: unknown, key: string, value: unknown, context: { source?: string }) => unknown;
 
 const exactIntegers: Reviver = (_key, value, { source }) =>
-  typeof value === "number" && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source)
-    ? source
+  typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER && source !== undefined
+    ? new ExactInteger(source)
     : value;
 
 function parse(text: string): unknown {

@@ -9,16 +9,16 @@ import {
 } from "@bufbuild/protobuf";
 import { type Encodable, GrpcError } from "../../transport/transport.ts";
 import { codes } from "../errors.ts";
-import { checkNumbers } from "./check-numbers.ts";
 import { JsonTextError } from "./json-text.ts";
 import type { GatewayMethod } from "./methods.ts";
+import { normalizeFields } from "./request-fields.ts";
 
 /** JSON of more levels is refused before it comes here (json-text.ts); transactions may nest as deep as by gRPC. */
 const recursionLimit = 1000;
 
 /** A request as JSON to the bytes that gRPC would have carried. Throws JsonTextError for what makes no request. */
 export function requestBytes({ input }: GatewayMethod, json: unknown): Buffer {
-  checkNumbers(input, json);
+  normalizeFields(input, json);
   try {
     const message = fromJson(input, json as JsonValue, { ignoreUnknownFields: true, recursionLimit });
     const bytes = toBinary(input, message);
