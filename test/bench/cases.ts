@@ -1,5 +1,6 @@
 import { benchmark, h2load, kvload, type Shape, watchBenchmark } from "./loads.ts";
 import type { Load } from "./measure.ts";
+import type { System } from "./systems.ts";
 
 /** What is asked of t4 in a case; `ratio` is against the reference system's median rate in the same run. */
 export interface Target {
@@ -13,7 +14,7 @@ export interface Case {
   name: string;
   /** Fills the store with what the load reads. */
   prepare?: (endpoint: string) => Load;
-  load: (endpoint: string, scale: number) => Load;
+  load: (endpoint: string, scale: number, system: System) => Load;
   target: Target;
   /** "nothing" can answer it: the load tool's own limit is measured too. */
   limit?: boolean;
@@ -29,7 +30,7 @@ function h2(what: "range" | "put", clients: number, connections: number, operati
   return {
     name: `${what} by h2load, ${connections} × ${clients / connections}`,
     ...(what === "range" ? { prepare: fill("g") } : {}),
-    load: (endpoint, scale) => h2load(endpoint, what, shape(clients, connections), times(operations, scale)),
+    load: (_endpoint, scale, system) => h2load(system, what, shape(clients, connections), times(operations, scale)),
     target,
     limit: true,
   };
@@ -135,6 +136,9 @@ export const localCases: readonly Case[] = [
   leaseGrant,
   leaseKeepAlive,
 ];
+
+/** What a user's token and TLS cost: the reference is t4 without either. */
+export const secureCases: readonly Case[] = [h2("range", 100, 100, 100_000, {}), h2("range", 1000, 10, 200_000, {})];
 
 /** In `object` durability on an S3 server beside the Go system on the same. */
 export const objectCases: readonly Case[] = [

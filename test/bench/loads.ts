@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { PutRequestSchema, RangeRequestSchema } from "../../src/gen/etcdserverpb/rpc_pb.ts";
 import type { Load } from "./measure.ts";
-import { peersBin } from "./systems.ts";
+import { peersBin, type System } from "./systems.ts";
 
 type Figures = ReturnType<Load["parse"]>;
 
@@ -85,7 +85,12 @@ const bodies = {
 };
 
 /** A gRPC call repeated by h2load. It checks HTTP's status, not gRPC's: the compatibility tests check the answers. */
-export function h2load(endpoint: string, what: keyof typeof bodies, shape: Shape, operations: number): Load {
+export function h2load(
+  { endpoint, scheme, headers = [] }: Pick<System, "endpoint" | "scheme" | "headers">,
+  what: keyof typeof bodies,
+  shape: Shape,
+  operations: number,
+): Load {
   const { method, bytes } = bodies[what];
   const body = Buffer.alloc(5 + bytes.length);
   body.writeUInt32BE(bytes.length, 1);
@@ -98,7 +103,8 @@ export function h2load(endpoint: string, what: keyof typeof bodies, shape: Shape
     args: [
       ...["-n", `${operations}`, "-c", `${shape.connections}`, "-m", `${streams}`, "-t", "1", "-d", file],
       ...["-H", "content-type: application/grpc", "-H", "te: trailers"],
-      `http://${endpoint}/etcdserverpb.KV/${method}`,
+      ...headers.flatMap((header) => ["-H", header]),
+      `${scheme ?? "http"}://${endpoint}/etcdserverpb.KV/${method}`,
     ],
     operations,
     parse(output) {

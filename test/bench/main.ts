@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--runs N] [--scale F] [--only TEXT] [--out FILE] [local] [object] [start]
+ * npm run bench -- [--runs N] [--scale F] [--only TEXT] [--out FILE] [local] [secure] [scale] [object] [start]
  *
  * Starts t4 and its peer on this machine, drives both in turn with the same load tools, and prints a table; FILE gets
  * it as JSON. Each figure is the median of the runs.
@@ -9,9 +9,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { type Case, localCases, objectCases } from "./cases.ts";
+import { type Case, localCases, objectCases, secureCases } from "./cases.ts";
 import { median, memoryMiB, run, type Sample } from "./measure.ts";
 import { type Memory, memoryLine, type Row, type StartTimes, startLine, table } from "./report.ts";
+import { scaleResults, scaleText } from "./scale.ts";
 import {
   emptied,
   etcd,
@@ -23,6 +24,8 @@ import {
   stop,
   t4,
   t4OnS3,
+  t4WithTls,
+  t4WithUsers,
 } from "./systems.ts";
 
 const { values: options, positionals } = parseArgs({
@@ -36,10 +39,10 @@ const { values: options, positionals } = parseArgs({
 });
 const runs = Number(options.runs);
 const scale = Number(options.scale);
-const parts = positionals.length > 0 ? positionals : ["local", "object", "start"];
+const parts = positionals.length > 0 ? positionals : ["local", "secure", "scale", "object", "start"];
 const directory = emptied(join(tmpdir(), "t4-bench"));
 
-for (const peer of ["etcd", "benchmark", "kvload"]) {
+for (const peer of ["etcd", "etcdctl", "benchmark", "kvload", "scaleload"]) {
   if (!havePeer(peer)) {
     console.error(`${peer} is not built: run test/peers/build.sh`);
     process.exit(1);
@@ -65,12 +68,16 @@ async function compare(specs: readonly SystemSpec[], cases: readonly Case[]): Pr
 async function measureCase(one: Case, systems: readonly System[]): Promise<Row> {
   const taking = systems.filter((system) => system.name !== "nothing" || one.limit === true);
   const samples = new Map<string, Sample[]>(taking.map((system) => [system.name, []]));
-  for (const { name, endpoint, processes } of taking) {
-    if (one.prepare !== undefined && name !== "nothing") await run(one.prepare(endpoint), processes[0]!.pid!);
+  for (const { name, endpoint, processes, scheme, headers } of taking) {
+    // The tool that fills a store speaks plain HTTP and has no token: such a system has put what is read.
+    const isPlain = scheme === undefined && headers === undefined;
+    if (one.prepare !== undefined && name !== "nothing" && isPlain)
+      await run(one.prepare(endpoint), processes[0]!.pid!);
   }
   for (let n = 0; n < runs; n++) {
-    for (const { name, endpoint, processes } of taking) {
-      samples.get(name)!.push(await run(one.load(endpoint, scale), processes[0]!.pid!));
+    for (const system of taking) {
+      const { name, endpoint, processes } = system;
+      samples.get(name)!.push(await run(one.load(endpoint, scale, system), processes[0]!.pid!));
       await sleep(200);
     }
   }
@@ -106,7 +113,7 @@ async function memory(spec: SystemSpec, port: number): Promise<Memory> {
     const idleMiB = memoryMiB(pid, "VmRSS");
     let peakMiB = idleMiB;
     for (const one of localCases.filter((c) => c.name.startsWith("put ") && !c.name.includes("h2load"))) {
-      peakMiB = Math.max(peakMiB, (await run(one.load(system.endpoint, scale), pid)).peakMiB);
+      peakMiB = Math.max(peakMiB, (await run(one.load(system.endpoint, scale, system), pid)).peakMiB);
     }
     return { idleMiB, peakMiB };
   } finally {
@@ -124,6 +131,16 @@ if (parts.includes("object") && havePeer("versitygw") && havePeer("t4")) {
   const rows = await compare([goT4OnS3, t4OnS3], objectCases);
   report["object"] = rows;
   console.log(`\nobject durability on an S3 server on loopback, median of ${runs}\n\n${table(rows)}`);
+}
+if (parts.includes("secure")) {
+  const rows = await compare([t4, t4WithUsers, t4WithTls], secureCases);
+  report["secure"] = rows;
+  console.log(`\nauthentication and TLS, median of ${runs}\n\n${table(rows)}`);
+}
+if (parts.includes("scale")) {
+  const results = await scaleResults(directory, { scale, only: options.only });
+  report["scale"] = results;
+  console.log(`\nvery many watchers and leases\n\n${scaleText(results)}`);
 }
 if (parts.includes("start")) {
   const times = { etcd: await startTimes(etcd, 23_500), t4: await startTimes(t4, 23_600) };

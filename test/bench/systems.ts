@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { get } from "node:http";
+import { get as getByTls } from "node:https";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type S3Server, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
@@ -12,6 +13,10 @@ const root = new URL("../..", import.meta.url).pathname;
 export interface System {
   readonly name: string;
   readonly endpoint: string;
+  /** Where it differs from http. */
+  readonly scheme?: "https";
+  /** Sent with every call: "authorization: …". */
+  readonly headers?: readonly string[];
   readonly processes: ChildProcess[];
   readonly s3?: S3Server;
 }
@@ -33,7 +38,8 @@ export async function answering(url: string, child: ChildProcess): Promise<numbe
   while (performance.now() - begun < 10_000) {
     if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with code ${child.exitCode}`);
     const ok = await new Promise<boolean>((resolve) => {
-      const request = get(url, (response) => {
+      const ask = url.startsWith("https:") ? getByTls : get;
+      const request = ask(url, { rejectUnauthorized: false }, (response) => {
         response.resume();
         resolve(response.statusCode === 200);
       });
@@ -90,6 +96,41 @@ export const t4: SystemSpec = {
     const child = launch(t4Command, t4Args(directory, port));
     await answering(`http://127.0.0.1:${port}/health`, child);
     return { name: "t4", endpoint: `127.0.0.1:${port}`, processes: [child] };
+  },
+};
+
+/** Whoever calls has a password-bought token, and may read and write what begins with "g". */
+export const t4WithUsers: SystemSpec = {
+  name: "t4, a user's token",
+  async start(directory, port) {
+    const system = await t4.start(directory, port);
+    const etcdctl = (...args: string[]) =>
+      execFileSync(join(peersBin, "etcdctl"), [`--endpoints=${system.endpoint}`, ...args]);
+    etcdctl("put", "g00000000", "v".repeat(256));
+    etcdctl("user", "add", "root:root");
+    etcdctl("user", "grant-role", "root", "root");
+    etcdctl("user", "add", "someone:password");
+    etcdctl("role", "add", "some");
+    etcdctl("role", "grant-permission", "some", "--prefix=true", "readwrite", "g");
+    etcdctl("user", "grant-role", "someone", "some");
+    etcdctl("auth", "enable");
+    const body = JSON.stringify({ name: "someone", password: "password" });
+    const answer = await fetch(`http://${system.endpoint}/v3/auth/authenticate`, { method: "POST", body });
+    const { token } = (await answer.json()) as { token: string };
+    return { ...system, name: "t4, a user's token", headers: [`authorization: ${token}`] };
+  },
+};
+
+export const t4WithTls: SystemSpec = {
+  name: "t4 by TLS",
+  async start(directory, port) {
+    const url = `https://127.0.0.1:${port}`;
+    const args = ["run", `--data-dir=${directory}`, `--listen-client-urls=${url}`, "--auto-tls", "--log-level=error"];
+    const child = launch(t4Command, args);
+    await answering(`${url}/health`, child);
+    const put = ["put", "g00000000", "v".repeat(256)];
+    execFileSync(join(peersBin, "etcdctl"), [`--endpoints=${url}`, "--insecure-skip-tls-verify", ...put]);
+    return { name: "t4 by TLS", endpoint: `127.0.0.1:${port}`, scheme: "https", processes: [child] };
   },
 };
 
