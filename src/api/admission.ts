@@ -7,6 +7,8 @@ import { codes } from "./errors.ts";
 /** Does the call's metadata ask to be refused, or cut, where there is no leader (B1.9)? */
 export const requiresLeader = (call: Call): boolean => call.metadata("hasleader") === "true";
 
+const isAscii = /^[\x20-\x7e]*$/;
+
 interface Counting {
   readonly counts: CallCounts;
   readonly type: "unary" | "stream";
@@ -16,7 +18,7 @@ interface Counting {
 export function admit(database: Database, call: Call, { counts, type }: Counting): void {
   const version = call.metadata("client-api-version");
   // Metadata comes with one character per byte. [E07]
-  if (version !== undefined && !isUtf8(Buffer.from(version, "latin1"))) {
+  if (version !== undefined && !isAscii.test(version) && !isUtf8(Buffer.from(version, "latin1"))) {
     throw new GrpcError(codes.invalidArgument, "etcdserver: invalid client api version");
   }
   counts.admitted(version ?? null, type);

@@ -7,6 +7,7 @@ import type { CallCounts } from "./call-counts.ts";
 import type { StreamCall } from "./stream-call.ts";
 import { encoded, type Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
+import { LeaseResponse } from "./wire/lease-responses.ts";
 import { Message } from "./wire/message.ts";
 import { decodeEmpty, decodeLeaseGrant, decodeLeaseId, decodeLeaseTimeToLive } from "./wire/other-requests.ts";
 
@@ -15,7 +16,7 @@ export const leaseService = (counts: Pick<CallCounts, "onLeaseGranted">): Record
   "/etcdserverpb.Lease/LeaseGrant": (database, message) =>
     encoded(database.leaseGrant(decodeLeaseGrant(message)), ({ id, ttlSeconds, revision }) => {
       counts.onLeaseGranted(ttlSeconds);
-      return new Message().header(headerOf(database), revision).big(2, id).number(3, ttlSeconds);
+      return new LeaseResponse(headerOf(database), { revision, id, ttlSeconds });
     }),
   "/etcdserverpb.Lease/LeaseRevoke": (database, message) =>
     encoded(database.leaseRevoke(decodeLeaseId(message, "LeaseRevokeRequest")), (revoked) =>
@@ -70,15 +71,21 @@ export function keepAlive(call: StreamCall, counts: Pick<CallCounts, "leasesRene
     if (ready > 0) pending.splice(0, ready);
     if (finished && pending.length === 0) call.end();
   };
-  const renewed = (id: LeaseId, result: { ttlSeconds: number; revision: number }): Message => {
-    if (result.ttlSeconds > 0) counts.leasesRenewed++;
-    return new Message().header(headerOf(database), result.revision).big(2, id).number(3, result.ttlSeconds);
+  const renewed = (id: LeaseId, { ttlSeconds, revision }: { ttlSeconds: number; revision: number }): Encodable => {
+    if (ttlSeconds > 0) counts.leasesRenewed++;
+    return new LeaseResponse(headerOf(database), { revision, id, ttlSeconds });
   };
 
   stream.onMessage = (message) =>
     call.guard(() => {
       const id = decodeLeaseId(message, "LeaseKeepAliveRequest");
       const result = database.leaseKeepAlive(id);
+      if (pending.length === 0 && !isPromise(result)) {
+        if (stream.send(renewed(id, result))) return;
+        blocked = true;
+        flow();
+        return;
+      }
       const place: { answer: Encodable | null } = { answer: null };
       pending.push(place);
       if (!isPromise(result)) {

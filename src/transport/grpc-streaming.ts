@@ -8,6 +8,9 @@ import { FRAME_BYTES_MAX } from "./limits.ts";
 import type { Encodable, GrpcStream, StreamHandler, StreamTraffic } from "./transport.ts";
 
 const nothing = (): void => {};
+/** Most streams never pause: what a pause needs is made when there is one. */
+const noMessages: Buffer[] = [];
+Object.freeze(noMessages);
 
 /**
  * A call with any number of messages either way. Bounds:
@@ -22,8 +25,8 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
   onDrain: () => void = nothing;
   traffic: StreamTraffic | null = null;
   /** Messages of the frame during which messages were paused, and the bytes of the frames that came after it. */
-  private inbox: Buffer[] = [];
-  private readonly unread = new ByteQueue();
+  private inbox = noMessages;
+  private unread: ByteQueue | null = null;
   private paused = false;
   private delivering = false;
   private halfCloseDue = false;
@@ -89,6 +92,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
   protected override receive(bytes: Buffer, start: number, end: number): void {
     if (!this.paused && !this.delivering && this.inbox.length === 0) super.receive(bytes, start, end);
     else {
+      this.unread ??= new ByteQueue();
       const room = this.unread.append(end - start);
       bytes.copy(room.buffer, room.at, start, end);
     }
@@ -96,8 +100,9 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
 
   protected override accept(message: Buffer): void {
     if (this.traffic !== null) this.traffic.received++;
-    if (this.paused) this.inbox.push(message);
-    else this.onMessage(message);
+    if (!this.paused) this.onMessage(message);
+    else if (this.inbox === noMessages) this.inbox = [message];
+    else this.inbox.push(message);
   }
 
   protected override receiveEnd(): void {
@@ -115,8 +120,8 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
 
   override onClosed(): void {
     super.onClosed();
-    this.inbox = [];
-    this.unread.clear();
+    this.inbox = noMessages;
+    this.unread = null;
     this.connection.release(this.heldBytes);
     this.heldBytes = 0;
   }
@@ -140,14 +145,14 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
   private deliver(): void {
     this.delivering = true;
     try {
-      while (this.wanted && (this.inbox.length > 0 || this.unread.length > 0)) {
+      while (this.wanted && (this.inbox.length > 0 || (this.unread !== null && this.unread.length > 0))) {
         const inbox = this.inbox;
-        this.inbox = [];
+        this.inbox = noMessages;
         let given = 0;
         while (given < inbox.length && this.wanted) this.onMessage(inbox[given++]!);
         if (this.closed || this.ending) return;
         this.inbox = inbox.slice(given);
-        if (this.wanted) this.readUnread();
+        if (this.wanted && this.unread !== null) this.readUnread(this.unread);
       }
     } catch (error) {
       this.fail(error);
@@ -157,9 +162,9 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     if (this.halfCloseDue && this.wanted) this.halfClose();
   }
 
-  private readUnread(): void {
-    const bytes = Buffer.allocUnsafeSlow(Math.min(this.unread.length, FRAME_BYTES_MAX));
-    this.unread.take(bytes, 0, bytes.length);
+  private readUnread(unread: ByteQueue): void {
+    const bytes = Buffer.allocUnsafeSlow(Math.min(unread.length, FRAME_BYTES_MAX));
+    unread.take(bytes, 0, bytes.length);
     if (bytes.length > 0) super.receive(bytes, 0, bytes.length);
   }
 

@@ -11,6 +11,7 @@ import type { Encodable } from "../../transport/transport.ts";
 import { headerOf } from "./headers.ts";
 import { decodePut, decodeRange } from "./kv-requests.ts";
 import { CompactionResponse, DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse } from "./kv-responses.ts";
+import { LeaseResponse } from "./lease-responses.ts";
 import { Message } from "./message.ts";
 import { WatchResponse, WatchResponses } from "./watch-responses.ts";
 
@@ -307,6 +308,17 @@ test("Watch responses that differ in the id alone are what the oracle encodes, t
           );
         }
       }
+    }),
+  );
+});
+
+test("Responses about a lease are what the oracle encodes", () => {
+  fc.assert(
+    fc.property(aRevision, int64, fc.integer({ min: -1, max: 9_000_000_000 }), (at, id, ttlSeconds) => {
+      const response = new LeaseResponse(header, { revision: at, id, ttlSeconds });
+      const fields = { header: pbHeader(at), ID: id, TTL: BigInt(ttlSeconds) };
+      same(response, binary(pb.LeaseGrantResponseSchema, fields));
+      same(response, binary(pb.LeaseKeepAliveResponseSchema, fields));
     }),
   );
 });
