@@ -191,7 +191,7 @@ export class Draft {
     return this.entries.length === 0;
   }
 
-  /** The evaluation may have changed more than this draft: all but transactions may, once they have written (Evaluate). */
+  /** The evaluation may have changed more than this draft: all but transactions may, once they have written. */
   get mayHaveLeft(): boolean {
     return !this.isEmpty && this.kind !== recordKinds.transaction;
   }

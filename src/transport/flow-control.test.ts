@@ -300,7 +300,7 @@ test("padding counts in the window, and is not part of the message", async () =>
   equal(answerTo(1, await peer.got()).body, "padded");
 });
 
-test("a message that fails to be encoded while others wait ends its stream, and nothing of its place is sent", async () => {
+test("a message that fails to be encoded while others wait ends its stream; nothing of its place is sent", async () => {
   const { runtime, transport, sample } = sampleServer();
   const peer = new H2Peer(transport, runtime, [windowSetting(0)]);
   peer.headers(1, grpcFields("/test.Sample/Chat"));

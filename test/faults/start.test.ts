@@ -51,7 +51,7 @@ describe("starts that cannot be", { concurrency: 2, ...limit }, () => {
     deepEqual(readdirSync(world.directory), []);
   });
 
-  test("a file that a flag names and that cannot be read, or is no key: as a bad value, before anything is done", async () => {
+  test("a flag's file that cannot be read, or is no key: as a bad value, before anything is done", async () => {
     await using world = await World.create("directory");
     mkdirSync(world.path("keys"));
     writeFileSync(world.path("keys/none"), "no key\n");

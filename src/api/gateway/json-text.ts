@@ -28,8 +28,8 @@ export class JsonTexts {
   }
 
   /**
-   * The next value; undefined at the end. Integers that a number cannot hold come as ExactInteger. A name that an object
-   * has twice is refused: which of the two counts would depend on who reads it.
+   * The next value; undefined at the end. Integers that a number cannot hold come as ExactInteger. A name that an
+   * object has twice is refused: which of the two counts would depend on who reads it.
    */
   next(): unknown {
     const start = this.#skipSpace();

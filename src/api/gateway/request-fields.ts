@@ -3,8 +3,8 @@ import { ExactInteger, JsonTextError } from "./json-text.ts";
 
 /**
  * Numbers and bytes of a request's JSON, taken as etcd's gateway takes them and written as the library reads them,
- * which by itself takes more: " 1" and "0x10" as numbers, base64 with blanks or with padding in its middle. What else is
- * wrong the library says. Changes `json`.
+ * which by itself takes more: " 1" and "0x10" as numbers, base64 with blanks or with padding in its middle. What else
+ * is wrong the library says. Changes `json`.
  */
 export function normalizeFields(message: DescMessage, json: unknown): void {
   if (typeof json !== "object" || json === null || Array.isArray(json) || json instanceof ExactInteger) return;
