@@ -118,14 +118,12 @@ export class BranchesJudge {
 
   /** Who stalled may have given a second name after the promotion was taken back: that is done again. */
   async takeBackNames(): Promise<void> {
-    for (const [name, body] of this.#names()) {
-      if (body.tombstone || body.replacedBy === undefined) continue;
-      const isSame = ([other, each]: [string, BranchName]): boolean =>
-        other !== name && !each.tombstone && each.branch === body.branch && each.replacedBy === undefined;
-      const first = [...this.#names()].find(isSame);
-      if (first === undefined) continue;
-      const request = { name: "nobody", over: first[0], keepAs: null, revoke: true };
-      ok(await this.#finish(request), `the second name ${name} of ${first[0]} is taken back`);
+    const alive = [...this.#names()].filter(([, { tombstone }]) => !tombstone);
+    for (const [branch, names] of Map.groupBy(alive, ([, body]) => body.branch)) {
+      if (names.length === 1) continue;
+      const [over] = names.find(([, { replacedBy }]) => replacedBy === undefined) ?? names[0]!;
+      const request = { name: "nobody", over, keepAs: null, revoke: true };
+      ok(await this.#finish(request), `the second names of ${branch}, ${over}, are taken back`);
     }
   }
 

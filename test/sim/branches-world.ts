@@ -1,4 +1,5 @@
 import { equal, ok } from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { isDbError } from "../../src/base/errors.ts";
 import type { BranchId } from "../../src/base/ids.ts";
 import { Collector } from "../../src/collector/collector.ts";
@@ -58,6 +59,9 @@ export interface Asked {
   readonly name: string;
   readonly over: string;
 }
+
+/** The process in which a call is carried out. */
+export const inProcess = new AsyncLocalStorage<SimNode>();
 
 /** What a simulated program may be given other than what is right: for mutants. */
 export interface BranchesChanges {
@@ -166,7 +170,7 @@ export class BranchesWorld {
         }
       }
     };
-    void again();
+    void inProcess.run(node, again);
   }
 
   #noticesOf(node: SimNode): Notices {

@@ -1,7 +1,7 @@
 import { ok } from "node:assert/strict";
 import { Promotion } from "../../src/engine/host/promote-branch.ts";
 import { BranchesJudge } from "./branches-judge.ts";
-import { type BranchesChanges, BranchesWorld } from "./branches-world.ts";
+import { type BranchesChanges, BranchesWorld, inProcess, sleep } from "./branches-world.ts";
 import { chaos } from "./chaos.ts";
 import type { SimMachine } from "./machine.ts";
 import { noStoreFaults, someStoreFaults } from "./object-store.ts";
@@ -71,7 +71,11 @@ function slowPromotions(simulation: Simulation): () => void {
   const random = simulation.random.fork("promotions");
   const often = random.pick([0, 0.3]);
   const dawdle = async (): Promise<void> => {
-    if (random.chance(often)) await simulation.sleep(random.between(0, 15_000));
+    const node = inProcess.getStore();
+    if (node === undefined || !node.alive || !random.chance(often)) return;
+    const lastsMs = random.between(0, 15_000);
+    if (random.chance(0.5) && !node.stalled) node.stallFor(lastsMs);
+    await sleep(node, lastsMs);
   };
   const slow = (name: "keep" | "look" | "raise" | "swap"): (() => void) =>
     patch(
