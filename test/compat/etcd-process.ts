@@ -72,7 +72,15 @@ export async function started(child: ChildProcess, address: string, directory: s
   child.stderr?.on("data", (chunk: Buffer) => {
     errors = (errors + chunk.toString()).slice(-4000);
   });
-  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  // Whoever fails between a start and its stop leaves no server behind.
+  const killed = () => void child.kill("SIGKILL");
+  process.once("exit", killed);
+  const ended = new Promise<void>((resolve) =>
+    child.once("exit", () => {
+      process.off("exit", killed);
+      resolve();
+    }),
+  );
   const stop = async (): Promise<void> => {
     child.kill("SIGKILL");
     await ended;
