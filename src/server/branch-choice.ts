@@ -29,13 +29,30 @@ export interface BranchChoice {
 export function branchOfCall(call: BranchCall, { byDefault, suffixes }: BranchChoice): string {
   const named = call.metadata("t4-branch");
   if (named !== undefined) return named;
-  const host = hostOf(call.authority);
+  return nameByHost(call.authority, suffixes) ?? call.label ?? byDefault;
+}
+
+/** What the host before means: most calls ask for the same one. */
+let known: { authority: string; suffixes: readonly string[]; name: string | null } = {
+  authority: "",
+  suffixes: [],
+  name: null,
+};
+
+function nameByHost(authority: string, suffixes: readonly string[]): string | null {
+  if (authority !== known.authority || suffixes !== known.suffixes) {
+    known = { authority, suffixes, name: findName(hostOf(authority), suffixes) };
+  }
+  return known.name;
+}
+
+function findName(host: string, suffixes: readonly string[]): string | null {
   for (const suffix of suffixes) {
     if (!host.endsWith(`.${suffix}`)) continue;
     const name = host.slice(0, -suffix.length - 1);
     if (isBranchName(name)) return name;
   }
-  return call.label ?? byDefault;
+  return null;
 }
 
 /** The same for a plain HTTP request, which may name a branch by a header of that name. */
