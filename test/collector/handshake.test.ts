@@ -251,3 +251,23 @@ test("names of a collection that is not done are not cut from, though all is the
   equal(refused, 1);
   ok(await world.has(originKey(branch)));
 });
+
+test("a cut that has taken too long begins anew: its origin may be taken for one that a crash has left", async () => {
+  const world = await World.begin();
+  const writer = await world.lead(null);
+  await world.write(writer, 5, [await world.table(writer.epoch)]);
+  let aheadMs = 0;
+  const clock = { ...runtime.clock, monotonicMs: () => runtime.clock.monotonicMs() + aheadMs };
+  const begun: string[] = [];
+  class SlowCut extends BranchCut {
+    override async createOrigin(origin: Origin): Promise<void> {
+      await super.createOrigin(origin);
+      if (begun.push(origin.branch) === 1) aheadMs = 3_600_000;
+    }
+  }
+  const options = { store: world.store, runtime: { ...runtime, clock }, parent: BRANCH, name: "slow", request };
+  const branch = await new SlowCut({ ...options, point: cutAtNewestCheckpoint }).run();
+  equal(begun.length, 2);
+  equal(branch, begun[1]);
+  equal(await world.store.get(originKey(begun[0] as typeof branch), request), null);
+});
