@@ -18,7 +18,7 @@ import { branchesScenario } from "./scenario-branches.ts";
  *   t4-node test/sim/branches-mutants.ts [--from 1] [--seeds 40] [mutant …]
  */
 export interface BranchesMutant {
-  /** Of the first seeds one that notices it; null: found by too few. promote-branch.test.ts has the interleaving. */
+  /** Of the first seeds one that notices it; null: none of 65 does, promote-branch.test.ts has the interleaving. */
   readonly seed: number | null;
   readonly changes?: BranchesChanges;
   /** Breaks it; returns what makes it whole again. */
