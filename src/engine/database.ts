@@ -51,6 +51,7 @@ import { readOnlyTxnAt } from "./read-only-txn.ts";
 import { recordKinds } from "./record.ts";
 import { type Committed, type Evaluate, notCarriedOut, Sequencer } from "./sequencer.ts";
 import { versionsInOrder } from "./versions-in-order.ts";
+import { writeSetting } from "./write-setting.ts";
 
 /**
  * A branch under one leadership: etcd's semantics put together from mvcc, leases and watches, around one sequencer.
@@ -104,7 +105,7 @@ export class BranchDatabase implements Database {
       clock,
       timers,
       perSecond: options.settings.expiriesPerSecond,
-      mayExpire: () => this.unprovenBecause() === null && this.#takesWrites,
+      mayExpire: () => this.unprovenBecause() === null && this.replaced === null && !this.writeProtected,
       expire: (lease) => this.#expire(lease),
       onBug: (error) => this.close(new ClosedByBug(error)),
     });
@@ -328,7 +329,7 @@ export class BranchDatabase implements Database {
     const found = this.#lessor.look(id, nowMs);
     if (found === null) return { ttlSeconds: 0, revision: this.committed };
     // Nothing ends in a branch that takes no writes.
-    if (found.isEnding && this.#takesWrites) return this.#keepAliveEnding(id, found.lease);
+    if (found.isEnding && this.replaced === null && !this.writeProtected) return this.#keepAliveEnding(id, found.lease);
     this.#lessor.renew(found.lease, nowMs);
     return { ttlSeconds: found.lease.ttlSeconds, revision: this.committed };
   }
@@ -456,11 +457,7 @@ export class BranchDatabase implements Database {
 
   /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */
   writeSetting(name: string, value: string): MaybePromise<void> {
-    return this.run(this.#settingEvaluation, { name, value });
-  }
-
-  get #takesWrites(): boolean {
-    return this.replaced === null && !this.writeProtected;
+    return this.run(writeSetting, { name, value });
   }
 
   /** Whether it takes writes, whoever leads it. What came before is carried out, what comes behind is refused. */
@@ -595,13 +592,6 @@ export class BranchDatabase implements Database {
     const value = encodeReleased({ epoch: this.epoch, clusterId: this.identity.clusterId });
     const effect = draft.reads.getOther(spaces.meta, metaKeys.released) === null ? 1 : 0;
     draft.entry(spaces.meta, metaKeys.released, value, effect);
-  };
-
-  readonly #settingEvaluation = (draft: Draft, { name, value }: { name: string; value: string }) => {
-    draft.kind = recordKinds.setting;
-    const key = metaKeys.setting(name);
-    const effect = draft.reads.getOther(spaces.meta, key) === null ? 1 : 0;
-    draft.entry(spaces.meta, key, Buffer.from(value, "utf8"), effect);
   };
 }
 

@@ -7,11 +7,13 @@ import type { Draft } from "../draft.ts";
 import type { Identity } from "../engine.ts";
 import { encodeCompactRevision, metaKeys, readSetting } from "../meta.ts";
 import { recordKinds } from "../record.ts";
+import { putSetting } from "../write-setting.ts";
 import { liftWriteProtection } from "./write-protection.ts";
 
 /**
  * What promotions leave in the logs of the two branches (docs/branches.md): settings, so that whoever leads either of
- * them later knows. Each names the branch that it is of, by its cluster id: in one that is cut off that it means nothing.
+ * them later knows. Each names the branch that it is of, by its cluster id: in one that is cut off that it means
+ * nothing.
  */
 
 interface Of {
@@ -82,9 +84,7 @@ async function read<T>(tree: Tree, name: string, decode: (json: unknown) => T): 
 }
 
 function write(draft: Draft, name: string, value: object | null): void {
-  const key = metaKeys.setting(name);
-  const effect = draft.reads.getOther(spaces.meta, key) === null ? 1 : 0;
-  draft.entry(spaces.meta, key, Buffer.from(value === null ? "" : JSON.stringify(value), "utf8"), effect);
+  putSetting(draft, name, value === null ? "" : JSON.stringify(value));
 }
 
 /** Step 1, and its taking back (null). */

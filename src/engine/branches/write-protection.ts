@@ -3,7 +3,7 @@ import { spaces, type Tree } from "../../storage/storage.ts";
 import type { Draft } from "../draft.ts";
 import type { Identity } from "../engine.ts";
 import { metaKeys, readSetting } from "../meta.ts";
-import { recordKinds } from "../record.ts";
+import { writeSetting } from "../write-setting.ts";
 
 /**
  * A branch that is protected from writes: logged with it, so that whoever leads it refuses them. Nothing expires in it;
@@ -28,11 +28,9 @@ export function liftWriteProtection(draft: Draft): void {
 
 /** From this record on nothing else writes, or everything does; what is sequenced behind it sees that at once. */
 export function protectFromWrites(draft: Draft, { identity, set }: { identity: Identity; set: boolean }): void {
-  draft.kind = recordKinds.setting;
-  const key = metaKeys.setting(SETTING);
   // May be evaluated anew: it is read before anything is changed.
-  const effect = draft.reads.getOther(spaces.meta, key) === null ? 1 : 0;
+  draft.reads.getOther(spaces.meta, metaKeys.setting(SETTING));
   draft.refusal = null;
-  draft.entry(spaces.meta, key, Buffer.from(set ? nameOf(identity) : "", "utf8"), effect);
+  writeSetting(draft, { name: SETTING, value: set ? nameOf(identity) : "" });
   if (set) draft.refusal = takesNoWrites(identity);
 }
