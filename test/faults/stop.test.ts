@@ -41,7 +41,7 @@ async function stopUnderLoad(t: TestContext, store: "s3" | "directory", durabili
   const failure = await watch.ended;
   ok(failure !== null && failure.code === UNAVAILABLE, `the watch ended with ${failure?.message}`);
   await watcher.close();
-  match(server.errors, /info .*stopping +signal=SIGTERM\n.*info .*stopped\n$/);
+  match(server.errors, /info .*stopping +signal=SIGTERM\n.*info .*checkpoint written .*\n.*info .*stopped\n$/);
   t.diagnostic(
     `${durability} on ${store}: stopped after ${ended.ms.toFixed(0)} ms; ${ledger.acknowledged} acknowledged, ` +
       `${ledger.acknowledged - acknowledged} of them after the signal, ${ledger.unknown} unknown`,
