@@ -30,11 +30,15 @@ const OWN = ".t4";
  */
 const LEFT_OVER_MS = 3_600_000;
 const LEFT_OVERS_REMOVED_MAX = 1000;
-/** Larger objects have no etag that `match` accepts: only control objects are replaced, and hashing tables takes time. */
+/**
+ * Larger objects have no etag that `match` accepts: only control objects are replaced, and hashing tables takes time.
+ */
 const ETAG_BYTES_MAX = 256 << 10;
 const DIRECTORIES_KNOWN_MAX = 10_000;
 const LOCKS = 16;
-/** Tables are read a block at a time. Each file that is kept open may keep what was removed on the disk: 16 MiB, mostly. */
+/**
+ * Tables are read a block at a time. Each file that is kept open may keep what was removed on the disk: 16 MiB, mostly.
+ */
 const OPEN_TABLES_MAX = 64;
 const LOCK_WAITS = { firstMs: 1, maxMs: 25 };
 
@@ -113,7 +117,8 @@ export class FileStore implements ObjectStore {
         const found = await this.#tables.read(path, range.start, range.end);
         return found && { body: found.body, etag: weakEtag(found.fileBytes), bytes: found.fileBytes };
       } catch {
-        // Not to be opened for writing, too many open files, a failing disk: read as any other, which tells what is wrong.
+        // Not to be opened for writing, too many open files, a failing disk: read as any other, which tells what is
+        // wrong.
         this.#tables.drop(path);
       }
     }

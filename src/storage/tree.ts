@@ -228,8 +228,8 @@ export class BranchTree implements Tree {
   }
 
   /**
-   * What is being read, or once more where tables have gone that it began with: as of the moment of the call in space 0,
-   * as of now in the others.
+   * What is being read, or once more where tables have gone that it began with: as of the moment of the call in
+   * space 0, as of now in the others.
    */
   #lasting<T>(value: Promise<T>, space: Space, at: number, again: (at: number) => MaybePromise<T>): Promise<T> {
     const limited = space === KEYS ? Math.min(at, this.#head) : at;

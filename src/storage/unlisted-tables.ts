@@ -10,7 +10,10 @@ export interface UnlistedTablesOptions {
   readonly closing: AbortSignal;
 }
 
-/** Who began to read before a table was replaced may be at it still; who is at it for longer reads on in what replaced it. */
+/**
+ * Who began to read before a table was replaced may be at it still; who is at it for longer reads on in what replaced
+ * it.
+ */
 const GRACE_MS = 10 * 60_000;
 /** So much of it is kept at most, the newest. */
 const KEPT_BYTES_MAX = 512 << 20;
