@@ -7,6 +7,7 @@ import { emptied, havePeer } from "../bench/systems.ts";
 import { type Order, type Place, VALUE_BYTES } from "./database.ts";
 import type { Figures, LibraryJob } from "./library-cases.ts";
 import { served, serverCase } from "./servers.ts";
+import { streamCase } from "./stream-case.ts";
 import { type Measured, table } from "./table.ts";
 
 /** `npm run bench:storage -- [--scale 0.1] [--only NAME]`: the storage engine, in the library and in servers. */
@@ -73,6 +74,7 @@ async function libraryCases(): Promise<void> {
     });
     await measure(`${name}: reads`, () => library("reads", job));
     await measure(`${name}: reads, all over`, () => library("readsAllOver", job));
+    await measure(`${name}: RangeStream`, () => streamCase(place));
     await measure(`${name}: put latency`, () => library("latency", job));
     if (options.directory === undefined) emptied(base);
   }
