@@ -27,8 +27,8 @@ const UNDER_WAY_MAX = 256;
 const SLEEP_MS_MAX = 3_600_000;
 
 /**
- * Ends leases when they are due, at a bounded pace (L6), a few in a turn, so that writes go on between them. Sleeps until
- * the next one is.
+ * Ends leases when they are due, at a bounded pace (L6), a few in a turn, so that writes go on between them. Sleeps
+ * until the next one is.
  */
 export class LeaseExpiry {
   readonly #lessor: Lessor;

@@ -44,8 +44,8 @@ export const defaultWatchSettings: WatchSettings = {
  *   - nothing above the committed revision is told;
  *   - a slow client holds no memory here but its watchers: what it misses is read again when it takes messages (W19);
  *   - all watchers have been told of a commit before the next one is looked at.
- * A watcher that has reached `told` goes live in that turn, and no commit falls in between. A live one has seen all up to
- * `told` but for the events that it holds: they leave within the next turns.
+ * A watcher that has reached `told` goes live in that turn, and no commit falls in between. A live one has seen all up
+ * to `told` but for the events that it holds: they leave within the next turns.
  */
 export class WatchHub implements CommitListener {
   readonly #runtime: { timers: Timers; random: Random };
