@@ -110,8 +110,8 @@ function writeRow(out: Uint8Array, at: number, tag: number, row: Row): number {
 const BESIDE_BYTES_MAX = 1024;
 
 /**
- * The pair before was read from a block of a table or a chunk of a memtable, all of which it would keep in memory for as
- * long as the event is kept: thousands of events, far more than caches may have.
+ * The pair before was read from a block of a table or a chunk of a memtable, all of which it would keep in memory for
+ * as long as the event is kept: thousands of events, far more than caches may have.
  */
 function outOfBlock(row: Row): Row {
   const bytes = row.end - row.start;
