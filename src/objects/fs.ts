@@ -39,7 +39,7 @@ const LOCKS = 16;
 /**
  * Tables are read a block at a time. Each file that is kept open may keep what was removed on the disk: 16 MiB, mostly.
  */
-const OPEN_TABLES_MAX = 64;
+const OPEN_TABLES_MAX = 256;
 const LOCK_WAITS = { firstMs: 1, maxMs: 25 };
 
 type FileRuntime = Pick<Runtime, "clock" | "timers" | "random" | "disk">;
