@@ -94,7 +94,7 @@ test("what a merge that failed has written is deleted", async () => {
   await bench.close();
 });
 
-test("what is listed is nobody's here; a delete that fails is tried again; too much of it goes before its time", async () => {
+test("what is listed is nobody's here; a delete that fails is tried again; too much goes before its time", async () => {
   let nowMs = 0;
   const deleted: string[] = [];
   let failing = false;
