@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { hostOn, newBranch, openHost, type OpenHostOptions, runtime } from "../../../test/engine/open-host.ts";
+import { hostOn, newBranch, type OpenHostOptions, openHost, runtime } from "../../../test/engine/open-host.ts";
 import { put, range } from "../../../test/engine/requests.ts";
 import { branchNameRegister } from "../../leadership/branch-name.ts";
 import type { Database, WatchMessage, WatchSink } from "../engine.ts";
