@@ -63,6 +63,7 @@ test("inspect and verify beside a running server, and after it", { timeout: 240_
   equal((await json("inspect", "table", table.table, "--blocks")).index.length, 1);
   equal((await json("inspect", "table", table.table.slice(-64, -50))).object, table.table);
   equal((await json("inspect", "segment", "1")).slot, 1);
+  deepEqual(await json("inspect", "segment", "1-1"), [await json("inspect", "segment", "1")]);
   equal((await json("inspect", "leader")).epoch, 1);
   equal((await json("inspect", "origin")).parent, null);
   equal((await json("inspect", "session")).length, 1);
@@ -90,8 +91,10 @@ test("inspect and verify beside a running server, and after it", { timeout: 240_
 test("wrong arguments: one line, exit code 2; nothing there: 1", async () => {
   const wrong: [string[], RegExp][] = [
     [["inspect", "key", "k", "--at", "yesterday"], /^Error: --at: "yesterday" is no revision, time, age/],
-    [["inspect", "segment", "0"], /^Error: bad slot "0": expected a number from 1$/],
-    [["inspect", "segment"], /^Error: missing required argument 'slot'$/],
+    [["inspect", "segment", "0"], /^Error: bad slot "0": expected a number from 1, or two as 12-40$/],
+    [["inspect", "segment", "5-4"], /^Error: bad slot "5-4": expected a number from 1, or two as 12-40$/],
+    [["inspect", "segment", "1-1001"], /^Error: bad slots "1-1001": at most 1000$/],
+    [["inspect", "segment"], /^Error: missing required argument 'slots'$/],
     [["inspect", "thing"], /^Error: unknown command 'thing'/],
     [["verify", "--store", "nothing"], /^Error: --store: /],
   ];

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import type { Slot } from "../../base/ids.ts";
 import type { Described } from "../../readers/describe.ts";
 import type { OfflineBranch } from "../../readers/open-offline.ts";
 import { UsageError } from "../errors.ts";
@@ -53,12 +54,14 @@ export function inspectCommand(): Command {
       .option("--at <moment>", "the last one before it"),
   );
   command.addCommand(
-    part("segment", "a segment of the log, with its records", async (text, context, options) => {
-      const slot = Number(text);
-      if (!Number.isSafeInteger(slot) || slot < 1) throw new UsageError(`bad slot "${text}": expected a number from 1`);
+    part("segment", "a segment of the log, or some in a row, with their records", async (text, context, options) => {
+      const slots = slotsOf(text!);
       const { describeSegment } = await describing();
-      return describeSegment(context, await branchOf(context, options), slot as Parameters<typeof describeSegment>[2]);
-    }).argument("<slot>"),
+      const branch = await branchOf(context, options);
+      const shown: Described[] = [];
+      for (const slot of slots) shown.push(await describeSegment(context, branch, slot));
+      return text!.includes("-") ? shown : shown[0]!;
+    }).argument("<slots>", "12, or 12-40 for all of them"),
   );
   command.addCommand(
     part("table", "a table, by its name or six digits of its SHA-256", async (name, context, options) =>
@@ -88,6 +91,20 @@ interface Options {
   history?: boolean;
   limit?: string;
   blocks?: boolean;
+}
+
+/** More are not held at a time. */
+const SLOTS_MAX = 1000;
+
+/** "12", or "12-40" for all of them. */
+function slotsOf(text: string): Slot[] {
+  const [first, last = first] = text.split("-").map(Number);
+  const isSlot = (slot: number | undefined): slot is number => Number.isSafeInteger(slot) && slot! >= 1;
+  if (!/^\d+(-\d+)?$/.test(text) || !isSlot(first) || !isSlot(last) || last < first) {
+    throw new UsageError(`bad slot "${text}": expected a number from 1, or two as 12-40`);
+  }
+  if (last - first >= SLOTS_MAX) throw new UsageError(`bad slots "${text}": at most ${SLOTS_MAX}`);
+  return Array.from({ length: last - first + 1 }, (_, n) => (first + n) as Slot);
 }
 
 type Show = (

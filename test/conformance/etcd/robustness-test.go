@@ -128,25 +128,17 @@ func readLog(directory string) ([]logRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	var records []logRecord
-	var epoch int64
-	for _, path := range slots {
-		slot, err := strconv.Atoi(filepath.Base(path))
+	var segments []logSegment
+	for first := 1; first <= len(slots); first += slotsAtOnce {
+		shown, err := readSegments(directory, first, min(first+slotsAtOnce-1, len(slots)))
 		if err != nil {
 			return nil, err
 		}
-		shown := exec.Command(os.Getenv("CONFORMANCE_T4"),
-			"inspect", "segment", strconv.Itoa(slot), "--json", "--store", "file://"+filepath.Join(directory, "store"))
-		var errorText bytes.Buffer
-		shown.Stderr = &errorText
-		text, err := shown.Output()
-		if err != nil {
-			return nil, fmt.Errorf("slot %d: %w: %s", slot, err, errorText.String())
-		}
-		var segment logSegment
-		if err := json.Unmarshal(text, &segment); err != nil {
-			return nil, fmt.Errorf("slot %d: %w", slot, err)
-		}
+		segments = append(segments, shown...)
+	}
+	var records []logRecord
+	var epoch int64
+	for _, segment := range segments {
 		if segment.Epoch < epoch {
 			continue
 		}
@@ -159,6 +151,24 @@ func readLog(directory string) ([]logRecord, error) {
 		}
 	}
 	return records, nil
+}
+
+const slotsAtOnce = 500
+
+// readSegments fails where a slot is missing: they are dense from 1 on.
+func readSegments(directory string, first, last int) ([]logSegment, error) {
+	slots := fmt.Sprintf("%d-%d", first, last)
+	show := exec.Command(os.Getenv("CONFORMANCE_T4"),
+		"inspect", "segment", slots, "--json", "--store", "file://"+filepath.Join(directory, "store"))
+	var errorText bytes.Buffer
+	show.Stderr = &errorText
+	text, err := show.Output()
+	if err != nil {
+		return nil, fmt.Errorf("slots %s: %w: %s", slots, err, errorText.String())
+	}
+	var segments []logSegment
+	err = json.Unmarshal(text, &segments)
+	return segments, err
 }
 
 // persistedIn gives the requests that made the records of the log. Records hold what was changed; the request that
