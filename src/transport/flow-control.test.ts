@@ -14,7 +14,7 @@ import {
 } from "../../test/transport/h2-peer.ts";
 import { bytesMessage, sampleServer } from "../../test/transport/sample-server.ts";
 import { ErrorCode, Flag, FrameType } from "./frames.ts";
-import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from "./limits.ts";
+import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN_BYTES_MAX } from "./limits.ts";
 
 const dataBytes = (frames: readonly Frame[], streamId?: number): number =>
   frames
@@ -73,9 +73,27 @@ test("large responses share the connection's window, a frame each in turn", asyn
   peer.call(5, "/test.Sample/Echo", "small");
   equal(dataBytes(await peer.got(), 5), 0);
   peer.send(windowUpdate(0, 1 << 20));
-  const rest = await peer.got();
-  equal(answerTo(5, rest).body, "small");
+  const soon = await peer.got();
+  equal(answerTo(5, soon).body, "small");
+  const rest = [...soon, ...(await peer.got())];
   ok(answerTo(1, rest).ended && answerTo(3, rest).ended);
+});
+
+test("a peer that takes everything at once gets a share in each turn, and others are answered between", async () => {
+  const { runtime, transport } = sampleServer();
+  const peer = new H2Peer(transport, runtime, [windowSetting(1 << 30)]);
+  const other = new H2Peer(transport, runtime);
+  peer.send(windowUpdate(0, 1 << 30));
+  await peer.got();
+  peer.call(1, "/test.Sample/Large", "3000000");
+  let frames = await peer.got();
+  ok(dataBytes(frames) <= 2 * (TURN_BYTES_MAX + 16384), `${dataBytes(frames)} bytes in two turns`);
+  other.call(1, "/test.Sample/Echo", "between");
+  equal(answerTo(1, await other.got()).body, "between");
+  ok(!answerTo(1, frames).ended);
+  for (let turns = 0; turns < 20 && !answerTo(1, frames).ended; turns++) frames = [...frames, ...(await peer.got())];
+  ok(answerTo(1, frames).ended);
+  ok(dataBytes(frames) > 3_000_000);
 });
 
 test("windows over 2^31-1, DATA beyond a window, and updates by nothing are errors", async () => {

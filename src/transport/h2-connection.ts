@@ -93,7 +93,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.startedMs = this.turnMs;
     this.stallCheckedMs = this.turnMs;
     this.output = new H2Output(context, bytes, () => this.relieved());
-    this.sender = new H2Sender(this.output);
+    this.sender = new H2Sender(this.output, () => context.timers.defer(this.continueSending));
     this.receiveWindow = new ReceiveWindow(this.output);
     this.assemblyBudget = new ConnectionBudget(context);
     this.meter = new FloodMeter(this.turnMs);
@@ -351,6 +351,10 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.paused = true;
     this.bytes.pause();
   }
+
+  private readonly continueSending = (): void => {
+    if (this.state === "open") this.guard(() => this.sender.nextTurn());
+  };
 
   /** The socket has taken most of what it had. */
   private relieved(): void {

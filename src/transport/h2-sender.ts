@@ -9,13 +9,15 @@ import {
 import type { H2Output } from "./h2-output.ts";
 import type { H2Stream } from "./h2-stream.ts";
 import { ResponseEncoder } from "./hpack-encoder.ts";
-import { FRAME_BYTES_MAX } from "./limits.ts";
+import { FRAME_BYTES_MAX, TURN_BYTES_MAX } from "./limits.ts";
 
 /**
  * The sending half of a connection: its window, and the streams that have DATA waiting, served in turn, a frame each.
  * Invariants:
  *  1. No DATA leaves beyond the stream's or the connection's window, in frames that every peer accepts.
  *  2. A stream with queued bytes and an open window is in the ready list, or the connection has nothing to give.
+ *  3. A peer that takes all at once gets no more than a share in each turn of the event loop, as answers are made while
+ *     they are sent: other connections, timers and commits have their turns between.
  */
 export class H2Sender {
   readonly output: H2Output;
@@ -28,9 +30,14 @@ export class H2Sender {
   private first: H2Stream | null = null;
   private last: H2Stream | null = null;
   private pumping = false;
+  private turnBytesLeft = TURN_BYTES_MAX;
+  private waitsForTurn = false;
+  private readonly onTurnUsed: () => void;
 
-  constructor(output: H2Output) {
+  /** `onTurnUsed` is called when more could be sent than a turn may: `nextTurn` is to be called in a later one. */
+  constructor(output: H2Output, onTurnUsed: () => void) {
     this.output = output;
+    this.onTurnUsed = onTurnUsed;
   }
 
   /** Whether a DATA frame with `bytes` may leave at once. */
@@ -68,13 +75,26 @@ export class H2Sender {
 
   /** Sends what may be sent. Streams' callbacks are called from here; they may queue more, or end their streams. */
   pump(): void {
-    if (this.pumping) return;
+    if (this.pumping || this.waitsForTurn) return;
     this.pumping = true;
     try {
-      while (this.first !== null && this.window > 0 && !this.output.congested) this.sendSome(this.shift());
+      while (this.mayPump && this.turnBytesLeft > 0) this.sendSome(this.shift());
     } finally {
       this.pumping = false;
     }
+    if (!this.mayPump) return;
+    this.waitsForTurn = true;
+    this.onTurnUsed();
+  }
+
+  nextTurn(): void {
+    this.waitsForTurn = false;
+    this.turnBytesLeft = TURN_BYTES_MAX;
+    this.pump();
+  }
+
+  private get mayPump(): boolean {
+    return this.first !== null && this.window > 0 && !this.output.congested;
   }
 
   private shift(): H2Stream {
@@ -98,6 +118,7 @@ export class H2Sender {
     queue.take(output.buffer, end, bytes);
     output.length = end + bytes;
     this.left(stream, bytes);
+    this.turnBytesLeft -= bytes;
     stream.progressMs = stream.connection.turnMs;
     if (queue.length > 0) this.ready(stream);
     stream.onSent(bytes);

@@ -36,6 +36,9 @@ export const ASSEMBLY_BYTES_TOTAL_MAX = 1 << 30;
 /** Bytes handed to the socket and not yet taken by the system, past which responses stay in their streams' queues. */
 export const SOCKET_BACKLOG_BYTES_MAX = 1 << 20;
 
+/** DATA of queued responses that a connection sends in one turn of the event loop: less than a millisecond of work. */
+export const TURN_BYTES_MAX = 256 << 10;
+
 /**
  * Responses that wait in the queues of all connections; while there are more, a connection may have no more than the
  * share: many slow readers, each within its own bound, must not fill the memory.
