@@ -46,8 +46,8 @@ export async function openDataDirectory(
   path: string,
 ): Promise<DataDirectory> {
   const { disk } = runtime;
-  await refuseEtcds(disk, path);
   await disk.makeDirectory(path);
+  await refuseEtcds(disk, path);
   await disk.syncDirectory(dirname(path));
   const lock = await disk.lock(`${path}/${LOCK}`);
   if (lock === null) {
