@@ -84,7 +84,7 @@ export const collectionMutants: Readonly<Record<string, CollectionMutant>> = {
     changes: { collectorStore: (store) => withTimidLeaders(store) },
   },
   "cuts without an origin, until the name": {
-    seed: 17,
+    seed: 47,
     break: () => {
       const createOrigin = BranchCut.prototype.createOrigin;
       return all(
