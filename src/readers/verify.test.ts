@@ -216,7 +216,7 @@ function vanishing(of: MemoryBucket, target: string): Promise<Awaited<ReturnType
   const read = store.get.bind(store);
   store.get = async (key, options) => {
     const object = await read(key, options);
-    if (key === target) of.entries.delete(target as ObjectKey);
+    if (key === target) of.delete(target as ObjectKey);
     return object;
   };
   return verifyRepository({ store: new ReadOnlyStore(store), runtime, request, quick: false, onProgress: () => {} });
