@@ -1,48 +1,8 @@
-import type { ObjectKey } from "../base/ids.ts";
-import type {
-  GetOptions,
-  ListOptions,
-  ListPage,
-  ObjectStore,
-  PutOptions,
-  PutOutcome,
-  RequestOptions,
-  StoredObject,
-} from "./objects.ts";
+import { ForwardingStore } from "./forwarding.ts";
 
 /** A store that its user does not close: its owner goes on with it. */
-export class BorrowedStore implements ObjectStore {
-  readonly name: string;
-  readonly local: boolean;
-  readonly #inner: ObjectStore;
-
-  constructor(inner: ObjectStore) {
-    this.name = inner.name;
-    this.local = inner.local;
-    this.#inner = inner;
-  }
-
-  get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
-    return this.#inner.get(key, options);
-  }
-
-  put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
-    return this.#inner.put(key, body, options);
-  }
-
-  list(prefix: string, options: ListOptions): Promise<ListPage> {
-    return this.#inner.list(prefix, options);
-  }
-
-  delete(key: ObjectKey, options: RequestOptions): Promise<void> {
-    return this.#inner.delete(key, options);
-  }
-
-  clockSkewMs(): number | null {
-    return this.#inner.clockSkewMs ? this.#inner.clockSkewMs() : 0;
-  }
-
-  close(): Promise<void> {
+export class BorrowedStore extends ForwardingStore {
+  override close(): Promise<void> {
     return Promise.resolve();
   }
 }

@@ -2,6 +2,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import type { Random, Runtime } from "../runtime/runtime.ts";
+import { ForwardingStore } from "./forwarding.ts";
 import type {
   GetOptions,
   ListOptions,
@@ -108,27 +109,22 @@ function faultOf(kind: Fault["kind"], random: Pick<Random, "uint32" | "float">, 
 }
 
 /** A store whose requests fail as a plan says: for tests and simulation. */
-export class FaultyStore implements ObjectStore {
-  readonly name: string;
-  readonly local: boolean;
-  readonly #inner: ObjectStore;
+export class FaultyStore extends ForwardingStore {
   readonly #runtime: Pick<Runtime, "timers">;
   readonly #plan: FaultPlan;
   readonly #late = new Set<Promise<unknown>>();
   #requests = 0;
 
   constructor(inner: ObjectStore, runtime: Pick<Runtime, "timers">, plan: FaultPlan) {
-    this.name = inner.name;
-    this.local = inner.local;
-    this.#inner = inner;
+    super(inner);
     this.#runtime = runtime;
     this.#plan = plan;
   }
 
-  async get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
+  override async get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
     const fault = this.#fault("get", key, options);
     const object = await this.#read(`get ${key}`, fault, options, (request) =>
-      this.#inner.get(key, { ...options, ...request }),
+      this.inner.get(key, { ...options, ...request }),
     );
     if (object && fault?.kind === "truncate") return { ...object, body: object.body.subarray(0, fault.bytes) };
     if (object && fault?.kind === "flip" && object.body.length > 0) {
@@ -138,26 +134,26 @@ export class FaultyStore implements ObjectStore {
     return object;
   }
 
-  list(prefix: string, options: ListOptions): Promise<ListPage> {
+  override list(prefix: string, options: ListOptions): Promise<ListPage> {
     const fault = this.#fault("list", prefix, options);
     return this.#read(`list ${prefix}`, fault, options, (request) =>
-      this.#inner.list(prefix, { ...options, ...request }),
+      this.inner.list(prefix, { ...options, ...request }),
     );
   }
 
-  delete(key: ObjectKey, options: RequestOptions): Promise<void> {
+  override delete(key: ObjectKey, options: RequestOptions): Promise<void> {
     const fault = this.#fault("delete", key, options);
-    return this.#read(`delete ${key}`, fault, options, (request) => this.#inner.delete(key, request));
+    return this.#read(`delete ${key}`, fault, options, (request) => this.inner.delete(key, request));
   }
 
-  async put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+  override async put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     const fault = this.#fault("put", key, options);
     const lost = (why: string): PutOutcome => ({ kind: "unknown", cause: new Error(`put ${key}: ${why} (injected)`) });
     switch (fault?.kind) {
       case "errorBefore":
         return lost("connection reset");
       case "errorAfter":
-        await this.#inner.put(key, body, options);
+        await this.inner.put(key, body, options);
         return lost("connection reset");
       case "refused": {
         const cause = new Error(`put ${key}: ${fault.retryable ? "slow down" : "access denied"} (injected)`);
@@ -167,25 +163,17 @@ export class FaultyStore implements ObjectStore {
       case "delay": {
         const copy = Buffer.from(body);
         const request = { ...unbounded, condition: options.condition };
-        const done = await this.#slow(fault, options, () => this.#inner.put(key, copy, request));
+        const done = await this.#slow(fault, options, () => this.inner.put(key, copy, request));
         return done === LATE ? lost("no answer in time") : done;
       }
       default:
-        return this.#inner.put(key, body, options);
+        return this.inner.put(key, body, options);
     }
   }
 
   /** Resolves when every delayed effect has taken place. */
   async settled(): Promise<void> {
     while (this.#late.size > 0) await Promise.allSettled([...this.#late]);
-  }
-
-  clockSkewMs(): number | null {
-    return this.#inner.clockSkewMs ? this.#inner.clockSkewMs() : 0;
-  }
-
-  close(): Promise<void> {
-    return this.#inner.close();
   }
 
   #fault(operation: Operation, key: string, options: RequestOptions): Fault | null {

@@ -2,6 +2,7 @@ import { isDbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import type { Clock } from "../runtime/runtime.ts";
 import type { Operation } from "./faulty.ts";
+import { ForwardingStore } from "./forwarding.ts";
 import { type ObjectKind, parseKey } from "./keys.ts";
 import type {
   GetOptions,
@@ -40,18 +41,13 @@ export interface RequestSeries {
  * Counts what goes through to a store. A request here is a call with all its tries; what a store sends over the network
  * is counted by the store itself.
  */
-export class MeteredStore implements ObjectStore {
-  readonly name: string;
-  readonly local: boolean;
-  readonly #inner: ObjectStore;
+export class MeteredStore extends ForwardingStore {
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #series = new Map<string, RequestSeries>();
   #inFlight = 0;
 
   constructor(inner: ObjectStore, clock: Pick<Clock, "monotonicMs">) {
-    this.name = inner.name;
-    this.local = inner.local;
-    this.#inner = inner;
+    super(inner);
     this.#clock = clock;
   }
 
@@ -64,45 +60,37 @@ export class MeteredStore implements ObjectStore {
     return this.#inFlight;
   }
 
-  get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
-    return this.#measure("get", this.#inner.get(key, options), (object) => ({
+  override get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
+    return this.#measure("get", this.inner.get(key, options), (object) => ({
       kind: kindOf(key),
       outcome: object === null ? "missing" : "done",
       bytes: object?.body.length ?? 0,
     }));
   }
 
-  put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+  override put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     const bytes = body.length;
-    return this.#measure("put", this.#inner.put(key, body, options), (outcome) => ({
+    return this.#measure("put", this.inner.put(key, body, options), (outcome) => ({
       kind: kindOf(key),
       outcome: outcome?.kind === "written" ? "done" : (outcome?.kind ?? "failed"),
       bytes: outcome?.kind === "written" ? bytes : 0,
     }));
   }
 
-  list(prefix: string, options: ListOptions): Promise<ListPage> {
-    return this.#measure("list", this.#inner.list(prefix, options), (page) => ({
+  override list(prefix: string, options: ListOptions): Promise<ListPage> {
+    return this.#measure("list", this.inner.list(prefix, options), (page) => ({
       kind: kindOf(page?.objects[0]?.key ?? prefix),
       outcome: "done",
       bytes: 0,
     }));
   }
 
-  delete(key: ObjectKey, options: RequestOptions): Promise<void> {
-    return this.#measure("delete", this.#inner.delete(key, options), () => ({
+  override delete(key: ObjectKey, options: RequestOptions): Promise<void> {
+    return this.#measure("delete", this.inner.delete(key, options), () => ({
       kind: kindOf(key),
       outcome: "done",
       bytes: 0,
     }));
-  }
-
-  clockSkewMs(): number | null {
-    return this.#inner.clockSkewMs ? this.#inner.clockSkewMs() : 0;
-  }
-
-  close(): Promise<void> {
-    return this.#inner.close();
   }
 
   async #measure<T>(

@@ -1,17 +1,9 @@
 import { assert } from "../base/assert.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import { isPromise } from "../base/maybe-promise.ts";
+import { ForwardingStore } from "../objects/forwarding.ts";
 import { parseKey } from "../objects/keys.ts";
-import type {
-  GetOptions,
-  ListOptions,
-  ListPage,
-  ObjectStore,
-  PutOptions,
-  PutOutcome,
-  RequestOptions,
-  StoredObject,
-} from "../objects/objects.ts";
+import type { GetOptions, ObjectStore, PutOptions, PutOutcome, StoredObject } from "../objects/objects.ts";
 import type { DiskCache } from "./disk-cache.ts";
 
 /** Keys whose tables are remembered, so that a name is taken apart once. */
@@ -37,55 +29,34 @@ interface Range {
  * A table that is written goes to the cache right away: a node reads what it has just merged, and would otherwise fetch
  * back what it held in its hands. In the cache it competes like anything that was used once.
  */
-export class CachedStore implements ObjectStore {
-  readonly name: string;
-  readonly local: boolean;
-  readonly #inner: ObjectStore;
+export class CachedStore extends ForwardingStore {
   readonly #cache: DiskCache;
   readonly #tables = new Map<ObjectKey, Buffer | null>();
   /** Pieces on their way, by table and number. */
   readonly #coming = new Map<string, Promise<Fetched | null>>();
 
   constructor(inner: ObjectStore, cache: DiskCache) {
-    this.name = inner.name;
-    this.local = inner.local;
-    this.#inner = inner;
+    super(inner);
     this.#cache = cache;
   }
 
-  get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
+  override get(key: ObjectKey, options: GetOptions): Promise<StoredObject | null> {
     const { range } = options;
     const table = this.#tableOf(key);
     if (table === null || range === undefined || "suffix" in range || range.end <= range.start) {
-      return this.#inner.get(key, options);
+      return this.inner.get(key, options);
     }
     if (options.fresh) this.#forget(table, range);
     return this.#read(key, table, range, options);
   }
 
-  async put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
-    const outcome = await this.#inner.put(key, body, options);
+  override async put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
+    const outcome = await this.inner.put(key, body, options);
     const table = this.#tableOf(key);
     if (table !== null && outcome.kind === "written") {
       this.#cache.offerTable(table, Buffer.from(body.buffer, body.byteOffset, body.byteLength));
     }
     return outcome;
-  }
-
-  list(prefix: string, options: ListOptions): Promise<ListPage> {
-    return this.#inner.list(prefix, options);
-  }
-
-  delete(key: ObjectKey, options: RequestOptions): Promise<void> {
-    return this.#inner.delete(key, options);
-  }
-
-  clockSkewMs(): number | null {
-    return this.#inner.clockSkewMs ? this.#inner.clockSkewMs() : 0;
-  }
-
-  close(): Promise<void> {
-    return this.#inner.close();
   }
 
   #tableOf(key: ObjectKey): Buffer | null {
@@ -136,7 +107,7 @@ export class CachedStore implements ObjectStore {
     }
     if (missing.length === 0) return { body, etag: "", bytes: objectBytes };
     // What will not be read again is not kept; and without a cache to fill nobody is served by whole pieces.
-    if (options.once || this.#cache.trouble !== null) return this.#inner.get(key, options);
+    if (options.once || this.#cache.trouble !== null) return this.inner.get(key, options);
     missing.sort((a, b) => a - b);
     for (const coming of this.#fetch(key, table, missing, options)) {
       const fetched = await coming;
@@ -186,7 +157,7 @@ export class CachedStore implements ObjectStore {
   ): Promise<Fetched | null> {
     const { pieceBytes } = this.#cache;
     const range = { start: first * pieceBytes, end: (last + 1) * pieceBytes };
-    const object = await this.#inner.get(key, { range, timeoutMs });
+    const object = await this.inner.get(key, { range, timeoutMs });
     if (object === null) return null;
     const { body, bytes } = object;
     assert(body.length === Math.max(0, Math.min(range.end, bytes) - range.start), "a store gives the range asked for");
