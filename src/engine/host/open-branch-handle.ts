@@ -47,9 +47,14 @@ export class OpenBranch {
     return this.#parts.database;
   }
 
-  /** Writes a checkpoint now. */
+  /** Writes a checkpoint of all that has happened before the call. */
   checkpoint(): Promise<void> {
-    return this.#parts.checkpointer.checkpoint();
+    return this.#parts.checkpointer.checkpointFromNow();
+  }
+
+  /** Begins to write one, where none is being written: what memory holds goes with it. */
+  relieve(): void {
+    void this.#parts.checkpointer.checkpoint();
   }
 
   /** Of this branch, whoever leads it, from the next checkpoint on. Null: that of the node. */

@@ -81,6 +81,20 @@ test("the end of a branch gives up a checkpoint that the store does not take", a
   await checkpoint;
 });
 
+test("a checkpoint asked for while one is being written holds what was written before it was asked for", async () => {
+  const { host, faults, branch } = await openNode(new MemoryBucket(), { name: "one" });
+  await branch.opened();
+  await branch.database.put(put("k"));
+  faults.plan = ({ operation, key }) =>
+    operation === "put" && key.startsWith("sst/") ? { kind: "delay", delayMs: 50 } : null;
+  const earlier = branch.checkpoint();
+  await branch.database.put(put("l"));
+  await branch.checkpoint();
+  equal(branch.database.status().memtableBytes, 0);
+  await earlier;
+  await host.close(soon());
+});
+
 test("a store that refuses a checkpoint ends no branch", async () => {
   const bucket = new MemoryBucket();
   const { host, faults, branch } = await openNode(bucket, { name: "one" });

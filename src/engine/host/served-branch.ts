@@ -127,10 +127,10 @@ export class ServedBranch {
 
   /** What it fails of is told by the branch itself. */
   relieve(): void {
-    void this.checkpoint();
+    if (this.#state.kind === "open") this.#state.branch.relieve();
   }
 
-  /** Writes a checkpoint now; for tools and tests. */
+  /** Writes a checkpoint of all that has happened before the call; for tools and tests. */
   async checkpoint(): Promise<void> {
     if (this.#state.kind === "open") await this.#state.branch.checkpoint();
   }
