@@ -32,7 +32,7 @@ export class NormalText {
     // Control characters are what Go's protobuf output begins with, too.
     const stdout = outcome.stdout.toString("latin1");
     for (const [, id] of stdout.matchAll(/lease ([0-9a-f]{16}) granted/g)) this.#learn(id!);
-    for (const [, id] of stdout.matchAll(/^Member ([0-9a-f]+) added/gm)) this.#members.push(id!);
+    for (const [, id] of stdout.matchAll(/^Member +([0-9a-f]+) added/gm)) this.#members.push(id!);
     for (const [, id] of stdout.matchAll(/"ID":(\d+),"TTL"/g)) this.#learn(BigInt(id!).toString(16).padStart(16, "0"));
     for (const [, id] of stdout.matchAll(/"ID" : (\d+)\n"TTL"/g))
       this.#learn(BigInt(id!).toString(16).padStart(16, "0"));
