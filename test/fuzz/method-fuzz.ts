@@ -120,6 +120,7 @@ const dear: ReadonlyMap<string, number> = new Map([
   ["/etcdserverpb.Maintenance/Snapshot", 50],
   ["/etcdserverpb.Maintenance/Defragment", 50],
   ["/etcdserverpb.Maintenance/Hash", 20],
+  ["/etcdserverpb.Lease/LeaseLeases", 20],
 ]);
 /** These wait for others: the caller leaves after a moment. */
 const waits = new Set(["/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"]);
@@ -127,6 +128,8 @@ const waits = new Set(["/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"]
 const ALARM_PATH = "/etcdserverpb.Maintenance/Alarm";
 const AUTH_ENABLE_PATH = "/etcdserverpb.Auth/AuthEnable";
 const WAIT_MS = 2;
+/** Streams and callers that wait are left to themselves: so many go on at once. */
+const UNDER_WAY_MAX = 64;
 /** For who has left to be let go. */
 const LEAVE_TIMEOUT_MS = 20_000;
 /** With authentication on, one call in so many turns it off. */
@@ -153,9 +156,13 @@ export async function fuzzMethods(options: {
   const endpoint = await openEngine();
   // The engine's own time limits are in the background: alone they would let the process end.
   const alive = setInterval(() => {}, 1000);
+  // Most calls are refused, and what took most of the time was stacks that nobody reads.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 1;
   try {
     return await new Fuzz(endpoint, options.seed, options.service).run(options.requests, options.enough);
   } finally {
+    Error.stackTraceLimit = stackTraceLimit;
     clearInterval(alive);
     await endpoint.close();
   }
@@ -169,6 +176,9 @@ class Fuzz {
   readonly #fuzzed: Fuzzed = { requests: 0, byCode: new Map(), byService: new Map(), withAuth: 0 };
   /** Of root, while authentication is on. */
   #token: string | null = null;
+  readonly #underWay = new Set<Promise<void>>();
+  /** What a call that was left to itself has found. */
+  #found: Error | null = null;
 
   constructor(endpoint: EngineEndpoint, seed: number, service: string | undefined) {
     this.#endpoint = endpoint;
@@ -191,13 +201,35 @@ class Fuzz {
         if (enough(fuzzed.requests)) break;
       }
       if (this.#token !== null) fuzzed.withAuth++;
-      const code = await this.#callOnce(method, path);
-      add(fuzzed.byCode, code);
       add(fuzzed.byService, method.parent.typeName);
+      const call = this.#callOnce(method, path);
+      if (method.methodKind !== "unary" || waits.has(path)) {
+        await this.#leaveToItself(call);
+        continue;
+      }
+      const code = await call;
+      add(fuzzed.byCode, code);
       if (path === ALARM_PATH) await disarm(this.#endpoint, this.#metadata(true));
       await this.#authentication(path, code);
     }
+    await Promise.all(this.#underWay);
+    if (this.#found !== null) throw this.#found;
     return fuzzed;
+  }
+
+  /** Counts the call when it ends; waits while there are too many such. */
+  async #leaveToItself(call: Promise<number>): Promise<void> {
+    const counted = call
+      .then(
+        (code) => add(this.#fuzzed.byCode, code),
+        (error: Error) => {
+          this.#found ??= error;
+        },
+      )
+      .finally(() => this.#underWay.delete(counted));
+    this.#underWay.add(counted);
+    if (this.#underWay.size >= UNDER_WAY_MAX) await Promise.race(this.#underWay);
+    if (this.#found !== null) throw this.#found;
   }
 
   async #callOnce(method: DescMethod, path: string): Promise<number> {
