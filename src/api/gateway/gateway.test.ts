@@ -313,14 +313,14 @@ test("texts of JSON values: any values, however they are set apart, come back; a
   fc.assert(
     fc.property(fc.array(fc.tuple(value, space), { maxLength: 5 }), (values) => {
       const text = values.map(([one, gap]) => gap + JSON.stringify(one) + gap).join("");
-      const texts = new JsonTexts(Buffer.from(text));
+      const texts = new JsonTexts(Buffer.from(text), RangeRequestSchema);
       for (const [one] of values) deepEqual(texts.next(), JSON.parse(JSON.stringify(one)));
       equal(texts.next(), undefined);
     }),
   );
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom(...'{}[]",:\\ 01tfn\ud83d\u00e9x-.') }), (text) => {
-      const texts = new JsonTexts(Buffer.from(text));
+      const texts = new JsonTexts(Buffer.from(text), RangeRequestSchema);
       try {
         while (texts.next() !== undefined);
       } catch (error) {
@@ -328,7 +328,10 @@ test("texts of JSON values: any values, however they are set apart, come back; a
       }
     }),
   );
-  throws(() => new JsonTexts(Buffer.from("[".repeat(600) + "]".repeat(600))).next(), /exceeded max depth/);
+  throws(
+    () => new JsonTexts(Buffer.from("[".repeat(600) + "]".repeat(600)), RangeRequestSchema).next(),
+    /exceeded max depth/,
+  );
 });
 
 test("B1.15 numbers and bytes are taken as by etcd's gateway, and nothing that the library takes beside", async () => {
@@ -385,6 +388,13 @@ test("B1.15 numbers and bytes are taken as by etcd's gateway, and nothing that t
   for (const twice of ['"key":"YQ==","key":"YQ=="', '"sort_order":1,"sortOrder":1', '"key":"","\\u006bey":""']) {
     equal(await asked(`{${twice}}`), 400, twice);
   }
+  // What is unknown may be there as often as it likes, as may what is in it.
+  for (const unknown of ['"x":1,"x":2', '"x":{"key":1,"key":2}', '"x":[{"key":1,"key":2}],"limit":0']) {
+    deepEqual(await asked(`{${unknown},"key":"YQ=="}`), { limit: 0n, key: "a" }, unknown);
+  }
+  const within =
+    '{"success":[{"requestPut":{"key":"YQ=="}},{"request_put":{"key":"YQ==","x":{"key":1},"key":"Yg=="}}]}';
+  throws(() => new JsonTexts(Buffer.from(within), TxnRequestSchema).next(), /duplicate field "key"/);
   equal(await asked('{"key":99999999999999999999}'), 400);
   deepEqual(await asked('{"x":{"key":1},"y":[{"key":"{\\"key\\":"}],"key":"YQ=="}'), { limit: 0n, key: "a" });
 });

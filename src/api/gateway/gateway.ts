@@ -154,12 +154,12 @@ function checkTimeout(call: GatewayCall, request: HttpRequest): void {
 
 /** An empty body is an empty request; what follows the first value is not looked at. */
 function firstRequest(settings: GatewaySettings, method: GatewayMethod, request: HttpRequest): Buffer {
-  const json = new JsonTexts(request.body).next();
+  const json = new JsonTexts(request.body, method.input).next();
   return bytesOf(settings, method, json === undefined ? {} : json);
 }
 
 function allRequests(settings: GatewaySettings, method: GatewayMethod, request: HttpRequest): Buffer[] {
-  const texts = new JsonTexts(request.body);
+  const texts = new JsonTexts(request.body, method.input);
   const requests: Buffer[] = [];
   for (let json = texts.next(); json !== undefined; json = texts.next()) {
     if (requests.length === REQUESTS_MAX) throw new JsonTextError(`over ${REQUESTS_MAX} requests in one body`);

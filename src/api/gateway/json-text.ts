@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import type { DescMessage } from "@bufbuild/protobuf";
 
 /** What is wrong with a request's text. */
 export class JsonTextError extends Error {
@@ -20,16 +21,20 @@ const DEPTH_MAX = 500;
 /** The values of a text of JSON values, one after the other; what stands between them is white space. */
 export class JsonTexts {
   readonly #text: string;
+  readonly #message: DescMessage;
   #at = 0;
 
-  constructor(body: Buffer) {
+  /** Each value is to be such a message. */
+  constructor(body: Buffer, message: DescMessage) {
     if (!isUtf8(body)) throw new JsonTextError("the body is not UTF-8");
     this.#text = body.toString("utf8");
+    this.#message = message;
   }
 
   /**
-   * The next value; undefined at the end. Integers that a number cannot hold come as ExactInteger. A name that an
-   * object has twice is refused: which of the two counts would depend on who reads it.
+   * The next value; undefined at the end. Integers that a number cannot hold come as ExactInteger. A field that an
+   * object has twice is refused: which of the two counts would depend on who reads it. What is under a name that the
+   * message does not have is not looked at.
    */
   next(): unknown {
     const start = this.#skipSpace();
@@ -74,22 +79,18 @@ export class JsonTexts {
   /** Of a value that was parsed: strings before a colon are names. */
   #checkNames(start: number, end: number): void {
     const text = this.#text;
-    const open: (Set<string> | null)[] = [];
+    const open: Level[] = [{ fields: null, message: null, inner: this.#message }];
     for (let at = start; at < end; at++) {
       const character = text.charCodeAt(at);
-      if (character === OPEN_BRACE) open.push(new Set());
-      else if (character === OPEN_BRACKET) open.push(null);
+      const level = open.at(-1)!;
+      if (character === OPEN_BRACE) open.push({ fields: new Set(), message: level.inner, inner: null });
+      else if (character === OPEN_BRACKET) open.push({ fields: null, message: null, inner: level.inner });
       else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) open.pop();
       else if (character === QUOTE) {
         const behind = this.#endOfString(at);
-        const names = open.at(-1);
         let next = behind;
         while (isSpace(text.charCodeAt(next))) next++;
-        if (names != null && text.charCodeAt(next) === COLON) {
-          const name = JSON.parse(text.slice(at, behind)) as string;
-          if (names.has(name)) throw new JsonTextError(`proto: duplicate field ${JSON.stringify(name)}`);
-          names.add(name);
-        }
+        if (level.fields !== null && text.charCodeAt(next) === COLON) enter(level, JSON.parse(text.slice(at, behind)));
         at = behind - 1;
       }
     }
@@ -104,6 +105,24 @@ export class JsonTexts {
     }
     throw new JsonTextError("unexpected EOF");
   }
+}
+
+/** An object, or an array, that is open. */
+interface Level {
+  /** By number, those that an object has had so far. */
+  readonly fields: Set<number> | null;
+  /** What the object is; null: unknown. */
+  readonly message: DescMessage | null;
+  /** What an object in it is, under its newest name. */
+  inner: DescMessage | null;
+}
+
+function enter(level: Level, name: string): void {
+  const field = level.message?.fields.find((one) => one.name === name || one.jsonName === name);
+  level.inner = field?.message ?? null;
+  if (field === undefined) return;
+  if (level.fields!.has(field.number)) throw new JsonTextError(`proto: duplicate field ${JSON.stringify(name)}`);
+  level.fields!.add(field.number);
 }
 
 const QUOTE = 0x22;

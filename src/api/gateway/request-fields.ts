@@ -9,13 +9,9 @@ import { ExactInteger, JsonTextError } from "./json-text.ts";
 export function normalizeFields(message: DescMessage, json: unknown): void {
   if (typeof json !== "object" || json === null || Array.isArray(json) || json instanceof ExactInteger) return;
   const members = json as Record<string, unknown>;
-  const seen = new Set<DescField>();
   for (const [name, value] of Object.entries(members)) {
     const field = message.fields.find((one) => one.name === name || one.jsonName === name);
     if (field === undefined) continue;
-    // By its two names.
-    if (seen.has(field)) throw new JsonTextError(`proto: duplicate field ${JSON.stringify(name)}`);
-    seen.add(field);
     members[name] = Array.isArray(value) ? value.map((one) => normalized(field, one)) : normalized(field, value);
   }
 }
