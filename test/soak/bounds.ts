@@ -5,16 +5,19 @@ const MiB = 2 ** 20;
 const FENCES_A_START = 8;
 const LONG_MINUTES = 10;
 
-/** What must not grow, and how far it may sway: a short run has not come to rest yet. */
+/** What must not grow, and how far it may sway: whether it grows, a long run tells. */
 export function boundsOf({ minutes, starts }: { minutes: number; starts: number }): Bound[] {
   const isLong = minutes >= LONG_MINUTES;
-  const grown = (factor: number): number => (isLong ? factor : 2 * factor);
-  const inLife = (name: string, factor: number, slack: number, most: number): Bound => ({
-    ...{ name, within: "life", factor: grown(factor), slack: isLong ? slack : 3 * slack, most, mayLack: !isLong },
-  });
-  const inRun = (name: string, factor: number, slack: number, most = Number.POSITIVE_INFINITY): Bound => ({
-    ...{ name, within: "run", factor: grown(factor), slack: isLong ? slack : 3 * slack, most, mayLack: !isLong },
-  });
+  const bound =
+    (within: Bound["within"]) =>
+    (name: string, factor: number, slack: number, most = Number.POSITIVE_INFINITY): Bound => ({
+      name,
+      within,
+      growth: isLong ? { factor, slack } : null,
+      most,
+    });
+  const inLife = bound("life");
+  const inRun = bound("run");
   return [
     inLife("process.rssMiB", 1.1, 16, 512),
     inLife("process.heapUsedMiB", 1.2, 12, 256),

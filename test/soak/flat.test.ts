@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { type Bound, judge } from "./flat.ts";
 import type { Sample } from "./samples.ts";
 
-const bound: Bound = { name: "x", within: "run", factor: 1.1, slack: 5, most: 1000, mayLack: false };
+const bound: Bound = { name: "x", within: "run", growth: { factor: 1.1, slack: 5 }, most: 1000 };
 
 const samplesOf = (values: readonly number[], life = 1): Sample[] =>
   values.map((x, n) => ({ atMs: n * 1000, life, x }) as unknown as Sample);
@@ -19,7 +19,7 @@ test("what sways is flat, what grows in the second half is told", () => {
 test("what was above its most once, and what was never seen, is told", () => {
   match(judge(bound, samplesOf(steps(400, (n) => (n === 7 ? 1001 : 100))), 1).fault!, /^x was 1001$/);
   match(judge(bound, [], 1).fault!, /^x was not sampled$/);
-  equal(judge({ ...bound, mayLack: true }, [], 1).fault, null);
+  equal(judge({ ...bound, growth: null }, [], 1).fault, null);
 });
 
 test("within a life, others do not count", () => {

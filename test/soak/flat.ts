@@ -5,13 +5,13 @@ export interface Bound {
   readonly name: string;
   /** Within one life of the process, the long one; else over the whole run. */
   readonly within: "life" | "run";
-  /** The median of the last quarter is at most that of the third one, times this, and this much more. */
-  readonly factor: number;
-  readonly slack: number;
+  /**
+   * The median of the last quarter is at most that of the third one, times this, and this much more. Null: not judged, for
+   * a short run has not come to rest.
+   */
+  readonly growth: { readonly factor: number; readonly slack: number } | null;
   /** No value is ever above it. */
   readonly most: number;
-  /** A short run on a busy machine has quarters that nothing was sampled in: nothing is told of them then. */
-  readonly mayLack: boolean;
 }
 
 export interface Flatness {
@@ -30,7 +30,7 @@ export function median(values: readonly number[]): number {
 }
 
 export function judge(bound: Bound, samples: readonly Sample[], longLife: number): Flatness {
-  const { name, factor, slack, most } = bound;
+  const { name, growth, most } = bound;
   const counted = samples.filter((sample) => sample[name] !== undefined);
   const some = bound.within === "run" ? counted : counted.filter(({ life }) => life === longLife);
   const from = some[0]?.atMs ?? 0;
@@ -39,10 +39,10 @@ export function judge(bound: Bound, samples: readonly Sample[], longLife: number
     median(some.filter(({ atMs }) => Math.floor((4 * (atMs - from)) / lasts) === quarter).map((each) => each[name]!)),
   );
   const greatest = counted.reduce((max, each) => Math.max(max, each[name]!), 0);
-  const limit = quarters[2]! * factor + slack;
+  const limit = growth === null ? Number.POSITIVE_INFINITY : quarters[2]! * growth.factor + growth.slack;
   const faults = [];
   if (Number.isNaN(quarters[2]) || Number.isNaN(quarters[3])) {
-    if (!bound.mayLack) faults.push("was not sampled");
+    if (growth !== null) faults.push("was not sampled");
   } else if (quarters[3]! > limit) faults.push(`grew from ${shown(quarters[2]!)} to ${shown(quarters[3]!)}`);
   if (greatest > most) faults.push(`was ${shown(greatest)}`);
   const fault = faults.length === 0 ? null : `${name} ${faults.join(", ")}`;
