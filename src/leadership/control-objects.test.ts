@@ -55,6 +55,8 @@ const cut: Origin = {
   },
 };
 
+const namedCut: Origin = { ...cut, name: "child" };
+
 /** Hex digits over several lines. */
 const hexOf = (text: string): string => text.replaceAll(/\s/g, "");
 
@@ -83,7 +85,26 @@ const golden: [string, ObjectKey, Buffer, string][] = [
     `),
   ],
   [
-    "a cut branch's origin",
+    "a cut branch's origin, with its name",
+    originKey(cut.branch),
+    encodeOrigin(namedCut),
+    hexOf(`
+      54344f4201000400000000000000000000000000210200007b226272616e6368223a2263636363636363636363636363636363
+      63636363636363636363636363636363222c22636865636b706f696e74223a7b226272616e6368223a22666166363665373336
+      6235623432633062636661633039356633376534313763222c226e223a322c226e657874536c6f74223a34312c227368613235
+      36223a226162616261626162616261626162616261626162616261626162616261626162616261626162616261626162616261
+      6261626162616261626162616261626162227d2c226e616d65223a226368696c64222c22706172656e74223a22666166363665
+      3733366235623432633062636661633039356633376534313763222c22706f736974696f6e223a7b226869676865737445706f
+      6368223a372c226c61737448617368223a22636463646364636463646364636463646364636463646364636463646364636463
+      64636463646364636463646364636463646364636463646364636463646364222c226c6173745265636f7264223a39302c226c
+      6173745265636f726445706f6368223a362c226e657874536c6f74223a312c227265766973696f6e223a37372c2277616c6c4d
+      73223a313930303030303030303030307d2c2272756e73223a5b7b226272616e6368223a226661663636653733366235623432
+      633062636661633039356633376534313763222c226669727374223a34312c226c617374223a34342c226c6173745265636f72
+      64223a39307d5d7d35f86bc7
+    `),
+  ],
+  [
+    "a cut branch's origin, of an earlier version",
     originKey(cut.branch),
     encodeOrigin(cut),
     hexOf(`
@@ -144,7 +165,8 @@ test("every control object is written and read as documented", () => {
     ok(decodeEnvelope(key, Buffer.from(expected, "hex")).counter >= 0, what);
   }
   deepEqual(decodeRepository(encodeRepository({ id: repositoryId, window: 8 })), { id: repositoryId, window: 8 });
-  for (const origin of [rootOrigin(branch), cut]) deepEqual(decodeOrigin(origin.branch, encodeOrigin(origin)), origin);
+  for (const origin of [rootOrigin(branch), cut, namedCut])
+    deepEqual(decodeOrigin(origin.branch, encodeOrigin(origin)), origin);
   deepEqual(decodeLeaderRecord(JSON.parse(JSON.stringify(leader))), leader);
   deepEqual(decodeSession(JSON.parse(JSON.stringify(session))), session);
   deepEqual(decodeBranchName(JSON.parse(JSON.stringify(name))), name);

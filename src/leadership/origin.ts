@@ -13,7 +13,7 @@ import {
   slot,
 } from "../base/ids.ts";
 import { decodeEnvelope, encodeEnvelope } from "../objects/envelope.ts";
-import { originKey } from "../objects/keys.ts";
+import { isBranchName, originKey } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import { Fields, patterns } from "./fields.ts";
 
@@ -26,6 +26,11 @@ export interface Origin {
   readonly branch: BranchId;
   /** The branch that it was cut from; null for a root. */
   readonly parent: BranchId | null;
+  /**
+   * The name that it was cut to get, so that who meets an origin without a name knows which name it may get still; left
+   * out: a root, or one that was cut by an earlier version.
+   */
+  readonly name?: string | undefined;
   /** The newest checkpoint at or before the point, of the parent or of one of its ancestors; null: there was none. */
   readonly checkpoint: OriginCheckpoint | null;
   /**
@@ -116,10 +121,11 @@ export function decodeOrigin(branch: BranchId, bytes: Uint8Array): Origin {
 }
 
 function originOf(body: unknown): Origin {
-  const fields = new Fields(body, ["branch", "parent", "checkpoint", "runs", "position", "strips"]);
+  const fields = new Fields(body, ["branch", "parent", "name", "checkpoint", "runs", "position", "strips"]);
   return {
     branch: branchOf(fields, "branch"),
     parent: fields.orNull("parent", () => branchOf(fields, "parent")),
+    ...(fields.has("name") && { name: nameOf(fields) }),
     checkpoint: fields.orNull("checkpoint", () => {
       const checkpoint = fields.object("checkpoint", ["branch", "nextSlot", "n", "sha256"]);
       return {
@@ -143,6 +149,12 @@ function originOf(body: unknown): Origin {
     ),
     ...(fields.has("strips") && { strips: fields.list("strips", STRIPS_MAX, stripOf) }),
   };
+}
+
+function nameOf(fields: Fields): string {
+  const name = fields.text("name", patterns.line);
+  if (!isBranchName(name)) throw new Error(`field name: expected a DNS label, found ${JSON.stringify(name)}`);
+  return name;
 }
 
 function stripOf(item: unknown, where: string): OriginStrip {

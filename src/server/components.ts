@@ -37,6 +37,7 @@ export function hostSettings(
     cacheBytes: settings["cache-memory-bytes"],
     diskCache: diskCacheOf(settings["cache-disk-bytes"], defaults.diskCache),
     branches: {
+      ...defaults.branches,
       idleMs: settings["branch-idle"],
       openMax: settings["branches-open"],
       graceMs: settings["collect-grace"],

@@ -95,7 +95,7 @@ export const collectionMutants: Readonly<Record<string, CollectionMutant>> = {
           (createName) =>
             async function (this: BranchCut, origin) {
               await createOrigin.call(this, origin);
-              await createName.call(this, origin);
+              return createName.call(this, origin);
             },
         ),
       );

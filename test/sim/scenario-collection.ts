@@ -235,9 +235,9 @@ class SlowCut extends BranchCut {
     return super.exists(origin, needs);
   }
 
-  override async createName(origin: Origin): Promise<void> {
+  override async createName(origin: Origin): Promise<boolean> {
     await dawdle(this.#node, this.#random);
-    await super.createName(origin);
+    return super.createName(origin);
   }
 }
 

@@ -1,5 +1,5 @@
 import { assert } from "../../base/assert.ts";
-import { DbError, isDbError } from "../../base/errors.ts";
+import { DbError } from "../../base/errors.ts";
 import { type BranchId, branchId, type Epoch, type ObjectKey, type Slot } from "../../base/ids.ts";
 import { beginsAtOrigin } from "../../collector/branch-references.ts";
 import { readOpenCollections } from "../../collector/ledger.ts";
@@ -20,7 +20,6 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
 import { decodeCheckpoint } from "../../storage/checkpoint-codec.ts";
 import { newestCheckpoint } from "../../storage/checkpoint-store.ts";
-import { changeName, PURGING } from "./name-changes.ts";
 
 export interface CutOptions {
   readonly store: ObjectStore;
@@ -47,11 +46,12 @@ export interface CutOptions {
 /** What the origin will say, but for the branch itself. */
 export type CutPoint = Pick<Origin, "checkpoint" | "runs" | "position" | "strips">;
 
-/** What is chosen of. `origin`: null where the branch needs it no more. */
+/** What is chosen of. */
 export interface CutParent {
   readonly branch: BranchId;
   readonly newest: Checkpoint | null;
-  readonly origin: Origin | null;
+  /** Null where the branch needs it no more. Costs a request: most cuts need not ask. */
+  origin(): Promise<Origin | null>;
 }
 
 /** The leadership of a parent in this process. */
@@ -61,31 +61,38 @@ export interface CutLeader {
   parent(): Promise<CutParent>;
 }
 
-/** Each means that a collection had taken, or was about to take, what was needed. */
+/** Each means that a collection had taken, or was about to take, what was needed, or that the name was just given up. */
 const ATTEMPTS_MAX = 10;
-/** Whoever takes longer begins anew: origins without a name are taken for those of a crash after an hour. */
-const CUT_MS_MAX = 20 * 60_000;
 
 /**
  * Cuts a branch off another one, while that is written and while collections run (DESIGN: deleting). Resolves with its
  * id.
  *
- *   origin ─► collections not done ─► parent anew, and all that is needed exists ─► name ─► parent and origin once more
+ *   origin ─► collections not done ─► parent anew, and all that is needed exists ─► name
  *
  * 1. From the origin on, every collection that begins to delete has met it. One that began before is open while it
  *    deletes, and names what it deletes; one that is done has deleted, which shows in what exists.
  * 2. Only what passed every check gets a name. Else the origin is deleted, by its creator, and an id is never used
  *    twice; a crash leaves an origin without a name, which keeps what it names until it is deleted.
- * 3. Stalling between any two steps is safe: the origin is there all the while.
- * 4. Where the parent's leader cuts, it need not look whether all exists. What its newest checkpoint lists now has been
- *    listed, or was not yet written, whenever a collection read the references since this leadership began; and that it
- *    leads still is read from the store after the origin was made.
+ * 3. Whether all exists need not be looked up where the parent's newest checkpoint, read again, is of the epoch that
+ *    its leader record then shows, or where its leader cuts: what that leadership lists had been listed, or was not yet
+ *    written, whenever a collection read the references. A collection reads them twice, before it announces its names
+ *    and after: one that has not met the origin the second time had read them before the parent was read again, when
+ *    they had all that is needed; so it names nothing of it.
+ * 4. The name is swapped on the version that was read before the origin was made, or created where none was read. Who
+ *    takes the origin for one that a crash has left writes that name anew first (left-origins.ts): then nothing is
+ *    swapped here, however late.
+ * 5. Stalling between any two steps is safe: the origin is there all the while, or the name is never given. That the
+ *    parent is deleted behind the checks takes nothing from the branch: the origin names all that it needs itself.
  */
 export class BranchCut {
   private readonly options: CutOptions;
+  /** Most names are new: what there is of one is found when it is given. */
   private nameBefore: RegisterState<BranchName> | null = null;
   private newest: Checkpoint | null = null;
   private origin: Origin | null = null;
+  /** Rule 3 holds of the parent as it was read last. */
+  private settled = false;
 
   constructor(options: CutOptions) {
     this.options = options;
@@ -97,59 +104,33 @@ export class BranchCut {
 
   /** The same; resolves with all that the origin says. */
   async cut(): Promise<Origin> {
-    const { name, runtime, store, request } = this.options;
-    this.nameBefore = await branchNameRegister(store, name, runtime).read(request);
-    if (this.nameBefore !== null && !this.nameBefore.body.tombstone) throw isTaken(name);
-    if (this.nameBefore?.body.purgeMs !== undefined) await this.freeName();
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const origin = await this.attempt();
       if (origin !== null) return origin;
     }
     throw new DbError(
       "storeUnavailable",
-      `branch ${name}: what it needs was collected ${ATTEMPTS_MAX} times meanwhile`,
+      `branch ${this.options.name}: what it needs was collected, or its name changed, ${ATTEMPTS_MAX} times meanwhile`,
     );
   }
 
-  /** A branch of that name was deleted, and could still come back. */
-  private async freeName(): Promise<void> {
-    const { name, runtime, store, request, freeName } = this.options;
-    if (freeName === undefined) {
-      const how = `t4 branch undelete ${name}, or t4 gc once its time of grace is over`;
-      throw new DbError("branchRefuses", `a deleted branch has the name ${name} still: ${how}`);
-    }
-    await freeName();
-    this.nameBefore = await branchNameRegister(store, name, runtime).read(request);
-    if (this.nameBefore !== null && !this.nameBefore.body.tombstone) throw isTaken(name);
-  }
-
   private async attempt(): Promise<Origin | null> {
-    const { parent, runtime, point, strip } = this.options;
+    const { parent, runtime, point, strip, name } = this.options;
     const branch = branchId(runtime.random.bytes(16).toString("hex"));
     const found = await point(await this.readParent());
     const own = strip?.auth || strip?.leases ? [{ by: branch, auth: strip.auth, leases: strip.leases }] : [];
     const strips = [...(found.strips ?? []), ...own];
     const { checkpoint, runs, position } = found;
-    const origin: Origin = { branch, parent, checkpoint, runs, position, ...(strips.length > 0 && { strips }) };
-    const beganMs = runtime.clock.monotonicMs();
+    const origin: Origin = { branch, parent, name, checkpoint, runs, position, ...(strips.length > 0 && { strips }) };
     await this.createOrigin(origin);
     let passed = false;
     try {
-      const needs = await this.needsOf(origin);
-      passed =
-        needs !== null &&
-        !(await this.isCollected(needs)) &&
-        (await this.isListed(origin)) &&
-        (this.options.leader !== undefined || (await this.exists(origin, needs))) &&
-        runtime.clock.monotonicMs() - beganMs < CUT_MS_MAX;
+      passed = await this.holds(origin);
     } finally {
       // Also when a check has failed for want of an answer: nothing was named.
       if (!passed) await this.deleteOrigin(origin);
     }
-    if (!passed) return null;
-    await this.createName(origin);
-    await this.lookAgain(origin);
-    return origin;
+    return passed && (await this.createName(origin)) ? origin : null;
   }
 
   /** Step 1. */
@@ -157,6 +138,12 @@ export class BranchCut {
     const { store, runtime, request } = this.options;
     const outcome = await createOnce(store, originKey(origin.branch), encodeOrigin(origin), { ...request, runtime });
     assert(outcome.kind === "created", "an id of 16 random bytes is nobody else's");
+  }
+
+  private async holds(origin: Origin): Promise<boolean> {
+    const needs = await this.needsOf(origin);
+    if (needs === null || (await this.isCollected(needs))) return false;
+    return (await this.isListed(origin)) && (this.settled || (await this.exists(origin, needs)));
   }
 
   /** Step 2: the collections that are not done. */
@@ -169,11 +156,16 @@ export class BranchCut {
   }
 
   /** Step 3, its first half: the parent is not deleted, and still has what was chosen of it. */
-  async isListed(origin: Origin): Promise<boolean> {
-    if (this.options.leader !== undefined) await this.readLeader();
-    const parent = await this.readParent();
-    const { checkpoint, runs } = origin;
-    return (checkpoint === null || lists(parent, checkpoint)) && runs.every((run) => isKept(run, parent));
+  async isListed({ checkpoint, runs }: Origin): Promise<boolean> {
+    const parent = await this.readParentAnew();
+    const isOwn = checkpoint === null || lists(parent, checkpoint);
+    if (isOwn && runs.every((run) => isKept(run, parent))) return true;
+    // What the parent itself begins with.
+    const start = await parent.origin();
+    if (start === null) return false;
+    const isInherited = start.checkpoint !== null && !isOwn && sameCheckpoint(start.checkpoint, checkpoint);
+    const isReplayed = (run: OriginRun): boolean => start.runs.some((each) => isWithin(run, each));
+    return (isOwn || isInherited) && runs.every((run) => isKept(run, parent) || isReplayed(run));
   }
 
   /** Step 3, its second half: all that is needed, of whatever branch, exists. */
@@ -199,8 +191,8 @@ export class BranchCut {
     return true;
   }
 
-  /** Step 4. */
-  async createName(origin: Origin): Promise<void> {
+  /** Step 4. False: what the name said was not what was read before the origin was made. */
+  async createName(origin: Origin): Promise<boolean> {
     const { name } = this.options;
     let outcome: SwapOutcome<BranchName>;
     try {
@@ -210,13 +202,14 @@ export class BranchCut {
       await this.deleteOrigin(origin);
       throw error;
     }
-    if (outcome.kind === "swapped") return;
+    if (outcome.kind === "swapped") return true;
     // The name may come to be: its origin must be there then.
     if (outcome.kind === "unknown") {
       throw new DbError("storeUnavailable", `creating branch ${name}: ${outcome.cause.message}`);
     }
     await this.deleteOrigin(origin);
-    throw isTaken(name);
+    this.nameBefore = await this.freed(outcome.found);
+    return false;
   }
 
   private swapName(origin: Origin): Promise<SwapOutcome<BranchName>> {
@@ -225,24 +218,20 @@ export class BranchCut {
     return branchNameRegister(store, name, runtime).swap(this.nameBefore, body, request);
   }
 
-  /** Step 5: a parent that is being deleted takes its own origin, and what is reached through it, with it. */
-  async lookAgain(origin: Origin): Promise<void> {
-    const { store, runtime, name, request } = this.options;
-    const parent = await this.readLeader().then(
-      () => true,
-      (error: unknown) => {
-        if (isDbError(error, "notFound")) return false;
-        throw error;
-      },
-    );
-    const there = await store.get(originKey(origin.branch), request);
-    if (parent && there !== null) return;
-    // It may be led by now: whoever sweeps next ends it for ever, as what was deleted and whose time of grace is over.
-    await changeName({ store, runtime, request }, name, (now) => {
-      if (now?.branch !== origin.branch || now.tombstone) return null;
-      return { ...now, tombstone: true, purgeMs: PURGING };
-    });
-    throw new DbError("notFound", `the branch that ${name} was being cut from was deleted meanwhile`);
+  /** What a name without a branch says; one of a branch that could come back once that is ended for ever. */
+  private async freed(found: RegisterState<BranchName> | null): Promise<RegisterState<BranchName> | null> {
+    const { name, store, runtime, request, freeName } = this.options;
+    let now = found;
+    if (now?.body.tombstone && now.body.purgeMs !== undefined) {
+      if (freeName === undefined) {
+        const how = `t4 branch undelete ${name}, or t4 gc once its time of grace is over`;
+        throw new DbError("branchRefuses", `a deleted branch has the name ${name} still: ${how}`);
+      }
+      await freeName();
+      now = await branchNameRegister(store, name, runtime).read(request);
+    }
+    if (now === null || now.body.tombstone) return now;
+    throw new DbError("invalidArgument", `there is a branch named ${name} already`);
   }
 
   /** Confirmed, or it stays: it keeps what it names, and nothing else. */
@@ -254,16 +243,33 @@ export class BranchCut {
     const { store, request, parent: branch, leader } = this.options;
     if (leader !== undefined) return leader.parent();
     this.newest = await newestCheckpoint(store, branch, request, this.newest);
-    const { newest } = this;
-    await this.readLeader();
-    // It never changes.
-    this.origin ??= await readOrigin(store, branch, request);
-    const needsOrigin = newest === null || beginsAtOrigin(newest, this.origin);
-    return { branch, newest, origin: needsOrigin ? this.origin : null };
+    return { branch, newest: this.newest, origin: () => this.originOf(this.newest) };
   }
 
-  /** Throws where the parent is deleted, or was to be led by this process and is not. */
-  private async readLeader(): Promise<void> {
+  /** Behind the origin, in this order: rule 3 is about a leader record that was read after the checkpoint. */
+  private async readParentAnew(): Promise<CutParent> {
+    if (this.options.leader !== undefined) {
+      await this.readLeader();
+      this.settled = true;
+      return this.readParent();
+    }
+    const parent = await this.readParent();
+    const epoch = await this.readLeader();
+    this.settled = parent.newest === null || parent.newest.epoch === epoch;
+    return parent;
+  }
+
+  private async originOf(newest: Checkpoint | null): Promise<Origin | null> {
+    const { store, parent, request } = this.options;
+    // It never changes, and is there as long as the parent is not deleted.
+    this.origin ??= await readOrigin(store, parent, request);
+    return newest === null || beginsAtOrigin(newest, this.origin) ? this.origin : null;
+  }
+
+  /**
+   * The parent's epoch; null: it was never led. Throws where it is deleted, or was to be led by this process and is not.
+   */
+  private async readLeader(): Promise<Epoch | null> {
     const { store, runtime, request, parent, leader } = this.options;
     const state = await leaderRegister(store, parent, runtime).read(request);
     if (state?.body.tombstone) throw new DbError("notFound", `branch ${parent} is deleted`);
@@ -271,6 +277,7 @@ export class BranchCut {
     if (leader !== undefined && (state === null || state.body.epoch !== leader.epoch || state.body.released)) {
       throw new DbError("leadershipLost", `branch ${parent} has another leader since`);
     }
+    return state?.body.epoch ?? null;
   }
 
   /** Null where the checkpoint is gone already. */
@@ -321,8 +328,9 @@ interface Needs {
 
 /** The newest checkpoint, and nothing behind it: all that has been checkpointed. */
 export async function cutAtNewestCheckpoint(parent: CutParent): Promise<CutPoint> {
-  const { newest, origin } = parent;
+  const { newest } = parent;
   if (newest === null) {
+    const origin = await parent.origin();
     if (origin === null) throw new DbError("notFound", `branch ${parent.branch} has no origin`);
     const { checkpoint, runs, strips, position } = origin;
     return { checkpoint, runs, position: { ...position, nextSlot: 1 as Slot }, ...(strips && { strips }) };
@@ -337,26 +345,24 @@ export async function cutAtNewestCheckpoint(parent: CutParent): Promise<CutPoint
 
 const keyOfNewest = ({ branch, point, n }: Checkpoint): ObjectKey => checkpointKey(branch, point.position.nextSlot, n);
 
-const isTaken = (name: string): DbError => new DbError("invalidArgument", `there is a branch named ${name} already`);
-
 const sameCheckpoint = (a: OriginCheckpoint, b: OriginCheckpoint): boolean =>
   checkpointKey(a.branch, a.nextSlot, a.n) === checkpointKey(b.branch, b.nextSlot, b.n);
 
-/** It is the newest one, retained by that, or what the parent's origin begins with. */
-function lists({ branch, newest, origin }: CutParent, checkpoint: OriginCheckpoint): boolean {
-  if (origin?.checkpoint != null && sameCheckpoint(origin.checkpoint, checkpoint)) return true;
+/** It is the newest one, or retained by that. */
+function lists({ newest }: CutParent, checkpoint: OriginCheckpoint): boolean {
   if (newest === null) return false;
   const { nextSlot } = newest.point.position;
-  const named = { branch, nextSlot, n: newest.n, sha256: newest.id };
+  const named = { branch: newest.branch, nextSlot, n: newest.n, sha256: newest.id };
   if (sameCheckpoint(named, checkpoint)) return true;
   return newest.retained.some((each) => sameCheckpoint({ ...each, sha256: each.id }, checkpoint));
 }
 
-/** The log is kept for the parent's own checkpoints, or as what its origin replays. */
-function isKept({ branch, first, last }: OriginRun, { branch: parent, newest, origin }: CutParent): boolean {
-  if (branch === parent && first >= (newest?.firstLogSlot ?? 1)) return true;
-  return origin?.runs.some((run) => run.branch === branch && first >= run.first && last <= run.last) ?? false;
-}
+/** The log is kept for the parent's own checkpoints. */
+const isKept = ({ branch, first }: OriginRun, { branch: parent, newest }: CutParent): boolean =>
+  branch === parent && first >= (newest?.firstLogSlot ?? 1);
+
+const isWithin = (run: OriginRun, whole: OriginRun): boolean =>
+  run.branch === whole.branch && run.first >= whole.first && run.last <= whole.last;
 
 function isInRuns(key: ObjectKey, runs: readonly OriginRun[]): boolean {
   if (runs.length === 0) return false;

@@ -30,7 +30,8 @@ const FIRST_SLOT = 1 as Slot;
  */
 export async function cutPointAt(options: CutPointOptions, parent: CutParent): Promise<CutPoint> {
   const { store, window, request, moment } = options;
-  const { newest, origin, branch } = parent;
+  const { newest, branch } = parent;
+  const origin = mayBeginAtOrigin(moment, newest) ? await parent.origin() : null;
   const route = routeTo(moment, newest, origin?.position ?? null);
   const start = await startAt(options, parent, route.base);
   const from = start.position;
@@ -42,8 +43,12 @@ export async function cutPointAt(options: CutPointOptions, parent: CutParent): P
   return { ...start, runs, position: { ...end, nextSlot: FIRST_SLOT } };
 }
 
+/** What has no checkpoint, and moments before the first one that is kept. */
+const mayBeginAtOrigin = ({ kind }: Moment, newest: Checkpoint | null): boolean =>
+  newest === null || kind === "revision" || kind === "time";
+
 async function startAt({ store, request }: CutPointOptions, parent: CutParent, base: Base): Promise<Start> {
-  if (base.checkpoint === null) return startAtOrigin(parent.branch, parent.origin);
+  if (base.checkpoint === null) return startAtOrigin(parent.branch, await parent.origin());
   const { nextSlot, n, id } = base.checkpoint;
   const { newest, branch } = parent;
   const checkpoint = newest?.id === id ? newest : await readCheckpoint(store, { branch, nextSlot, n }, request);
@@ -70,9 +75,10 @@ function asLogMoment(moment: Moment): LogMoment | null {
   }
 }
 
-/** As far as the parent's leader has logged and uploaded, which it knows: asks nothing of the store. */
-export function cutPointAtEnd({ newest, origin, branch }: CutParent, end: LogPosition): CutPoint {
-  const start = newest === null ? startAtOrigin(branch, origin) : startAtOwn(branch, newest);
+/** As far as the parent's leader has logged and uploaded, which it knows. */
+export async function cutPointAtEnd(parent: CutParent, end: LogPosition): Promise<CutPoint> {
+  const { newest, branch } = parent;
+  const start = newest === null ? startAtOrigin(branch, await parent.origin()) : startAtOwn(branch, newest);
   assert(end.nextSlot >= start.position.nextSlot, "the end of a log is not before its checkpoint");
   const runs = [...start.runs, ...runTo(branch, start.position, end)];
   return { ...start, runs, position: { ...end, nextSlot: FIRST_SLOT } };

@@ -20,6 +20,8 @@ export interface BranchSetSettings {
   readonly openMax: number;
   /** What a branch that is deleted keeps its data for, so that it can be brought back. */
   readonly graceMs: number;
+  /** Whoever cuts a branch and has not named it so long after is taken for crashed. Carries no safety. */
+  readonly cutMsMax: number;
   /** What the branches may have in memory together that no table has, before they make tables early. */
   readonly memtableBytes: number;
 }
@@ -28,6 +30,7 @@ export const defaultBranchSetSettings: BranchSetSettings = {
   idleMs: 5 * 60_000,
   openMax: 100,
   graceMs: 3_600_000,
+  cutMsMax: 3_600_000,
   memtableBytes: 192 << 20,
 };
 

@@ -29,7 +29,7 @@ import { alive, changeName, deleted, PURGING, undeleted } from "../branches/name
 import { checkBranchName } from "../branches/name-checks.ts";
 import { restoreBranch } from "../branches/restore.ts";
 import type { Database } from "../engine.ts";
-import type { BranchSet } from "./branch-set.ts";
+import type { BranchSet, BranchSetSettings } from "./branch-set.ts";
 import { removeLeftOrigins } from "./left-origins.ts";
 import type { BranchSurroundings } from "./open-branch.ts";
 import type { OpenBranch } from "./open-branch-handle.ts";
@@ -44,17 +44,20 @@ export class HostBranches implements Branches {
   readonly #surroundings: BranchSurroundings;
   readonly #bucket: Bucket;
   readonly #set: BranchSet;
-  readonly #graceMs: number;
+  readonly #settings: Pick<BranchSetSettings, "graceMs" | "cutMsMax">;
   /** Promotions change names one after the other. */
   #promoting: Promise<unknown> = Promise.resolve();
 
-  /** `graceMs`: what a deleted branch keeps its data for. */
-  constructor(surroundings: BranchSurroundings, set: BranchSet, { graceMs }: { graceMs: number }) {
+  constructor(
+    surroundings: BranchSurroundings,
+    set: BranchSet,
+    branches: Pick<BranchSetSettings, "graceMs" | "cutMsMax">,
+  ) {
     const { store, runtime, settings } = surroundings;
     this.#surroundings = surroundings;
     this.#bucket = { store, runtime, request: { timeoutMs: settings.requestTimeoutMs } };
     this.#set = set;
-    this.#graceMs = graceMs;
+    this.#settings = branches;
   }
 
   /** Through the parent's leader, who uploads first what it has acknowledged. */
@@ -126,7 +129,7 @@ export class HostBranches implements Branches {
 
   /** The name goes at once, and with it whoever is served by it; the data after the time of grace. */
   async delete(name: string): ReturnType<Branches["delete"]> {
-    const purgeMs = this.#bucket.runtime.clock.wallMs() + this.#graceMs;
+    const purgeMs = this.#bucket.runtime.clock.wallMs() + this.#settings.graceMs;
     const before = await resolveBranch(this.#bucket.store, name, this.#bucket.runtime, this.#bucket.request);
     if (before.replacedBy !== undefined && (await this.#hasOtherName(name, before))) {
       throw new DbError("branchRefuses", `branch ${name} is being replaced: promote that to its end, or revoke it`);
@@ -202,7 +205,7 @@ export class HostBranches implements Branches {
       }
     }
     const main = mainBranchId(this.#surroundings.repository.id);
-    await removeLeftOrigins(this.#bucket, { nowMs, main, signal });
+    await removeLeftOrigins(this.#bucket, { beforeMs: nowMs - this.#settings.cutMsMax, main, signal });
     return swept;
   }
 

@@ -1,50 +1,102 @@
+import { isDbError } from "../../base/errors.ts";
 import type { BranchId, ObjectKey } from "../../base/ids.ts";
 import { listBranches } from "../../collector/references.ts";
-import { NAMES_MAX } from "../../leadership/branch-name.ts";
-import { leaderKey, originKey } from "../../objects/keys.ts";
+import { leaderRegister } from "../../leadership/acquire.ts";
+import { branchNameRegister, NAMES_MAX, newBranchName } from "../../leadership/branch-name.ts";
+import { type Origin, readOrigin } from "../../leadership/origin.ts";
+import { originKey } from "../../objects/keys.ts";
 import { type Bucket, readNames } from "../branches/branch-list.ts";
 
-/** Whoever cuts a branch takes seconds; one that has crashed never goes on. */
-const CUT_MS = 3_600_000;
+export interface LeftOriginsOptions {
+  /** Origins that are older, by the store's clock, ms since 1970: makes conflicts rare and carries no safety. */
+  readonly beforeMs: number;
+  readonly main: BranchId;
+  readonly signal: AbortSignal | undefined;
+}
 
 /**
- * Deletes the origins of branches that were being cut by who has crashed: they have no name, nobody has led them, and
- * they keep what they name. Resolves with the ids.
+ * Deletes the origins that nobody needs: of branches that were being cut by who has crashed, which have no name and
+ * keep what they name, though nobody has led them; and of branches that were ended for ever, made anew by a request
+ * that came late. Resolves with the ids.
  *
- * Who was only slow, and goes on after that, gives its name, then looks for its origin, misses it, and takes the name
- * back (cut-branch.ts, step 5): so it takes no clock to be safe, only to be rare. `nowMs` is by the store's clock.
+ * Who is only slow may be about to give the name still (cut-branch.ts, step 4):
+ *
+ *   the origin says which name ─► that name is written anew ─► nobody has led the branch ─► the origin goes
+ *
+ * 1. The name is given by a swap on a version that was read before the origin was made, or where there was none. Once
+ *    it has been written anew behind the origin, that swap fails, however late it comes.
+ * 2. It may have been given before, and to another branch since: then this one was promoted, or ended for ever, and its
+ *    leader record tells that.
+ * 3. An origin of an earlier version does not say its name. Who made that looks, having given the name, whether the
+ *    origin is there still.
  */
 export async function removeLeftOrigins(
   bucket: Bucket,
-  { nowMs, main, signal }: { nowMs: number; main: BranchId; signal: AbortSignal | undefined },
+  { beforeMs, main, signal }: LeftOriginsOptions,
 ): Promise<BranchId[]> {
   const { store, request } = bucket;
   const removed: BranchId[] = [];
   const branches = await listBranches(store, request);
-  const isNamed = await namedOf(bucket);
-  if (isNamed === null) return removed;
-  const nameless = branches.filter((branch) => branch !== main && !isNamed(branch));
-  for (const branch of nameless) {
+  const kept = await keptIn(bucket);
+  if (kept === null) return removed;
+  for (const branch of branches) {
+    if (branch === main || kept.has(branch)) continue;
     if (signal?.aborted) return removed;
     const key = originKey(branch);
     const modifiedMs = await modifiedMsOf(bucket, key);
-    if (modifiedMs === null || modifiedMs > nowMs - CUT_MS) continue;
-    // One that was led has a leader record for ever; what becomes of it is told by its names.
-    if ((await store.get(leaderKey(branch), request)) !== null) continue;
-    // Its name may have come since the names were read.
-    if ((await namedOf(bucket))?.(branch) !== false) continue;
+    if (modifiedMs === null || modifiedMs > beforeMs) continue;
+    if (!(await isNeedless(bucket, branch, main))) continue;
     await store.delete(key, request);
     removed.push(branch);
   }
   return removed;
 }
 
-/** By any name, also one that was deleted. Null: there are more names than are read. */
-async function namedOf(bucket: Bucket): Promise<((branch: BranchId) => boolean) | null> {
+async function isNeedless(bucket: Bucket, branch: BranchId, main: BranchId): Promise<boolean> {
+  const fate = await fateOf(bucket, branch);
+  if (fate !== "never led") return fate === "ended";
+  const origin = await originOrNull(bucket, branch);
+  if (origin === null || !(await withdrawName(bucket, origin, main))) return false;
+  // One that was led has a leader record for ever; what becomes of it is told by its names.
+  return (await fateOf(bucket, branch)) === "never led";
+}
+
+async function fateOf({ store, runtime, request }: Bucket, branch: BranchId): Promise<"never led" | "led" | "ended"> {
+  const state = await leaderRegister(store, branch, runtime).read(request);
+  if (state === null) return "never led";
+  return state.body.tombstone ? "ended" : "led";
+}
+
+/** Rule 1. True: the branch neither has the name nor gets it any more. */
+async function withdrawName(bucket: Bucket, { branch, name }: Origin, main: BranchId): Promise<boolean> {
+  if (name === undefined) return (await keptIn(bucket))?.has(branch) === false;
+  const { store, runtime, request } = bucket;
+  const register = branchNameRegister(store, name, runtime);
+  const state = await register.read(request);
+  if (state?.body.branch === branch) return false;
+  // It is given where there is none, or on one that is free: what points somewhere now is neither.
+  if (state !== null && (!state.body.tombstone || state.body.purgeMs !== undefined)) return true;
+  // A name must point somewhere, and is free all the same.
+  const body = state?.body ?? { ...newBranchName(main), tombstone: true };
+  return (await register.swap(state, body, request)).kind === "swapped";
+}
+
+/** Those that a name points to, or has pointed to and could again. Null: there are more names than are read. */
+async function keptIn(bucket: Bucket): Promise<ReadonlySet<BranchId> | null> {
   const names = await readNames(bucket);
   if (names.length >= NAMES_MAX) return null;
-  const named = new Set(names.map(({ body }) => body.branch));
-  return (branch) => named.has(branch);
+  const kept = names.filter(({ body }) => !body.tombstone || body.purgeMs !== undefined);
+  return new Set(kept.map(({ body }) => body.branch));
+}
+
+/** Null: gone meanwhile. */
+async function originOrNull({ store, request }: Bucket, branch: BranchId): Promise<Origin | null> {
+  try {
+    return await readOrigin(store, branch, request);
+  } catch (error) {
+    if (isDbError(error, "notFound")) return null;
+    throw error;
+  }
 }
 
 async function modifiedMsOf({ store, request }: Bucket, key: ObjectKey): Promise<number | null> {

@@ -83,15 +83,17 @@ export class OpenBranch {
   cutLeader(): CutLeader {
     const { database, leadership, checkpointer, start } = this.#parts;
     let origin = start.origin;
+    const originOf = async (newest: Checkpoint | null): Promise<Origin | null> => {
+      if (newest !== null && newest.firstLogSlot > 1) return null;
+      origin ??= await this.#parts.readOrigin();
+      return newest === null || beginsAtOrigin(newest, origin) ? origin : null;
+    };
     const parent = async (): Promise<CutParent> => {
       const why = database.unprovenBecause();
       if (why !== null) throw why;
       // Before the first one of its own: what the branch itself was cut with.
       const newest = this.#isOwn(checkpointer.newest) ? checkpointer.newest : null;
-      if (newest !== null && newest.firstLogSlot > 1) return { branch: leadership.branch, newest, origin: null };
-      origin ??= await this.#parts.readOrigin();
-      const isNeeded = newest === null || beginsAtOrigin(newest, origin);
-      return { branch: leadership.branch, newest, origin: isNeeded ? origin : null };
+      return { branch: leadership.branch, newest, origin: () => originOf(newest) };
     };
     return { epoch: leadership.epoch, parent };
   }
