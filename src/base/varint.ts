@@ -58,6 +58,24 @@ export class ByteReader {
   }
 
   varint(): number {
+    const { at, bytes } = this;
+    // Most are of one byte or two.
+    if (at + 1 < this.end) {
+      const first = bytes[at]!;
+      if (first < 0x80) {
+        this.at = at + 1;
+        return first;
+      }
+      const second = bytes[at + 1]!;
+      if (second < 0x80) {
+        this.at = at + 2;
+        return (first & 0x7f) | (second << 7);
+      }
+    }
+    return this.#longVarint();
+  }
+
+  #longVarint(): number {
     let value = 0;
     let scale = 1;
     for (let n = 0; n < VARINT_BYTES_MAX; n++) {

@@ -1,7 +1,7 @@
 import { DbError } from "../base/errors.ts";
 import type { BranchId, ObjectKey } from "../base/ids.ts";
 import type { Checkpoint } from "../storage/checkpoint.ts";
-import { comparePositions } from "../storage/position.ts";
+import { comparePositions, type Position } from "../storage/position.ts";
 import type { TableRef } from "../storage/table.ts";
 import type { TableBlock } from "../storage/table-block.ts";
 import type { Findings } from "./faults.ts";
@@ -15,6 +15,7 @@ class RunEntries {
   block: TableBlock | null = null;
   i = 0;
   space = 0;
+  #position: Position | null = null;
   readonly #blocks: AsyncGenerator<{ block: TableBlock; space: number }>;
 
   constructor(source: TableSource, tables: readonly TableRef[]) {
@@ -25,7 +26,21 @@ class RunEntries {
     const { value, done } = await this.#blocks.next();
     this.block = done ? null : value.block;
     this.i = 0;
+    this.#position = null;
     if (!done) this.space = value.space;
+  }
+
+  /** To the next entry. */
+  advance(): Promise<void> | undefined {
+    this.#position = null;
+    return ++this.i === this.block!.count ? this.next() : undefined;
+  }
+
+  /** Of the entry at hand. */
+  get position(): Position {
+    const block = this.block!;
+    const { i, space } = this;
+    return (this.#position ??= { space, key: block.key(i), main: block.main(i), sub: block.sub(i) });
   }
 }
 
@@ -60,17 +75,18 @@ export async function checkState(
     const r = leastOf(runs);
     if (r === -1) break;
     const run = runs[r]!;
-    const version = run.block!.version(run.i);
-    if (run.space !== lastSpace || version.key !== lastKey) {
-      if (!version.tombstone) live.set(run.space, (live.get(run.space) ?? 0) + 1);
+    const { key } = run.position;
+    if (run.space !== lastSpace || key !== lastKey) {
+      if (!run.block!.tombstone(run.i)) live.set(run.space, (live.get(run.space) ?? 0) + 1);
     } else if (r < lastRun) {
-      const key = JSON.stringify(version.key);
-      findings.fault(state.key, `run ${r} has a version of key ${key} that is older than one in run ${lastRun}`);
+      const shown = JSON.stringify(key);
+      findings.fault(state.key, `run ${r} has a version of key ${shown} that is older than one in run ${lastRun}`);
     }
     lastSpace = run.space;
-    lastKey = version.key;
+    lastKey = key;
     lastRun = r;
-    if (++run.i === run.block!.count) await run.next();
+    const moved = run.advance();
+    if (moved !== undefined) await moved;
   }
   const effects = effectsOf(state.runs);
   for (const space of new Set([...live.keys(), ...effects.keys()])) {
@@ -85,13 +101,9 @@ function leastOf(runs: readonly RunEntries[]): number {
   let least = -1;
   for (let r = 0; r < runs.length; r++) {
     if (runs[r]!.block === null) continue;
-    if (least === -1 || comparePositions(positionOf(runs[r]!), positionOf(runs[least]!)) < 0) least = r;
+    if (least === -1 || comparePositions(runs[r]!.position, runs[least]!.position) < 0) least = r;
   }
   return least;
-}
-
-function positionOf({ block, i, space }: RunEntries) {
-  return { space, key: block!.keys[i]!, main: block!.main(i), sub: block!.sub(i) };
 }
 
 /** Live keys by the sums that the checkpoint lists. */

@@ -13,7 +13,7 @@ import {
 import { chain, type Run } from "./run.ts";
 import type { KeyRange, Version } from "./storage.ts";
 import type { OpenTable, ReadAhead, Table } from "./table.ts";
-import type { TableBlock } from "./table-block.ts";
+import type { BlockVersion, TableBlock } from "./table-block.ts";
 import type { BlockHandle, IndexBlock } from "./table-index.ts";
 
 /**
@@ -46,7 +46,10 @@ export class RunCursor {
   /** First and last entry (exclusive) of the block that lie in the range. */
   #first = 0;
   #end = 0;
-  /** The key that was given last. */
+  /** Forwards: the entry of the present block that was given last, and the number of its key; −1: none. */
+  #given = -1;
+  #doneNumber = -1;
+  /** The key that was given last before this block. */
   #done: string | null = null;
   /** Where to go on backwards after a key whose versions begin in an earlier block. */
   #resumeBefore: Position | null = null;
@@ -101,30 +104,54 @@ export class RunCursor {
 
   #stepForward(): MaybePromise<void> {
     for (let block = this.#block; block !== null; block = this.#block) {
-      const { keys } = block;
-      for (let i = this.#i; i < this.#end; i++) {
-        if (keys[i] === this.#done || block.main(i) > this.#at) continue;
-        this.version = block.version(i);
-        this.#done = keys[i]!;
-        this.#i = i + 1;
+      const i = block.nextVisible(this.#i, this.#end, this.#doneNumber, this.#at);
+      if (i < this.#end) {
+        this.#give(block, i);
         return;
       }
       this.#i = this.#end;
+      if (this.#given >= 0) this.#done = block.key(this.#given);
       const moved = this.#nextBlock();
       if (isPromise(moved)) return moved;
     }
   }
 
+  #give(block: TableBlock, i: number): BlockVersion {
+    const version = block.version(i);
+    this.version = version;
+    this.#given = i;
+    this.#doneNumber = block.keyNumber(i);
+    this.#i = i + 1;
+    return version;
+  }
+
+  /**
+   * Goes on forwards within the block at hand, and adds what it comes by to `rows`, tombstones left out, until there
+   * are `rowsMax` or they have `bytesLeft` bytes: then the last one is the present version. Returns the bytes left.
+   */
+  takeFromBlock(rows: Version[], rowsMax: number, bytesLeft: number): number {
+    const block = this.#block;
+    if (block === null || this.#reverse) return bytesLeft;
+    while (rows.length < rowsMax && bytesLeft > 0) {
+      const i = block.nextVisible(this.#i, this.#end, this.#doneNumber, this.#at);
+      if (i === this.#end) break;
+      const version = this.#give(block, i);
+      if (version.tombstone) continue;
+      rows.push(version);
+      bytesLeft -= version.end - version.start;
+    }
+    return bytesLeft;
+  }
+
   #stepBackward(): MaybePromise<void> {
     if (this.version !== null) return;
     for (let block = this.#block; block !== null; block = this.#block) {
-      const { keys } = block;
       while (this.#i >= this.#first) {
-        const key = keys[this.#i]!;
+        const number = block.keyNumber(this.#i);
         let visible = -1;
         let i = this.#i;
-        for (; i >= 0 && keys[i] === key; i--) if (block.main(i) <= this.#at) visible = i;
-        if (i < 0 && this.#beginsEarlier(key)) return this.#wholeKey(key);
+        for (; i >= 0 && block.keyNumber(i) === number; i--) if (block.main(i) <= this.#at) visible = i;
+        if (i < 0 && this.#beginsEarlier(block)) return this.#wholeKey(block.key(0));
         this.#i = i;
         if (visible < 0) continue;
         this.version = block.version(visible);
@@ -136,9 +163,9 @@ export class RunCursor {
   }
 
   /** Whether the block before this one holds newer versions of the key that this one begins with. */
-  #beginsEarlier(key: string): boolean {
+  #beginsEarlier(block: TableBlock): boolean {
     const { start } = this.#partition!.handles[this.#b]!;
-    return !isBetweenKeys(start) && start.key === key;
+    return !isBetweenKeys(start) && block.hasKey(0, start.key);
   }
 
   /** A key that lies in several blocks is looked up as a point read does, and passed over as a whole. */
@@ -266,6 +293,9 @@ export class RunCursor {
       this.#end = this.#first;
     }
     this.#i = this.#reverse ? this.#end - 1 : this.#first;
+    this.#given = -1;
+    const goesOn = this.#done !== null && this.#i < this.#end && block.hasKey(this.#i, this.#done);
+    this.#doneNumber = goesOn ? block.keyNumber(this.#i) : -1;
   }
 
   get #table(): Table {

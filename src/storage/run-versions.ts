@@ -1,5 +1,5 @@
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
-import { comparePositions, type Position, startOf } from "./position.ts";
+import { comparePositions, MAIN_NEWEST, type Position, SUB_NEWEST, startOf } from "./position.ts";
 import { chain, type Run } from "./run.ts";
 import { KEYS, type KeyRange } from "./storage.ts";
 import type { OpenTable, Table } from "./table.ts";
@@ -35,6 +35,9 @@ export class RunVersions {
   /** The entry at hand is number `i` of `block`; null at the end. */
   block: TableBlock | null = null;
   i = 0;
+  /** Entries of the block before it are in the range. */
+  #end = 0;
+  #key: string | null = null;
   readonly #run: Run;
   readonly #window: VersionWindow;
   readonly #low: Position;
@@ -62,7 +65,8 @@ export class RunVersions {
     for (;;) {
       const block = this.block;
       if (block !== null) {
-        for (this.i++; this.i < block.count; this.i++) if (this.#holds(block, this.i)) return;
+        this.#key = null;
+        for (this.i++; this.i < this.#end; this.i++) if (this.#holds(block, this.i)) return;
       }
       const moved = this.#toNextBlock();
       if (isPromise(moved)) return moved.then(() => (this.block === null ? undefined : this.advance()));
@@ -70,12 +74,15 @@ export class RunVersions {
     }
   }
 
+  /** The key of the entry at hand. */
+  get key(): string {
+    return (this.#key ??= this.block!.key(this.i));
+  }
+
   #holds(block: TableBlock, i: number): boolean {
-    const { range, after, upTo } = this.#window;
+    const { after, upTo } = this.#window;
     const main = block.main(i);
-    if (main <= after || main > upTo) return false;
-    const key = block.keys[i]!;
-    return key >= range.from && (range.to === null || key < range.to);
+    return main > after && main <= upTo;
   }
 
   /** The entry before the first one of the next block; `block` is null at the end. */
@@ -91,8 +98,10 @@ export class RunVersions {
         ? table.block(open, partition, window.first + n)
         : table.unpackBlock(open, window.handles[n]!, fetched.bytes, fetched.offset);
     return chain(block, (decoded) => {
+      const { from, to } = this.#window.range;
       this.block = decoded;
-      this.i = -1;
+      this.i = decoded.lowerBound(from, MAIN_NEWEST, SUB_NEWEST) - 1;
+      this.#end = to === null ? decoded.count : decoded.lowerBound(to, MAIN_NEWEST, SUB_NEWEST);
     });
   }
 

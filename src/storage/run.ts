@@ -10,9 +10,8 @@ import {
   startOf,
 } from "./position.ts";
 import { KEYS, type KeyRange } from "./storage.ts";
-import type { StoredVersion } from "./stored-version.ts";
 import type { OpenTable, Table } from "./table.ts";
-import type { TableBlock } from "./table-block.ts";
+import type { BlockVersion, TableBlock } from "./table-block.ts";
 import { addSums, type IndexBlock, noSums, type Sums } from "./table-index.ts";
 
 /**
@@ -52,7 +51,7 @@ export class Run {
   }
 
   /** The newest version of `key` not newer than `at`, be it a tombstone; undefined if this run has none. */
-  get(space: number, key: string, at: number, hash: KeyHash): MaybePromise<StoredVersion | undefined> {
+  get(space: number, key: string, at: number, hash: KeyHash): MaybePromise<BlockVersion | undefined> {
     const sums = this.sums(space);
     if (sums.entries === 0 || sums.mainMin > at) return undefined;
     const position = startAt(space, key, at);
@@ -66,7 +65,7 @@ export class Run {
     );
   }
 
-  #getFrom(t: number, open: OpenTable, position: Position): MaybePromise<StoredVersion | undefined> {
+  #getFrom(t: number, open: OpenTable, position: Position): MaybePromise<BlockVersion | undefined> {
     const table = this.tables[t]!;
     const p = open.top.search(position);
     return chain(table.partition(open, p), (partition) => {
@@ -78,7 +77,7 @@ export class Run {
       const ahead = goesOn ? { bytes: partition.handles[b]!.rawBytes + next.rawBytes, reverse: false } : undefined;
       return chain(table.block(open, partition, b, ahead), (block) => {
         const i = partition.handles[b]!.start.space === space ? block.lowerBound(key, main, SUB_NEWEST) : block.count;
-        if (i < block.count) return block.keys[i] === key ? block.version(i) : undefined;
+        if (i < block.count) return block.hasKey(i, key) ? block.version(i) : undefined;
         return this.#firstOfNext({ t, open, p, partition, b }, position);
       });
     });
@@ -88,13 +87,13 @@ export class Run {
   #firstOfNext(
     spot: { t: number; open: OpenTable; p: number; partition: IndexBlock; b: number },
     position: Position,
-  ): MaybePromise<StoredVersion | undefined> {
+  ): MaybePromise<BlockVersion | undefined> {
     const { t, open, p, partition, b } = spot;
     const { key } = position;
     const table = this.tables[t]!;
     const goesOn = (start: Position): boolean => !isBetweenKeys(start) && start.key === key;
-    const first = (block: TableBlock): StoredVersion | undefined =>
-      block.keys[0] === key ? block.version(0) : undefined;
+    const first = (block: TableBlock): BlockVersion | undefined =>
+      block.hasKey(0, key) ? block.version(0) : undefined;
     const nextBlock = partition.handles[b + 1];
     if (nextBlock !== undefined) {
       return goesOn(nextBlock.start) ? chain(table.block(open, partition, b + 1), first) : undefined;
@@ -108,14 +107,14 @@ export class Run {
   }
 
   /** The first entry of table `t`, which begins behind `position`, if it is of that key: bounds may leave gaps. */
-  #firstOfTable(t: number, { space, key }: Position): MaybePromise<StoredVersion | undefined> {
+  #firstOfTable(t: number, { space, key }: Position): MaybePromise<BlockVersion | undefined> {
     const table = this.tables[t];
     if (table === undefined) return undefined;
     const { first } = table.ref;
     if (isBetweenKeys(first) || first.key !== key || first.space !== space) return undefined;
     return chain(table.open(), (open) =>
       chain(table.partition(open, 0), (partition) =>
-        chain(table.block(open, partition, 0), (block) => (block.keys[0] === key ? block.version(0) : undefined)),
+        chain(table.block(open, partition, 0), (block) => (block.hasKey(0, key) ? block.version(0) : undefined)),
       ),
     );
   }

@@ -3,7 +3,6 @@ import { ByteReader } from "../base/varint.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { MAIN_NEWEST, SUB_NEWEST } from "./position.ts";
 import { type Effect, KEYS, type Version } from "./storage.ts";
-import { StoredVersion } from "./stored-version.ts";
 
 /**
  * The content of a data block: entries of one space, in order, each key written as what it does not share with the one
@@ -17,12 +16,20 @@ const EFFECT_SHIFT = 1;
 const FLAG_SUB = 8;
 const FLAGS_ALL = 15;
 
-/** What is kept of an entry: main (low, high with flags in the top byte), sub, start and end of the value. */
-const WORDS = 5;
-/** About what an entry costs in memory beside its bytes and its key. */
-const ENTRY_MEMORY_BYTES = WORDS * 4 + 8;
-const KEY_MEMORY_BYTES = 24;
+/** What is kept of an entry: main (low, high with flags in the top byte), sub, where its value is, where its key is. */
+const WORDS = 7;
+const MAIN_LOW = 0;
+const MAIN_HIGH = 1;
+const SUB = 2;
+const VALUE_START = 3;
+const VALUE_END = 4;
+const KEY_START = 5;
+const KEY_END = 6;
 const BLOCK_MEMORY_BYTES = 600;
+/** All keys of a block, without what they have in common: more is no block of ours. */
+const KEY_BYTES_MAX = 1 << 30;
+/** Up to so many bytes a loop is cheaper than the call into native code. */
+const COPY_LOOP_BYTES_MAX = 64;
 
 /** Appends an entry to a block; `shared` characters of its key are those of the entry before it. */
 export function writeEntry(writer: ByteWriter, version: Version, effect: Effect, shared: number): void {
@@ -40,63 +47,110 @@ export function writeEntry(writer: ByteWriter, version: Version, effect: Effect,
   writer.raw(bytes, start, end);
 }
 
-/** A data block in memory: entry i is `keys[i]` and a row of `columns`. */
+/**
+ * A data block in memory: of entry i a row of `columns`, and its key without the beginning that all keys of the block
+ * share. No object and no string for each entry: a string is made of a key that is asked for.
+ */
 export class TableBlock {
-  readonly keys: readonly string[];
+  readonly count: number;
   /** Memory taken, about. */
   readonly memoryBytes: number;
   readonly #columns: Uint32Array;
+  /** The keys' ends, one behind the other; versions of one key share theirs. */
+  readonly #keys: Uint8Array;
   readonly #bytes: Buffer;
+  /** What all keys begin with: bytes[prefixStart, prefixStart + prefixLength). */
+  readonly #prefixStart: number;
+  readonly #prefixLength: number;
 
-  constructor(keys: readonly string[], columns: Uint32Array, bytes: Buffer, keyBytes: number) {
-    this.keys = keys;
+  constructor(bytes: Buffer, columns: Uint32Array, keys: Uint8Array, prefix: { start: number; length: number }) {
+    this.count = (columns.length / WORDS) >>> 0;
     this.#columns = columns;
+    this.#keys = keys;
     this.#bytes = bytes;
-    this.memoryBytes = BLOCK_MEMORY_BYTES + bytes.length + keyBytes + keys.length * ENTRY_MEMORY_BYTES;
+    this.#prefixStart = prefix.start;
+    this.#prefixLength = prefix.length;
+    this.memoryBytes = BLOCK_MEMORY_BYTES + bytes.length + columns.byteLength + keys.length;
   }
 
-  get count(): number {
-    return this.keys.length;
+  /** A new string each time. */
+  key(i: number): string {
+    const row = i * WORDS;
+    const start = this.#columns[row + KEY_START]!;
+    const end = this.#columns[row + KEY_END]!;
+    const length = this.#prefixLength;
+    growScratch(length + end - start);
+    copyBytes(this.#bytes, this.#prefixStart, this.#prefixStart + length, scratch, 0);
+    copyBytes(this.#keys, start, end, scratch, length);
+    return scratch.latin1Slice(0, length + end - start);
+  }
+
+  /** Equal for the versions of one key, and for no other key of this block. */
+  keyNumber(i: number): number {
+    return this.#columns[i * WORDS + KEY_END]!;
+  }
+
+  hasKey(i: number, key: string): boolean {
+    const { length } = key;
+    const row = i * WORDS;
+    const start = this.#columns[row + KEY_START]!;
+    const prefixLength = this.#prefixLength;
+    return (
+      length === prefixLength + this.#columns[row + KEY_END]! - start &&
+      isLike(key, prefixLength, length, this.#keys, start) &&
+      isLike(key, 0, prefixLength, this.#bytes, this.#prefixStart)
+    );
   }
 
   main(i: number): number {
-    return (this.#columns[i * WORDS + 1]! & 0xff_ffff) * 0x1_0000_0000 + this.#columns[i * WORDS]!;
+    return (this.#columns[i * WORDS + MAIN_HIGH]! & 0xff_ffff) * 0x1_0000_0000 + this.#columns[i * WORDS + MAIN_LOW]!;
   }
 
   sub(i: number): number {
-    return this.#columns[i * WORDS + 2]!;
+    return this.#columns[i * WORDS + SUB]!;
   }
 
   effect(i: number): Effect {
-    return (((this.#columns[i * WORDS + 1]! >>> (24 + EFFECT_SHIFT)) & 3) - 1) as Effect;
+    return (((this.#columns[i * WORDS + MAIN_HIGH]! >>> (24 + EFFECT_SHIFT)) & 3) - 1) as Effect;
   }
 
-  version(i: number): StoredVersion {
+  tombstone(i: number): boolean {
+    return ((this.#columns[i * WORDS + MAIN_HIGH]! >>> 24) & FLAG_TOMBSTONE) !== 0;
+  }
+
+  version(i: number): BlockVersion {
     const row = i * WORDS;
     const columns = this.#columns;
-    const high = columns[row + 1]!;
-    const flags = high >>> 24;
-    return new StoredVersion(
-      this.keys[i]!,
-      (high & 0xff_ffff) * 0x1_0000_0000 + columns[row]!,
-      columns[row + 2]!,
-      (flags & FLAG_TOMBSTONE) !== 0,
-      (((flags >>> EFFECT_SHIFT) & 3) - 1) as Effect,
-      this.#bytes,
-      columns[row + 3]!,
-      columns[row + 4]!,
-    );
+    const isTombstone = ((columns[row + MAIN_HIGH]! >>> 24) & FLAG_TOMBSTONE) !== 0;
+    return new BlockVersion(this, i, isTombstone, this.#bytes, columns[row + VALUE_START]!, columns[row + VALUE_END]!);
+  }
+
+  /** From `i` on and before `end`: the first entry not newer than `at`, of another key than number `done`; else `end`. */
+  nextVisible(i: number, end: number, done: number, at: number): number {
+    while (i < end && (this.keyNumber(i) === done || this.main(i) > at)) i++;
+    return i;
   }
 
   /** Index of the first entry at or behind (key, main, sub). */
   lowerBound(key: string, main: number, sub: number): number {
-    const keys = this.keys;
+    const bytes = this.#bytes;
+    const prefixStart = this.#prefixStart;
+    const prefixLength = this.#prefixLength;
+    const common = Math.min(prefixLength, key.length);
+    for (let j = 0; j < common; j++) {
+      const difference = key.charCodeAt(j) - bytes[prefixStart + j]!;
+      if (difference !== 0) return difference < 0 ? 0 : this.count;
+    }
+    if (key.length < prefixLength) return 0;
+    const columns = this.#columns;
+    const keys = this.#keys;
     let low = 0;
-    let high = keys.length;
+    let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const found = keys[middle]!;
-      if (found < key || (found === key && this.#isBefore(middle, main, sub))) low = middle + 1;
+      const row = middle * WORDS;
+      const order = compareEnd(keys, columns[row + KEY_START]!, columns[row + KEY_END]!, key, prefixLength);
+      if (order < 0 || (order === 0 && this.#isBefore(middle, main, sub))) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -108,84 +162,176 @@ export class TableBlock {
   }
 }
 
+/** An entry of a block: what is seldom asked for is looked up when it is. */
+export class BlockVersion implements Version {
+  readonly tombstone: boolean;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  readonly #block: TableBlock;
+  readonly #i: number;
+  #key: string | null = null;
+
+  constructor(block: TableBlock, i: number, tombstone: boolean, bytes: Uint8Array, start: number, end: number) {
+    this.tombstone = tombstone;
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
+    this.#block = block;
+    this.#i = i;
+  }
+
+  get key(): string {
+    return (this.#key ??= this.#block.key(this.#i));
+  }
+
+  get main(): number {
+    return this.#block.main(this.#i);
+  }
+
+  get sub(): number {
+    return this.#block.sub(this.#i);
+  }
+
+  get effect(): Effect {
+    return this.#block.effect(this.#i);
+  }
+}
+
+/** Compares bytes[start, end) with what is in `key` from `from` on: below 0, 0, above 0. */
+function compareEnd(bytes: Uint8Array, start: number, end: number, key: string, from: number): number {
+  const { length } = key;
+  for (; start < end && from < length; start++, from++) {
+    const difference = bytes[start]! - key.charCodeAt(from);
+    if (difference !== 0) return difference;
+  }
+  return end - start - (length - from);
+}
+
+/** Whether the characters [from, to) of `key` are the bytes from `start` on. */
+function isLike(key: string, from: number, to: number, bytes: Uint8Array, start: number): boolean {
+  for (let j = from; j < to; j++) if (key.charCodeAt(j) !== bytes[start + j - from]!) return false;
+  return true;
+}
+
 let scratch = Buffer.allocUnsafeSlow(4096);
+
+function growScratch(length: number): void {
+  if (length > scratch.length) scratch = Buffer.allocUnsafeSlow(length * 2);
+}
+
+function copyBytes(from: Uint8Array, start: number, end: number, into: Uint8Array, at: number): void {
+  if (end - start > COPY_LOOP_BYTES_MAX) {
+    into.set(from.subarray(start, end), at);
+    return;
+  }
+  while (start < end) into[at++] = from[start++]!;
+}
+
+/** What is read of entries before their keys can be put together: columns, and of each key what it adds to the last. */
+let readColumns = new Uint32Array(512 * WORDS);
+let readKeyBytes = new Uint32Array(512);
 
 /** Throws a RangeError for whatever is not a block of `count` entries as `writeEntry` makes them. */
 export function decodeBlock(bytes: Buffer, count: number): TableBlock {
   // An entry takes four bytes or more, so that `count` cannot ask for more memory than its bytes justify.
   if (count < 1 || count > bytes.length / 4) throw new RangeError(`${count} entries in ${bytes.length} bytes`);
+  if (readKeyBytes.length < count) {
+    readColumns = new Uint32Array(count * WORDS);
+    readKeyBytes = new Uint32Array(count);
+  }
+  const { prefix, keyBytes } = readEntries(bytes, count);
+  if (keyBytes > KEY_BYTES_MAX) throw new RangeError(`keys of ${keyBytes} bytes`);
+  // One piece of memory for both.
+  const words = count * WORDS;
+  const own = new ArrayBuffer(words * 4 + keyBytes);
+  const columns = new Uint32Array(own, 0, words);
+  columns.set(readColumns.subarray(0, words));
+  const keys = new Uint8Array(own, words * 4, keyBytes);
+  joinKeys(bytes, columns, keys, prefix.length);
+  return new TableBlock(bytes, columns, keys, prefix);
+}
+
+/**
+ * Reads all entries into `readColumns`. In place of each key stands what it shares with the one before it, and where
+ * its rest begins, of so many bytes as `readKeyBytes` has; the first is SAME where it is that one.
+ */
+function readEntries(bytes: Buffer, count: number): { prefix: { start: number; length: number }; keyBytes: number } {
+  const columns = readColumns;
   const reader = new ByteReader(bytes);
-  const keys: string[] = [];
-  const columns = new Uint32Array(count * WORDS);
-  let key = "";
-  let keyBytes = 0;
+  let prefixStart = 0;
+  let prefixLength = 0;
+  let length = 0;
+  let allKeyBytes = 0;
+  let keys = 0;
   let previousMain = 0;
   let previousSub = 0;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0, row = 0; i < count; i++, row += WORDS) {
     const shared = reader.varint();
     const unshared = reader.varint();
     const start = reader.skip(unshared);
-    const sameKey = unshared === 0 && shared === key.length && i > 0;
-    if (!sameKey) {
-      checkShared(bytes, { first: i === 0, shared, unshared, start, previousLength: key.length });
-      const length = shared + unshared;
-      if (length > scratch.length) growScratch(length);
-      copyInto(bytes, start, unshared, shared);
-      key = scratch.latin1Slice(0, length);
-      keyBytes += length + KEY_MEMORY_BYTES;
+    const isSameKey = unshared === 0 && shared === length && i > 0;
+    if (!isSameKey) {
+      if (i === 0) {
+        if (shared !== 0) throw new RangeError("the first key shares with none");
+        prefixStart = start;
+        prefixLength = unshared;
+      } else if (shared > length || unshared === 0) throw new RangeError("keys are not in order");
+      else if (shared < prefixLength) prefixLength = shared;
+      length = shared + unshared;
+      allKeyBytes += length;
+      keys++;
     }
-    keys.push(key);
+    columns[row + KEY_START] = isSameKey ? SAME : shared;
+    columns[row + KEY_END] = start;
+    readKeyBytes[i] = unshared;
     const flags = reader.u8();
-    const effect = (flags >>> EFFECT_SHIFT) & 3;
-    if (flags > FLAGS_ALL || effect === 3) throw new RangeError(`flags ${flags}`);
+    if (flags > FLAGS_ALL || ((flags >>> EFFECT_SHIFT) & 3) === 3) throw new RangeError(`flags ${flags}`);
     const main = reader.varint();
     const sub = (flags & FLAG_SUB) !== 0 ? reader.varint() : 0;
     if (main === 0 || main === MAIN_NEWEST || sub >= SUB_NEWEST) throw new RangeError(`main ${main}, sub ${sub}`);
-    if (sameKey && (main > previousMain || (main === previousMain && sub >= previousSub))) {
+    if (isSameKey && (main > previousMain || (main === previousMain && sub >= previousSub))) {
       throw new RangeError("versions of a key are not in order");
     }
     previousMain = main;
     previousSub = sub;
-    const length = (flags & FLAG_TOMBSTONE) !== 0 ? 0 : reader.varint();
-    const valueStart = reader.skip(length);
-    const row = i * WORDS;
-    columns[row] = main % 0x1_0000_0000;
-    columns[row + 1] = Math.floor(main / 0x1_0000_0000) + flags * 0x100_0000;
-    columns[row + 2] = sub;
-    columns[row + 3] = valueStart;
-    columns[row + 4] = valueStart + length;
+    const valueBytes = (flags & FLAG_TOMBSTONE) !== 0 ? 0 : reader.varint();
+    const valueStart = reader.skip(valueBytes);
+    const high = main < 0x1_0000_0000 ? 0 : Math.floor(main / 0x1_0000_0000);
+    columns[row + MAIN_LOW] = main - high * 0x1_0000_0000;
+    columns[row + MAIN_HIGH] = high | (flags << 24);
+    columns[row + SUB] = sub;
+    columns[row + VALUE_START] = valueStart;
+    columns[row + VALUE_END] = valueStart + valueBytes;
   }
   if (reader.left !== 0) throw new RangeError(`${reader.left} bytes too many`);
-  return new TableBlock(keys, columns, bytes, keyBytes);
+  return { prefix: { start: prefixStart, length: prefixLength }, keyBytes: allKeyBytes - keys * prefixLength };
 }
 
-/** Checks that a key is above the one before it and shares with it all that it can; that one is in `scratch`. */
-function checkShared(
-  bytes: Buffer,
-  key: { first: boolean; shared: number; unshared: number; start: number; previousLength: number },
-): void {
-  if (key.first) {
-    if (key.shared !== 0) throw new RangeError("the first key shares with none");
-    return;
-  }
-  if (key.shared > key.previousLength || key.unshared === 0) throw new RangeError("keys are not in order");
-  if (key.shared < key.previousLength && bytes[key.start]! <= scratch[key.shared]!) {
-    throw new RangeError("keys are not in order");
-  }
-}
+const SAME = 0xffff_ffff;
 
-function growScratch(length: number): void {
-  const larger = Buffer.allocUnsafeSlow(length * 2);
-  scratch.copy(larger);
-  scratch = larger;
-}
-
-function copyInto(bytes: Buffer, start: number, count: number, at: number): void {
-  if (count > 64) {
-    scratch.set(bytes.subarray(start, start + count), at);
-    return;
+/** Puts the keys' ends together; checks that each key is above the one before it and shares with it all that it can. */
+function joinKeys(bytes: Buffer, columns: Uint32Array, keys: Uint8Array, prefixLength: number): void {
+  let start = 0;
+  let end = 0;
+  for (let i = 0, row = 0; row < columns.length; i++, row += WORDS) {
+    const shared = columns[row + KEY_START]!;
+    if (shared !== SAME) {
+      const rest = columns[row + KEY_END]!;
+      const restEnd = rest + readKeyBytes[i]!;
+      const added = i === 0 ? prefixLength : 0;
+      const kept = i === 0 ? 0 : shared - prefixLength;
+      if (i > 0 && kept < end - start && bytes[rest]! <= keys[start + kept]!) {
+        throw new RangeError("keys are not in order");
+      }
+      copyBytes(keys, start, start + kept, keys, end);
+      copyBytes(bytes, rest + added, restEnd, keys, end + kept);
+      start = end;
+      end += kept + restEnd - rest - added;
+    }
+    columns[row + KEY_START] = start;
+    columns[row + KEY_END] = end;
   }
-  for (let i = 0; i < count; i++) scratch[at + i] = bytes[start + i]!;
 }
 
 /** The space of the keys has versions; all others the newest alone. */

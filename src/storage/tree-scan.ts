@@ -5,6 +5,11 @@ import type { Version } from "./storage.ts";
 export interface LayerCursor {
   readonly version: Version | null;
   advance(): MaybePromise<void>;
+  /**
+   * Where many can be had at once: those behind the present one that are at hand, without tombstones, until there are
+   * `rowsMax` rows or they have `bytesLeft` bytes. The present one is then the last of them. Returns the bytes left.
+   */
+  takeFromBlock?(rows: Version[], rowsMax: number, bytesLeft: number): number;
 }
 
 /**
@@ -94,6 +99,13 @@ export class TreeScan {
       if (!version.tombstone) {
         rows.push(version);
         this.#bytesLeft -= version.end - version.start;
+        if (rows.length >= this.#rowsMax || this.#bytesLeft <= 0) {
+          this.#given = true;
+          return null;
+        }
+      }
+      if (cursor.takeFromBlock !== undefined) {
+        this.#bytesLeft = cursor.takeFromBlock(rows, this.#rowsMax, this.#bytesLeft);
         if (rows.length >= this.#rowsMax || this.#bytesLeft <= 0) {
           this.#given = true;
           return null;

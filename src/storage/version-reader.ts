@@ -304,9 +304,7 @@ export class VersionReader implements OrderedVersions {
 
 /** Newest first within a key. */
 function compareWalks(a: RunVersions, b: RunVersions): number {
-  const keyA = a.block!.keys[a.i]!;
-  const keyB = b.block!.keys[b.i]!;
-  if (keyA !== keyB) return keyA < keyB ? -1 : 1;
+  if (a.key !== b.key) return a.key < b.key ? -1 : 1;
   return b.block!.main(b.i) - a.block!.main(a.i) || b.block!.sub(b.i) - a.block!.sub(a.i);
 }
 

@@ -108,7 +108,7 @@ class RunLayer implements Layer {
 
   #take(): boolean {
     const { block, i } = this.#walk;
-    if (block !== null && block.keys[i] === this.version?.key) return false;
+    if (block !== null && this.version !== null && block.hasKey(i, this.version.key)) return false;
     this.version = block === null ? null : block.version(i);
     return true;
   }
