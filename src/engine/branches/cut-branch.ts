@@ -61,7 +61,7 @@ export interface CutLeader {
   parent(): Promise<CutParent>;
 }
 
-/** Each means that a collection had taken, or was about to take, what was needed, or that the name was just given up. */
+/** Each means that a collection had taken, or was about to take, what was needed, or that the name was just free. */
 const ATTEMPTS_MAX = 10;
 
 /**
@@ -267,7 +267,7 @@ export class BranchCut {
   }
 
   /**
-   * The parent's epoch; null: it was never led. Throws where it is deleted, or was to be led by this process and is not.
+   * The parent's epoch; null: never led. Throws where it is deleted, or was to be led by this process and is not.
    */
   private async readLeader(): Promise<Epoch | null> {
     const { store, runtime, request, parent, leader } = this.options;
