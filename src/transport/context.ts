@@ -1,6 +1,7 @@
 import type { Clock, Timers } from "../runtime/runtime.ts";
+import { AssemblyRoom } from "./assembly-room.ts";
 import { Deadlines } from "./deadlines.ts";
-import { QUEUED_BYTES_SHARE, QUEUED_BYTES_TOTAL_MAX } from "./limits.ts";
+import { ASSEMBLY_BYTES_TOTAL_MAX, QUEUED_BYTES_SHARE, QUEUED_BYTES_TOTAL_MAX } from "./limits.ts";
 import type { Router } from "./router.ts";
 import { SlabPool } from "./slab-pool.ts";
 import type { TransportSettings } from "./transport.ts";
@@ -38,8 +39,10 @@ export class TransportContext {
   streams = 0;
   /** In the queues of the streams of all connections. */
   queuedBytes = 0;
-  /** Held by unfinished messages of all connections. */
-  assemblyBytes = 0;
+  /** Taken by open streams of all connections. */
+  streamBytes = 0;
+  /** For unfinished messages of all connections. */
+  readonly assembly: AssemblyRoom;
   bytesReceived = 0;
   bytesSent = 0;
   private dirty: Flushable[] = [];
@@ -58,6 +61,7 @@ export class TransportContext {
     this.router = options.router;
     this.settings = options.settings;
     this.onBug = options.onBug;
+    this.assembly = new AssemblyRoom(options.settings.assemblyBytesTotalMax ?? ASSEMBLY_BYTES_TOTAL_MAX);
     this.deadlines = new Deadlines(runtime.clock, runtime.timers);
   }
 

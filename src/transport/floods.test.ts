@@ -16,7 +16,7 @@ import {
 import { MemoryStream } from "../../test/transport/memory-stream.ts";
 import { sampleServer } from "../../test/transport/sample-server.ts";
 import { ErrorCode, Flag, FrameType, PREFACE } from "./frames.ts";
-import { HANDSHAKE_TIMEOUT_MS, HEADERS_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
+import { BODY_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, HEADERS_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
 import type { TransportSettings } from "./transport.ts";
 
 /**
@@ -35,6 +35,8 @@ async function flood(
     peer.send(...next(i, peer));
     ok(peer.stream.pendingBytes < 4 << 20, "what waits for the flooder is bounded");
     if (i % 16 === 0) peer.stream.take();
+    // What one turn has no time for is looked at in the next.
+    if (peer.stream.paused) await runtime.turn();
     if (!peer.stream.ended) continue;
     deepEqual([...transport.stats().refused], [[reason, 1]]);
     equal(transport.stats().streams, 0);
@@ -249,4 +251,133 @@ test("unfinished messages of one connection are bounded together", async () => {
     [],
     "what was cancelled has given its room back",
   );
+});
+
+test("when there is no room for unfinished requests, who holds most of it loses that", async () => {
+  const { runtime, transport, sample } = sampleServer({ messageBytesMax: 1 << 20, assemblyBytesTotalMax: 4 << 20 });
+  const greedy = new H2Peer(transport, runtime);
+  const part = Buffer.concat([message(Buffer.alloc(1 << 20)).subarray(0, 5), Buffer.alloc(16_000)]);
+  const whole = message(Buffer.alloc(16_000));
+  for (let i = 0; i < 40; i++) {
+    greedy.headers(id(i), grpcFields("/test.Sample/Echo"));
+    greedy.data(id(i), i % 2 === 0 ? part : whole, false);
+    if (greedy.stream.paused) await runtime.turn();
+  }
+  const talker = new H2Peer(transport, runtime);
+  talker.headers(1, grpcFields("/test.Sample/Chat"));
+  talker.data(1, part, false);
+  equal((await greedy.got()).length, 0);
+  // Three others want more than is left.
+  const modest = [1, 2, 3].map(() => new H2Peer(transport, runtime));
+  for (const peer of modest) {
+    for (let i = 0; i < 16; i++) {
+      peer.headers(id(i), grpcFields("/test.Sample/Echo"));
+      peer.data(id(i), part, false);
+    }
+  }
+  for (const peer of modest) deepEqual(await peer.got(), []);
+  deepEqual(await talker.got(), []);
+  const refused = (await greedy.got()).filter(({ fields }) => fields.includes("grpc-status: 8"));
+  equal(refused.length, 40);
+  // Room that was given back is there.
+  for (const peer of [greedy, talker, ...modest]) peer.stream.onClose();
+  equal(transport.stats().streams, 0);
+  const last = new H2Peer(transport, runtime);
+  for (let i = 0; i < 60; i++) {
+    last.headers(id(i), grpcFields("/test.Sample/Echo"));
+    last.data(id(i), part, false);
+    if (last.stream.paused) await runtime.turn();
+  }
+  deepEqual(await last.got(), []);
+  deepEqual(sample.bugs, []);
+});
+
+test("a request that is whole but not ended counts as unfinished, and holds no more than itself", async () => {
+  const { runtime, transport } = sampleServer({ messageBytesMax: 1 << 18, assemblyBytesTotalMax: 1 << 20 });
+  const peer = new H2Peer(transport, runtime);
+  for (let i = 0; i < 100; i++) {
+    peer.headers(id(i), grpcFields("/test.Sample/Echo"));
+    peer.data(id(i), message(Buffer.alloc(16_000)), false);
+    if (peer.stream.paused) await runtime.turn();
+  }
+  const refused = (await peer.got()).filter(({ fields }) => fields.includes("grpc-status: 8"));
+  equal(refused.length, 100 - Math.floor((1 << 20) / 16_000));
+  peer.send(frame(FrameType.data, Flag.endStream, id(0)));
+  equal(answerTo(id(0), await peer.got()).body.length, 16_000);
+});
+
+test("a message that trickles in ends all the same, of a call and of a stream", async () => {
+  const { runtime, transport } = sampleServer({ keepaliveIntervalMs: 0 });
+  const peer = new H2Peer(transport, runtime);
+  for (const [streamId, path] of [
+    [1, "/test.Sample/Echo"],
+    [3, "/test.Sample/Chat"],
+    [5, "/test.Sample/Chat"],
+  ] as const) {
+    peer.headers(streamId, grpcFields(path));
+    peer.data(streamId, message(Buffer.alloc(100_000)).subarray(0, 100), false);
+  }
+  for (let ms = 0; ms < BODY_TIMEOUT_MS; ms += STALL_TIMEOUT_MS / 2) {
+    deepEqual(resetsOf(await peer.got()), [], `after ${ms} ms`);
+    for (const streamId of [1, 3]) peer.send(frame(FrameType.data, 0, streamId, Buffer.from([1])));
+    // This one has begun another message meanwhile.
+    if (ms === STALL_TIMEOUT_MS) {
+      const rest = Buffer.concat([Buffer.alloc(100_005 - 100), message(Buffer.alloc(10)).subarray(0, 7)]);
+      for (let at = 0; at < rest.length; at += 16_000) peer.send(frame(0, 0, 5, rest.subarray(at, at + 16_000)));
+    }
+    await runtime.pass(STALL_TIMEOUT_MS / 2);
+  }
+  await runtime.pass(10_000);
+  deepEqual(
+    resetsOf(await peer.got()).map(([streamId]) => streamId),
+    [1, 3],
+  );
+  await runtime.pass(STALL_TIMEOUT_MS + 10_000);
+  deepEqual(
+    resetsOf(await peer.got()).map(([streamId]) => streamId),
+    [5],
+  );
+});
+
+test("open streams and their heads are bounded over all connections; each may have a few all the same", async () => {
+  const { runtime, transport } = sampleServer({ streamsBytesTotalMax: 4 << 20 });
+  const fat = block(grpcFields("/test.Sample/Chat", [["x-fat", "y".repeat(14_000)]]));
+  const greedy = new H2Peer(transport, runtime);
+  for (let i = 0; i < 1000; i++) {
+    greedy.send(frame(FrameType.headers, Flag.endHeaders, id(i), fat));
+    if (greedy.stream.paused) await runtime.turn();
+  }
+  const taken = 1000 - resetsOf(await greedy.got()).filter(([, code]) => code === ErrorCode.refusedStream).length;
+  ok(taken > 200 && taken < 300, `${taken} streams`);
+  const modest = new H2Peer(transport, runtime);
+  for (let i = 0; i < 100; i++) modest.headers(id(i), grpcFields("/test.Sample/Chat"));
+  deepEqual(resetsOf(await modest.got()), []);
+});
+
+test("who sends without a pause is read on in the next turn: others are answered between", async () => {
+  const { runtime, transport, sample } = sampleServer();
+  const busy = new H2Peer(transport, runtime);
+  const calls = Array.from({ length: 400 }, (_, i) =>
+    Buffer.concat([
+      frame(FrameType.headers, Flag.endHeaders, id(i), block(grpcFields("/test.Sample/Echo"))),
+      frame(FrameType.data, Flag.endStream, id(i), message("x")),
+    ]),
+  );
+  busy.send(...calls);
+  ok(busy.stream.paused, "it is not read on");
+  const other = new H2Peer(transport, runtime);
+  other.call(1, "/test.Sample/Echo", "y");
+  equal(answerTo(1, await other.got()).body, "y");
+  const answers = [];
+  for (let turns = 0; turns < 10; turns++) {
+    const ended = (await busy.got()).filter(({ flags, type }) => type === FrameType.headers && (flags & 1) === 1);
+    if (ended.length > 0) answers.push(ended.length);
+  }
+  ok(answers.length > 1, `${answers.join(", ")} answers a turn`);
+  equal(
+    answers.reduce((sum, count) => sum + count),
+    400,
+  );
+  equal(busy.stream.paused, false);
+  deepEqual(sample.bugs, []);
 });

@@ -4,7 +4,7 @@ import { FRAME_BYTES_MAX } from "./limits.ts";
 export interface FrameSink {
   /** The payload is `bytes[start, end)`, which stays unchanged for as long as it is referenced. */
   frame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void;
-  /** True when nothing more is wanted of this connection. */
+  /** True when nothing more is wanted of this connection, now or ever. */
   readonly stopped: boolean;
 }
 
@@ -23,19 +23,25 @@ export class FrameReader {
     this.sink = sink;
   }
 
-  /** Throws a ConnectionError for a frame that is too large, and whatever the sink throws. */
-  push(chunk: Buffer): void {
+  /**
+   * Returns how much of the chunk was taken: all, unless the sink stopped before. Throws a ConnectionError for a frame
+   * that is too large, and whatever the sink throws.
+   */
+  push(chunk: Buffer): number {
     const end = chunk.length;
     let at = this.filled === 0 ? 0 : this.complete(chunk);
     while (end - at >= FRAME_HEADER_BYTES) {
-      if (this.sink.stopped) return;
+      if (this.sink.stopped) return at;
       const length = frameLength(chunk, at);
       const next = at + FRAME_HEADER_BYTES + length;
       if (next > end) break;
       this.sink.frame(chunk[at + 3]!, chunk[at + 4]!, readUint31(chunk, at + 5), chunk, at + FRAME_HEADER_BYTES, next);
       at = next;
     }
-    if (at < end && !this.sink.stopped) this.keep(chunk, at);
+    if (at === end) return end;
+    if (this.sink.stopped) return at;
+    this.keep(chunk, at);
+    return end;
   }
 
   /** True between the first byte of a frame and its last. */

@@ -5,6 +5,7 @@ import { GrpcDeframer, type MessageSink } from "./grpc-deframer.ts";
 import { GrpcCode, statusFields } from "./grpc-status.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { H2Stream } from "./h2-stream.ts";
+import { TURN_COST_UNPACKED_BYTES } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
 import { type Call, GrpcError } from "./transport.ts";
 
@@ -17,6 +18,8 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
   private deframer: GrpcDeframer | null = null;
   private cancelled = false;
   private onCancelled: (() => void)[] | null = null;
+  /** When the message that is being received began; infinite between messages. */
+  protected messageSinceMs = Number.POSITIVE_INFINITY;
   private endCode = -1;
   private endMessage = "";
 
@@ -85,6 +88,7 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
   }
 
   takeMessage(message: Buffer): void {
+    this.messageSinceMs = Number.POSITIVE_INFINITY;
     // A message that came before in the same frame may have ended the call.
     if (!this.closed && this.endCode < 0) this.accept(message);
   }
@@ -110,12 +114,24 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
         bytesMax: this.connection.context.settings.messageBytesMax,
         encoding: this.head.grpcEncoding,
         budget: this.connection.assemblyBudget,
+        onUnpacked: (count) => {
+          this.connection.turnCost += (count / TURN_COST_UNPACKED_BYTES) | 0;
+        },
       });
       this.deframer.push(bytes, start, end, this);
+      if (this.messageSinceMs === Number.POSITIVE_INFINITY && this.midMessage) {
+        this.messageSinceMs = this.connection.turnMs;
+      }
     } catch (error) {
       this.deframer?.close();
       this.fail(error);
     }
+  }
+
+  giveUpRequest(): void {
+    if (!this.midMessage) return;
+    this.deframer!.close();
+    this.fail(new GrpcError(GrpcCode.resourceExhausted, "grpc: too many bytes in unfinished messages"));
   }
 
   protected get midMessage(): boolean {

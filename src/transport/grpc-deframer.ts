@@ -26,15 +26,23 @@ export class GrpcDeframer {
   private readonly budget: AssemblyBudget;
   private readonly bytesMax: number;
   private readonly encoding: string;
+  private readonly onUnpacked: (bytes: number) => void;
   private prefixBytes = 0;
   private flag = 0;
   private length = 0;
   private assembly: Buffer | null = null;
   private filled = 0;
 
-  constructor(options: { bytesMax: number; encoding: string; budget: AssemblyBudget }) {
+  /** `onUnpacked` is told how large a message became that had been packed. */
+  constructor(options: {
+    bytesMax: number;
+    encoding: string;
+    budget: AssemblyBudget;
+    onUnpacked: (bytes: number) => void;
+  }) {
     this.bytesMax = options.bytesMax;
     this.encoding = options.encoding;
+    this.onUnpacked = options.onUnpacked;
     this.budget = options.budget;
   }
 
@@ -112,8 +120,11 @@ export class GrpcDeframer {
   private decoded(message: Buffer): Buffer {
     if (this.flag === 0) return message;
     try {
-      return gunzipSync(message, { maxOutputLength: this.bytesMax });
+      const unpacked = gunzipSync(message, { maxOutputLength: this.bytesMax });
+      this.onUnpacked(unpacked.length);
+      return unpacked;
     } catch (error) {
+      this.onUnpacked(this.bytesMax);
       if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
         const text = `grpc: received message after decompression larger than max ${this.bytesMax}`;
         throw new GrpcError(GrpcCode.resourceExhausted, text);

@@ -4,7 +4,7 @@ import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader, writeUint32 } fr
 import { GrpcCall } from "./grpc-call.ts";
 import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
 import { GrpcCode } from "./grpc-status.ts";
-import { FRAME_BYTES_MAX } from "./limits.ts";
+import { FRAME_BYTES_MAX, TurnCost } from "./limits.ts";
 import type { Encodable, GrpcStream, StreamHandler, StreamTraffic } from "./transport.ts";
 
 const nothing = (): void => {};
@@ -47,6 +47,11 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     return false;
   }
 
+  get unfinishedSinceMs(): number {
+    // While we take nothing the client cannot go on.
+    return this.paused ? Number.POSITIVE_INFINITY : this.messageSinceMs;
+  }
+
   get busy(): boolean {
     return false;
   }
@@ -79,6 +84,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
 
   resumeMessages(): void {
     this.paused = false;
+    if (Number.isFinite(this.messageSinceMs)) this.messageSinceMs = this.connection.turnMs;
     if (this.delivering || this.closed) return;
     this.deliver();
     if (this.paused || this.closed || this.heldBytes === 0) return;
@@ -100,6 +106,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
 
   protected override accept(message: Buffer): void {
     if (this.traffic !== null) this.traffic.received++;
+    this.connection.turnCost += TurnCost.message;
     if (!this.paused) this.onMessage(message);
     else if (this.inbox === noMessages) this.inbox = [message];
     else this.inbox.push(message);

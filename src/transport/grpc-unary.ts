@@ -6,6 +6,7 @@ import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
 import { GrpcCode } from "./grpc-status.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { OK_BLOCK_BYTES_MAX } from "./hpack-encoder.ts";
+import { TurnCost } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
 import { type Encodable, GrpcError, inPieces, type Pieces, type UnaryHandler } from "./transport.ts";
 
@@ -29,8 +30,8 @@ export class UnaryCall extends GrpcCall {
   private pieces: Pieces | null = null;
   private piecesLeft = 0;
   private filling = false;
-  /** Reserved of the connection's budget while the call is parked. */
-  private parkedBytes = 0;
+  /** Reserved of the connection's budget while a message is held: of a call that is not complete, or is parked. */
+  private heldBytes = 0;
 
   constructor(connection: H2Connection, id: number, head: RequestHead, handler: UnaryHandler) {
     super(connection, id, head);
@@ -55,7 +56,7 @@ export class UnaryCall extends GrpcCall {
   protected override receive(bytes: Buffer, start: number, end: number): void {
     if (this.message === null && isWholeMessage(bytes, start, end, this.connection.context.settings.messageBytesMax)) {
       if (!this.midMessage && !this.ending) {
-        this.message = bytes.subarray(start + MESSAGE_PREFIX_BYTES, end);
+        this.keep(bytes.subarray(start + MESSAGE_PREFIX_BYTES, end));
         return;
       }
     }
@@ -69,7 +70,34 @@ export class UnaryCall extends GrpcCall {
         "cardinality violation: received multiple request messages for non-client-streaming RPC",
       );
     }
-    this.message = message;
+    this.keep(message);
+  }
+
+  /** Until the request ends, which may be never: then it counts in the connection's budget. */
+  private keep(message: Buffer): void {
+    if (this.remoteEnded) this.message = message;
+    else if (!this.hold(message)) {
+      this.finish(GrpcCode.resourceExhausted, "grpc: too many bytes in unfinished messages of one connection");
+    }
+  }
+
+  /** What may have to be kept for long holds no more than twice itself. */
+  private hold(message: Buffer): boolean {
+    if (!this.connection.assemblyBudget.reserve(message.length)) return false;
+    this.heldBytes = message.length;
+    this.message = message.length * 2 >= message.buffer.byteLength ? message : Buffer.from(message);
+    return true;
+  }
+
+  get unfinishedSinceMs(): number {
+    return this.remoteEnded ? Number.POSITIVE_INFINITY : this.openedMs;
+  }
+
+  override giveUpRequest(): void {
+    if (this.heldBytes === 0 && !this.midMessage) return;
+    this.releaseHeld();
+    this.message = null;
+    this.finish(GrpcCode.resourceExhausted, "grpc: too many bytes in unfinished messages");
   }
 
   protected override receiveEnd(): void {
@@ -87,14 +115,15 @@ export class UnaryCall extends GrpcCall {
   /** The connection has room for a response again. */
   unpark(): void {
     this.pending = false;
-    this.releaseParked();
     if (this.closed) this.connection.settled();
-    else this.run();
+    else if (!this.ending) this.run();
   }
 
   private run(): void {
     const message = this.message!;
     this.message = null;
+    this.releaseHeld();
+    this.connection.turnCost += TurnCost.call;
     if (this.deadlineMs <= this.connection.turnMs) {
       this.expire();
       return;
@@ -115,7 +144,7 @@ export class UnaryCall extends GrpcCall {
 
   override onClosed(): void {
     super.onClosed();
-    this.releaseParked();
+    this.releaseHeld();
     this.endPieces();
   }
 
@@ -125,20 +154,16 @@ export class UnaryCall extends GrpcCall {
     if (pieces !== null) this.connection.tell(() => pieces.close());
   }
 
-  private releaseParked(): void {
-    if (this.parkedBytes > 0) this.connection.assemblyBudget.release(this.parkedBytes);
-    this.parkedBytes = 0;
+  private releaseHeld(): void {
+    if (this.heldBytes > 0) this.connection.assemblyBudget.release(this.heldBytes);
+    this.heldBytes = 0;
   }
 
   private park(): void {
-    const bytes = this.message!.length;
-    if (!this.connection.assemblyBudget.reserve(bytes)) {
+    if (this.heldBytes === 0 && !this.hold(this.message!)) {
       this.finish(GrpcCode.resourceExhausted, "too many requests of one connection wait for responses to be read");
       return;
     }
-    this.parkedBytes = bytes;
-    // A copy, so that a parked request holds no more than itself.
-    this.message = Buffer.from(this.message!);
     this.pending = true;
     this.connection.park(this);
   }

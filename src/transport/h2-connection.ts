@@ -1,4 +1,5 @@
 import type { ByteStream, PeerIdentity } from "../runtime/runtime.ts";
+import { ConnectionBudget } from "./assembly-room.ts";
 import type { Connection, Flushable, TransportContext } from "./context.ts";
 import { FloodKind, FloodMeter } from "./flood-meter.ts";
 import { FrameReader } from "./frame-reader.ts";
@@ -21,14 +22,19 @@ import type { H2Stream } from "./h2-stream.ts";
 import { HpackError } from "./hpack-decoder.ts";
 import { Keepalive } from "./keepalive.ts";
 import {
+  BODY_TIMEOUT_MS,
   DRAIN_GRACE_MS,
   EARLY_CLOSED_MAX,
   HANDSHAKE_TIMEOUT_MS,
   HEADERS_TIMEOUT_MS,
   LINGER_MS,
   STALL_TIMEOUT_MS,
+  STREAM_BYTES,
+  STREAMS_BYTES_SHARE,
+  STREAMS_BYTES_TOTAL_MAX,
+  TURN_COST_MAX,
 } from "./limits.ts";
-import { ConnectionBudget, ReceiveWindow } from "./receive-window.ts";
+import { ReceiveWindow } from "./receive-window.ts";
 
 /**
  * The payload of the ping whose answer says that the client has seen our first GOAWAY; and of those that ask for life.
@@ -61,6 +67,8 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   lastStreamId = 0;
   /** Requests and DATA taken; what floods are measured against. */
   work = 0;
+  /** What was done for the client since others last had their turn. */
+  turnCost = 0;
   private readonly bytes: ByteStream;
   private readonly output: H2Output;
   private readonly onGone: () => void;
@@ -75,6 +83,10 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   private inTurn = false;
   private flushDue = false;
   private paused = false;
+  /** Read from the socket and not looked at yet: others have their turn before. */
+  private unread: Buffer[] | null = null;
+  /** Taken by streams that are open. */
+  private streamBytes = 0;
   private farewell: { startedMs: number; final: boolean } | null = null;
   private closingMs = 0;
   private lingerMs = LINGER_MS;
@@ -95,7 +107,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.output = new H2Output(context, bytes, () => this.relieved());
     this.sender = new H2Sender(this.output, () => context.timers.defer(this.continueSending));
     this.receiveWindow = new ReceiveWindow(this.output);
-    this.assemblyBudget = new ConnectionBudget(context);
+    this.assemblyBudget = new ConnectionBudget(context.assembly, settings, () => this.giveUpRequests());
     this.meter = new FloodMeter(this.turnMs);
     this.keepalive = new Keepalive(settings, this.turnMs);
     this.frames = new H2Frames(this);
@@ -111,16 +123,49 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   receive(chunk: Buffer): void {
     this.context.bytesReceived += chunk.length;
     if (this.state !== "open") return;
+    // The socket may have had one more chunk when it was paused.
+    if (this.unread !== null) this.unread.push(chunk);
+    else this.read(chunk);
+  }
+
+  private read(chunk: Buffer): void {
     this.turnMs = this.context.clock.monotonicMs();
     this.keepalive.received(this.turnMs);
     this.inTurn = true;
     try {
-      this.reader.push(chunk);
+      const taken = this.reader.push(chunk);
+      if (this.turnCost > TURN_COST_MAX && this.state === "open") {
+        this.unread = taken < chunk.length ? [chunk.subarray(taken)] : [];
+        this.bytes.pause();
+        this.context.timers.defer(this.readOn);
+      }
     } catch (error) {
       this.failWith(error);
     }
     this.inTurn = false;
     this.flushTurn();
+  }
+
+  /** Others had their turn. */
+  private readonly readOn = (): void => {
+    this.turnCost = 0;
+    const chunks = this.unread;
+    this.unread = null;
+    if (chunks === null || this.state !== "open") return;
+    for (const [at, chunk] of chunks.entries()) {
+      this.read(chunk);
+      // What `read` may change is not seen by the compiler.
+      const rest = this.unread as Buffer[] | null;
+      if (rest === null) continue;
+      rest.push(...chunks.slice(at + 1));
+      return;
+    }
+    if (this.state === "open" && !this.paused) this.bytes.resume();
+  };
+
+  /** No further frame is looked at: nothing more is wanted, or it is the turn of others. */
+  get mustStop(): boolean {
+    return this.turnCost > TURN_COST_MAX || this.state !== "open";
   }
 
   flushTurn(): void {
@@ -171,7 +216,10 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   /** No further stream is taken: as many as allowed are open, or worked for. */
   get isFull(): boolean {
-    return this.streams.size + this.orphans >= this.context.settings.concurrentStreamsMax;
+    const { context } = this;
+    const { concurrentStreamsMax, streamsBytesTotalMax = STREAMS_BYTES_TOTAL_MAX } = context.settings;
+    if (this.streams.size + this.orphans >= concurrentStreamsMax) return true;
+    return context.streamBytes > streamsBytesTotalMax && this.streamBytes > STREAMS_BYTES_SHARE;
   }
 
   /** The last GOAWAY has said which stream is the last. */
@@ -186,6 +234,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   add(stream: H2Stream): void {
     this.streams.set(stream.id, stream);
     this.context.streams++;
+    this.countStream(STREAM_BYTES + stream.head.listBytes);
   }
 
   /** The stream is over, whichever way. */
@@ -194,10 +243,23 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     stream.closed = true;
     this.streams.delete(stream.id);
     this.context.streams--;
+    this.countStream(-STREAM_BYTES - stream.head.listBytes);
     if (!stream.remoteEnded) this.rememberEarly(stream.id);
     if (stream.busy) this.orphans++;
     stream.dropQueue();
     stream.onClosed();
+  }
+
+  private countStream(bytes: number): void {
+    this.streamBytes += bytes;
+    this.context.streamBytes += bytes;
+  }
+
+  /** All that is not complete: others need the room. */
+  private giveUpRequests(): void {
+    this.guard(() => {
+      for (const stream of this.streams.values()) stream.giveUpRequest();
+    });
   }
 
   /** A handler that worked for a stream that is gone has come to its end. */
@@ -361,7 +423,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     if (this.state !== "open") return;
     if (this.paused) {
       this.paused = false;
-      this.bytes.resume();
+      if (this.unread === null) this.bytes.resume();
     }
     this.guard(() => this.sender.pump());
   }
@@ -419,7 +481,8 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   private endStalled(): void {
     for (const stream of this.streams.values()) {
-      if (!stream.completes || stream.busy || this.turnMs - stream.progressMs < STALL_TIMEOUT_MS) continue;
+      const isStalled = stream.completes && !stream.busy && this.turnMs - stream.progressMs >= STALL_TIMEOUT_MS;
+      if (!isStalled && this.turnMs - stream.unfinishedSinceMs < BODY_TIMEOUT_MS) continue;
       this.context.countRefused("stalled_stream");
       this.resetStream(stream, ErrorCode.cancel);
     }
@@ -494,7 +557,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.closingMs = this.context.clock.monotonicMs();
     this.lingerMs = lingerMs;
     this.bytes.end();
-    if (this.paused) this.bytes.resume();
+    if (this.paused || this.unread !== null) this.bytes.resume();
   }
 
   /** A client that has finished sending is gone: gRPC clients keep their side open for as long as they want answers. */

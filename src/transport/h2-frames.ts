@@ -14,6 +14,7 @@ import type { H2Connection } from "./h2-connection.ts";
 import { H2Requests } from "./h2-requests.ts";
 import { readSettings } from "./h2-settings.ts";
 import { HeaderBlock } from "./header-block.ts";
+import { TURN_COST_DATA_BYTES, TurnCost } from "./limits.ts";
 
 const EMPTY = Buffer.alloc(0);
 
@@ -36,7 +37,7 @@ export class H2Frames implements FrameSink {
   }
 
   get stopped(): boolean {
-    return this.connection.state !== "open";
+    return this.connection.mustStop;
   }
 
   /** Since when a header block is being sent; undefined between blocks. */
@@ -46,6 +47,7 @@ export class H2Frames implements FrameSink {
 
   frame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
     this.lastFrameMs = this.connection.turnMs;
+    this.connection.turnCost += TurnCost.frame;
     if (!this.settingsSeen && (type !== FrameType.settings || (flags & Flag.ack) !== 0)) {
       throw protocolError("the first frame is not SETTINGS");
     }
@@ -96,6 +98,7 @@ export class H2Frames implements FrameSink {
     if (streamId === 0) throw protocolError("DATA on stream 0");
     const frameBytes = end - start;
     connection.receiveWindow.take(frameBytes);
+    connection.turnCost += (frameBytes / TURN_COST_DATA_BYTES) | 0;
     if ((flags & Flag.padded) !== 0) {
       end = withoutPadding(bytes, start, end);
       start++;

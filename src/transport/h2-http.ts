@@ -36,6 +36,15 @@ export class HttpExchange extends H2Stream implements HttpSink {
     return this.pending;
   }
 
+  get unfinishedSinceMs(): number {
+    return this.remoteEnded || this.answered ? Number.POSITIVE_INFINITY : this.openedMs;
+  }
+
+  giveUpRequest(): void {
+    if (this.remoteEnded || this.answered || this.body.length === 0) return;
+    this.respond(plainResponse(503, "too many bytes in unfinished requests"));
+  }
+
   get endsWithData(): boolean {
     return this.bodyEnded;
   }

@@ -8,7 +8,7 @@ import { HeadCache } from "./head-cache.ts";
 import type { HeaderField } from "./header-field.ts";
 import { HpackDecoder } from "./hpack-decoder.ts";
 import { plainResponse } from "./http-exchange.ts";
-import { HEADER_LIST_BYTES_MAX } from "./limits.ts";
+import { HEADER_LIST_BYTES_MAX, TurnCost } from "./limits.ts";
 import { areTrailers, type RequestHead, readRequestHead } from "./request-head.ts";
 import type { Route } from "./router.ts";
 
@@ -34,6 +34,7 @@ export class H2Requests {
 
   take(flags: BlockFlags, bytes: Buffer, start: number, end: number): void {
     const { decoder, connection } = this;
+    connection.turnCost += TurnCost.block;
     const { generation } = decoder;
     const opens = flags.streamId > connection.lastStreamId;
     const seen = opens ? this.cache.find(bytes, start, end, generation) : undefined;
@@ -48,7 +49,8 @@ export class H2Requests {
       const unrouted = readRequestHead(fields);
       if (typeof unrouted === "string") this.resetNew(flags, ErrorCode.protocolError);
       else {
-        const head: RequestHead = { ...unrouted, route: connection.context.router.route(unrouted) };
+        const { listBytes } = decoder;
+        const head: RequestHead = { ...unrouted, listBytes, route: connection.context.router.route(unrouted) };
         if (decoder.generation === generation) this.cache.keep(bytes, start, end, generation, head);
         this.open(flags, head);
       }

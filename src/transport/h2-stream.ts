@@ -27,6 +27,7 @@ export abstract class H2Stream {
   nextReady: H2Stream | null = null;
   /** When a part of the request or of the response last moved. */
   progressMs: number;
+  readonly openedMs: number;
   private receiveWindow = STREAM_WINDOW_BYTES;
   /** Received, taken, and not yet given back to the peer as window. */
   private taken = 0;
@@ -38,6 +39,7 @@ export abstract class H2Stream {
     this.head = head;
     this.sendWindow = connection.sender.initialWindow;
     this.progressMs = connection.turnMs;
+    this.openedMs = connection.turnMs;
   }
 
   /** A part of the request's body. */
@@ -60,6 +62,11 @@ export abstract class H2Stream {
    * All of the response is known when it is queued. Without progress such a stream ends, unless a handler is at work.
    */
   abstract readonly completes: boolean;
+
+  /** Since when a request, or a message of it, is being received; infinite where none is. */
+  abstract readonly unfinishedSinceMs: number;
+  /** Lets go of what has come of a request that is not complete, and answers that there was no room for it. */
+  abstract giveUpRequest(): void;
 
   get queuedBytes(): number {
     return this.queue === null ? 0 : this.queue.length;

@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { ByteStream } from "../runtime/runtime.ts";
+import { ConnectionBudget } from "./assembly-room.ts";
 import type { Connection, TransportContext } from "./context.ts";
 import {
   answerHttp,
@@ -13,14 +14,7 @@ import {
 import { Http1Body } from "./http1-body.ts";
 import { Http1Error, type Http1Head } from "./http1-head.ts";
 import { Http1Reader } from "./http1-reader.ts";
-import {
-  HEADERS_TIMEOUT_MS,
-  HTTP1_BODY_TIMEOUT_MS,
-  HTTP1_IDLE_TIMEOUT_MS,
-  LINGER_MS,
-  STALL_TIMEOUT_MS,
-} from "./limits.ts";
-import { ConnectionBudget } from "./receive-window.ts";
+import { BODY_TIMEOUT_MS, HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
 import type { HttpBody } from "./transport.ts";
 
 /** While an answer is awaited, this much of what comes behind is kept; then reading stops. */
@@ -95,7 +89,10 @@ export class Http1Connection implements Connection {
     this.context = context;
     this.bytes = bytes;
     this.onGone = onGone;
-    this.reader = new Http1Reader(httpBodyBytesMax(context), new ConnectionBudget(context));
+    this.reader = new Http1Reader(
+      httpBodyBytesMax(context),
+      new ConnectionBudget(context.assembly, context.settings, () => this.giveUpBody()),
+    );
     this.progressMs = context.clock.monotonicMs();
     bytes.onData = (chunk) => this.receive(chunk);
     bytes.onEnd = () => this.guard(() => this.peerEnded());
@@ -146,7 +143,7 @@ export class Http1Connection implements Connection {
     } else if (this.headStartedMs !== undefined && nowMs - this.headStartedMs >= HEADERS_TIMEOUT_MS) {
       this.refuse("slow_headers");
     } else if (this.reader.midRequest) {
-      const isLate = this.reader.midBody && nowMs - this.bodyStartedMs >= HTTP1_BODY_TIMEOUT_MS;
+      const isLate = this.reader.midBody && nowMs - this.bodyStartedMs >= BODY_TIMEOUT_MS;
       if (isLate || idleMs >= STALL_TIMEOUT_MS) this.refuse("slow_body");
     } else if (idleMs >= HTTP1_IDLE_TIMEOUT_MS) this.finish();
   }
@@ -302,6 +299,13 @@ export class Http1Connection implements Connection {
     this.context.countRefused("http1_bad_request");
     if (error.status !== 0) this.writeResponse(plainResponse(error.status, error.message), false, "close");
     this.finish();
+  }
+
+  /** Others need the room. */
+  private giveUpBody(): void {
+    if (this.state !== "open" || !this.reader.midBody) return;
+    this.reader.close();
+    this.guard(() => this.refuseRequest(new Http1Error(503, "too many bytes in unfinished requests")));
   }
 
   private refuse(reason: string): void {

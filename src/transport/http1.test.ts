@@ -4,8 +4,8 @@ import { MemoryStream } from "../../test/transport/memory-stream.ts";
 import { sampleServer } from "../../test/transport/sample-server.ts";
 import {
   ASSEMBLY_BYTES_MIN,
+  BODY_TIMEOUT_MS,
   HEADERS_TIMEOUT_MS,
-  HTTP1_BODY_TIMEOUT_MS,
   HTTP1_IDLE_TIMEOUT_MS,
   STALL_TIMEOUT_MS,
 } from "./limits.ts";
@@ -270,14 +270,14 @@ test("a handler that throws is a bug, and 500", async () => {
 test("a body that trickles in ends all the same, and the next request has its own time", async () => {
   const { runtime, stream, say } = connect();
   say("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
-  for (let ms = 0; ms < HTTP1_BODY_TIMEOUT_MS - 30_000; ms += 30_000) {
+  for (let ms = 0; ms < BODY_TIMEOUT_MS - 30_000; ms += 30_000) {
     await runtime.pass(30_000);
     say("x");
   }
-  say("x".repeat(100 - HTTP1_BODY_TIMEOUT_MS / 30_000 + 1));
+  say("x".repeat(100 - BODY_TIMEOUT_MS / 30_000 + 1));
   deepEqual(statuses(got(stream)), ["200"]);
   say("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
-  for (let ms = 0; ms < HTTP1_BODY_TIMEOUT_MS + 30_000; ms += 30_000) {
+  for (let ms = 0; ms < BODY_TIMEOUT_MS + 30_000; ms += 30_000) {
     await runtime.pass(30_000);
     if (!stream.ended) say("x");
   }

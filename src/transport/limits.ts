@@ -30,8 +30,27 @@ export const HELD_BYTES_MAX = 16 << 20;
 /** What the unfinished messages of one connection may hold, in messages of the largest size, and at least in bytes. */
 export const ASSEMBLY_MESSAGES_MAX = 64;
 export const ASSEMBLY_BYTES_MIN = 16 << 20;
-/** The same over all connections. */
-export const ASSEMBLY_BYTES_TOTAL_MAX = 1 << 30;
+/** The same over all connections; past it the connection that holds most gives up what it has. */
+export const ASSEMBLY_BYTES_TOTAL_MAX = 256 << 20;
+
+/** What an open stream takes of memory beside its request's header list: about so much, with who works for it. */
+export const STREAM_BYTES = 2048;
+/**
+ * Open streams and their header lists on all connections; while they take more, a connection may have no more than the
+ * share.
+ */
+export const STREAMS_BYTES_TOTAL_MAX = 512 << 20;
+export const STREAMS_BYTES_SHARE = 256 << 10;
+
+/**
+ * Work that one connection may cause in one turn of the event loop, in microseconds as they are thought to be: it is
+ * read on in the next one, so that who sends without a pause delays others by no more than this.
+ */
+export const TURN_COST_MAX = 3_000;
+export const TurnCost = { frame: 1, call: 20, message: 4, block: 4 } as const;
+/** One for so many bytes. */
+export const TURN_COST_DATA_BYTES = 2048;
+export const TURN_COST_UNPACKED_BYTES = 512;
 
 /** Bytes handed to the socket and not yet taken by the system, past which responses stay in their streams' queues. */
 export const SOCKET_BACKLOG_BYTES_MAX = 1 << 20;
@@ -43,7 +62,7 @@ export const TURN_BYTES_MAX = 256 << 10;
  * Responses that wait in the queues of all connections; while there are more, a connection may have no more than the
  * share: many slow readers, each within its own bound, must not fill the memory.
  */
-export const QUEUED_BYTES_TOTAL_MAX = 512 << 20;
+export const QUEUED_BYTES_TOTAL_MAX = 256 << 20;
 export const QUEUED_BYTES_SHARE = 128 << 10;
 
 /** Time from a connection's start to its complete preface and first SETTINGS, or to its first HTTP/1.1 request line. */
@@ -58,8 +77,11 @@ export const HEADERS_TIMEOUT_MS = 10_000;
  */
 export const STALL_TIMEOUT_MS = 60_000;
 
-/** Time for the body of an HTTP/1.1 request, from its head on: what trickles in holds memory for no longer. */
-export const HTTP1_BODY_TIMEOUT_MS = 300_000;
+/**
+ * Time for the body of a request, from its head on, and for a message of a stream, from its first byte on: what
+ * trickles in holds memory for no longer.
+ */
+export const BODY_TIMEOUT_MS = 300_000;
 
 /** An HTTP/1.1 connection without a request. */
 export const HTTP1_IDLE_TIMEOUT_MS = 120_000;

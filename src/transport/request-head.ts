@@ -18,10 +18,12 @@ export interface RequestHead {
   /** grpc-timeout was sent, and is none. */
   readonly timeoutMalformed: boolean;
   readonly route: Route;
+  /** As HPACK counts it (RFC 7541 §4.1). */
+  readonly listBytes: number;
 }
 
 /** What is known of a head before its route is. */
-export type UnroutedHead = Omit<RequestHead, "route">;
+export type UnroutedHead = Omit<RequestHead, "route" | "listBytes">;
 
 /** The reason for which the list makes no request (RFC 9113 §8.1.1: a stream error), or the request's head. */
 export function readRequestHead(fields: readonly HeaderField[]): UnroutedHead | string {

@@ -168,7 +168,7 @@ export async function fuzzRound(seed: number): Promise<{ refused: string[]; call
   equal(connections, 0);
   equal(streams, 0);
   equal(runtime.timerCount, 0);
-  equal((Reflect.get(transport, "context") as TransportContext).assemblyBytes, 0);
+  equal((Reflect.get(transport, "context") as TransportContext).assembly.bytes, 0);
   return { refused: [...transport.stats().refused.keys()], calls: sample.calls.length };
 }
 

@@ -164,6 +164,10 @@ export interface TransportSettings {
   connectionQueueBytesMax: number;
   /** Bytes unsent on all connections, past which each may have few (left out: QUEUED_BYTES_TOTAL_MAX). */
   queueBytesTotalMax?: number;
+  /** Bytes of requests that are not complete, on all connections (left out: ASSEMBLY_BYTES_TOTAL_MAX). */
+  assemblyBytesTotalMax?: number;
+  /** Bytes that open streams may take on all connections (left out: STREAMS_BYTES_TOTAL_MAX). */
+  streamsBytesTotalMax?: number;
 }
 
 /** Counts for metrics and tests. */

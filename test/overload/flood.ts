@@ -69,10 +69,15 @@ async function callUntil(
 }
 
 /** A unary call; how it ended: "0", or code and text. */
-export function call(session: ClientHttp2Session, path: string, message: Uint8Array): Promise<string> {
+export function call(session: ClientHttp2Session, path: string, message: Uint8Array, token?: string): Promise<string> {
   return new Promise((resolve) => {
+    if (session.destroyed) {
+      resolve("no connection");
+      return;
+    }
     const stream = session.request({
       ...{ ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" },
+      ...(token === undefined ? {} : { token }),
     });
     let end: string | null = null;
     const take = (headers: Record<string, unknown>): void => {
