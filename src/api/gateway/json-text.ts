@@ -17,136 +17,148 @@ export class ExactInteger {
 
 /** Deeper than any request of the API needs, and far from what a stack holds. */
 const DEPTH_MAX = 500;
+/** Of one value, as far as they are kept: more than any request has, and less than what holds others up. */
+const OBJECTS_MAX = 20_000;
 
-/** The values of a text of JSON values, one after the other; what stands between them is white space. */
+/**
+ * The values of a text of JSON values (RFC 8259), one after the other; what stands between them is white space. Read in
+ * one pass, for the message that each is to be: what is under a name that the message does not have is looked at and
+ * not kept, whatever there is of it. Integers that a number cannot hold come as ExactInteger.
+ */
 export class JsonTexts {
   readonly #text: string;
   readonly #message: DescMessage;
   #at = 0;
+  #objects = 0;
 
-  /** Each value is to be such a message. */
   constructor(body: Buffer, message: DescMessage) {
     if (!isUtf8(body)) throw new JsonTextError("the body is not UTF-8");
     this.#text = body.toString("utf8");
     this.#message = message;
   }
 
-  /**
-   * The next value; undefined at the end. Integers that a number cannot hold come as ExactInteger. A field that an
-   * object has twice is refused: which of the two counts would depend on who reads it. What is under a name that the
-   * message does not have is not looked at.
-   */
+  /** The next value; undefined at the end. */
   next(): unknown {
-    const start = this.#skipSpace();
-    if (start === this.#text.length) return undefined;
-    const end = this.#endOfValue(start);
-    this.#at = end;
-    const value = parse(this.#text.slice(start, end));
-    this.#checkNames(start, end);
-    return value;
+    this.#objects = 0;
+    return Number.isNaN(this.#peek()) ? undefined : this.#value(this.#message, 0);
   }
 
-  #skipSpace(): number {
-    let at = this.#at;
-    while (isSpace(this.#text.charCodeAt(at))) at++;
-    this.#at = at;
-    return at;
-  }
-
-  /** Where the value that begins at `start` ends; that it is one is for the parser to say. */
-  #endOfValue(start: number): number {
-    const text = this.#text;
-    const first = text[start]!;
-    if (first === '"') return this.#endOfString(start);
-    if (first !== "{" && first !== "[") {
-      if (!/[-0-9tfn]/.test(first))
-        throw new JsonTextError(`invalid character '${first}' looking for beginning of value`);
-      let end = start + 1;
-      while (end < text.length && /[-+.0-9A-Za-z]/.test(text[end]!)) end++;
-      return end;
-    }
-    let depth = 0;
-    for (let at = start; at < text.length; at++) {
-      const character = text.charCodeAt(at);
-      if (character === QUOTE) at = this.#endOfString(at) - 1;
-      else if (character === OPEN_BRACE || character === OPEN_BRACKET) {
-        if (++depth > DEPTH_MAX) throw new JsonTextError("exceeded max depth");
-      } else if ((character === CLOSE_BRACE || character === CLOSE_BRACKET) && --depth === 0) return at + 1;
-    }
-    throw new JsonTextError("unexpected EOF");
-  }
-
-  /** Of a value that was parsed: strings before a colon are names. */
-  #checkNames(start: number, end: number): void {
-    const text = this.#text;
-    const open: Level[] = [{ fields: null, message: null, inner: this.#message }];
-    for (let at = start; at < end; at++) {
-      const character = text.charCodeAt(at);
-      const level = open.at(-1)!;
-      if (character === OPEN_BRACE) open.push({ fields: new Set(), message: level.inner, inner: null });
-      else if (character === OPEN_BRACKET) open.push({ fields: null, message: null, inner: level.inner });
-      else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) open.pop();
-      else if (character === QUOTE) {
-        const behind = this.#endOfString(at);
-        let next = behind;
-        while (isSpace(text.charCodeAt(next))) next++;
-        if (level.fields !== null && text.charCodeAt(next) === COLON) enter(level, JSON.parse(text.slice(at, behind)));
-        at = behind - 1;
-      }
+  /** The first character that is no white space, where `#at` is left; NaN at the end. */
+  #peek(): number {
+    for (;;) {
+      const character = this.#text.charCodeAt(this.#at);
+      if (character !== 0x20 && character !== 0x0a && character !== 0x0d && character !== 0x09) return character;
+      this.#at++;
     }
   }
 
-  /** Behind the closing quote of the string that begins at `start`. */
-  #endOfString(start: number): number {
+  /** `message`: what an object here is; null: none that is known. */
+  #value(message: DescMessage | null, depth: number): unknown {
+    const first = this.#peek();
+    if (first === QUOTE) return this.#string();
+    if (first === OPEN_BRACE) return this.#object(message, depth + 1);
+    if (first === OPEN_BRACKET) return this.#array(message, depth + 1);
+    if (Number.isNaN(first)) throw new JsonTextError("unexpected EOF");
+    WORD.lastIndex = this.#at;
+    const word = WORD.exec(this.#text)?.[0] ?? "";
+    this.#at += word.length;
+    const literal = literals.get(word);
+    if (literal !== undefined) return literal;
+    if (!NUMBER.test(word)) throw new JsonTextError(`invalid character '${String.fromCharCode(first)}' in a value`);
+    const number = Number(word);
+    return Math.abs(number) > Number.MAX_SAFE_INTEGER ? new ExactInteger(word) : number;
+  }
+
+  /** A field that is there twice is refused: which of the two counts would depend on who reads it. */
+  #object(message: DescMessage | null, depth: number): object {
+    const members: Record<string, unknown> = {};
+    const seen = new Set<number>();
+    this.#enter(depth);
+    if (message !== null && ++this.#objects > OBJECTS_MAX) {
+      throw new JsonTextError(`over ${OBJECTS_MAX} objects in one request: ask by gRPC`);
+    }
+    if (this.#ends(CLOSE_BRACE)) return members;
+    do {
+      if (this.#peek() !== QUOTE) throw new JsonTextError("a name is expected");
+      const name = this.#string();
+      if (this.#peek() !== COLON) throw new JsonTextError("':' is expected");
+      this.#at++;
+      const field = message?.fields.find((one) => one.name === name || one.jsonName === name);
+      const value = this.#value(field?.message ?? null, depth);
+      if (field === undefined) continue;
+      if (seen.has(field.number)) throw new JsonTextError(`proto: duplicate field ${JSON.stringify(name)}`);
+      seen.add(field.number);
+      members[name] = value;
+    } while (this.#goesOn(CLOSE_BRACE));
+    return members;
+  }
+
+  #array(message: DescMessage | null, depth: number): unknown[] {
+    const values: unknown[] = [];
+    this.#enter(depth);
+    if (this.#ends(CLOSE_BRACKET)) return values;
+    do values.push(this.#value(message, depth));
+    while (this.#goesOn(CLOSE_BRACKET));
+    return values;
+  }
+
+  #enter(depth: number): void {
+    if (depth > DEPTH_MAX) throw new JsonTextError("exceeded max depth");
+    this.#at++;
+  }
+
+  #ends(close: number): boolean {
+    if (this.#peek() !== close) return false;
+    this.#at++;
+    return true;
+  }
+
+  /** False: at its end. */
+  #goesOn(close: number): boolean {
+    const character = this.#peek();
+    if (Number.isNaN(character)) throw new JsonTextError("unexpected EOF");
+    if (character !== close && character !== COMMA) throw new JsonTextError("',' or an end is expected");
+    this.#at++;
+    return character === COMMA;
+  }
+
+  #string(): string {
+    const start = this.#at;
+    let escaped = false;
     for (let at = start + 1; at < this.#text.length; at++) {
       const character = this.#text.charCodeAt(at);
-      if (character === BACKSLASH) at++;
-      else if (character === QUOTE) return at + 1;
+      if (character === BACKSLASH) {
+        escaped = true;
+        at++;
+      } else if (character === QUOTE) {
+        this.#at = at + 1;
+        return escaped ? unescaped(this.#text.slice(start, at + 1)) : this.#text.slice(start + 1, at);
+      } else if (character < 0x20) throw new JsonTextError("a control character in a string");
     }
     throw new JsonTextError("unexpected EOF");
   }
-}
-
-/** An object, or an array, that is open. */
-interface Level {
-  /** By number, those that an object has had so far. */
-  readonly fields: Set<number> | null;
-  /** What the object is; null: unknown. */
-  readonly message: DescMessage | null;
-  /** What an object in it is, under its newest name. */
-  inner: DescMessage | null;
-}
-
-function enter(level: Level, name: string): void {
-  const field = level.message?.fields.find((one) => one.name === name || one.jsonName === name);
-  level.inner = field?.message ?? null;
-  if (field === undefined) return;
-  if (level.fields!.has(field.number)) throw new JsonTextError(`proto: duplicate field ${JSON.stringify(name)}`);
-  level.fields!.add(field.number);
 }
 
 const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
 const BACKSLASH = 0x5c;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
-const COLON = 0x3a;
+const WORD = /[-+._0-9A-Za-z]+/y;
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+const literals: ReadonlyMap<string, boolean | null> = new Map([
+  ["true", true],
+  ["false", false],
+  ["null", null],
+]);
 
-const isSpace = (character: number): boolean =>
-  character === 0x20 || character === 0x0a || character === 0x0d || character === 0x09;
-
-type Reviver = (this: unknown, key: string, value: unknown, context: { source?: string }) => unknown;
-
-const exactIntegers: Reviver = (_key, value, { source }) =>
-  typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER && source !== undefined
-    ? new ExactInteger(source)
-    : value;
-
-function parse(text: string): unknown {
+function unescaped(literal: string): string {
   try {
-    return JSON.parse(text, exactIntegers as (key: string, value: unknown) => unknown);
+    return JSON.parse(literal) as string;
   } catch (error) {
-    throw new JsonTextError(error instanceof RangeError ? "exceeded max depth" : (error as Error).message);
+    throw new JsonTextError((error as Error).message);
   }
 }

@@ -42,14 +42,19 @@ const numbers: ReadonlySet<ScalarType | undefined> = new Set([
 
 const isNumber = (type: ScalarType | undefined): boolean => numbers.has(type);
 
-const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d{1,4}))?$/;
+/**
+ * A number in quotes ends where none can go on, and what follows is not read, as Go's parser has it: "1/2" is 1. White
+ * space may not be around it.
+ */
+const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d{1,4}))?(?![-+._a-zA-Z0-9])/;
+const SPACE_BEHIND = /[\s\x85]$/;
 /** Of a 64-bit number. */
 const DIGITS_MAX = 20;
 
 /** "1.0" and "1e2" are whole numbers, too: as digits alone; null: it is none, or larger than any. */
 function wholeNumber(text: string): string | null {
   const match = NUMBER.exec(text);
-  if (match === null) return null;
+  if (match === null || SPACE_BEHIND.test(text.slice(-1))) return null;
   const [, sign = "", whole = "", fraction = "", exponent = "0"] = match;
   const digits = (whole + fraction).replace(/^0+/, "");
   if (digits === "") return "0";
