@@ -64,7 +64,8 @@ export class JsonTexts {
     this.#at += word.length;
     const literal = literals.get(word);
     if (literal !== undefined) return literal;
-    if (!NUMBER.test(word)) throw new JsonTextError(`invalid character '${String.fromCharCode(first)}' in a value`);
+    if (!NUMBER.test(word))
+      throw new JsonTextError(`invalid character '${String.fromCharCode(first)}' looking for beginning of value`);
     const number = Number(word);
     return Math.abs(number) > Number.MAX_SAFE_INTEGER ? new ExactInteger(word) : number;
   }
