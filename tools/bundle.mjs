@@ -1,5 +1,11 @@
-// Makes dist/bundle: the command line, the workers' entries and their tasks, with all of our modules in a few files. A start is mostly
-// the loading of modules: two hundred files take 0.15 s longer than these. Packages stay packages.
+// Makes dist/bundle, what bin/t4 runs: a start is mostly the loading of modules, and two hundred files take 0.2 s longer than a few.
+//   main.js and chunks   the command line
+//   serve.js             the server, whole, with the packages that each start needs: so what is compiled for it is kept as one piece
+//   http.js, signing.js  packages that a start on S3 needs
+//   *-worker.js, …       what runs in threads beside it
+// Other packages stay packages.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+
 const optional = process.argv.includes("--optional");
 const esbuild = await import("esbuild").catch((error) => {
   if (!optional) throw error;
@@ -7,21 +13,80 @@ const esbuild = await import("esbuild").catch((error) => {
   console.error("no bundle is made: esbuild is not installed");
   process.exit(0);
 });
-await esbuild.build({
-  entryPoints: [
-    "src/cli/main.ts",
-    "src/runtime/offload-worker.ts",
-    "src/runtime/password-worker.ts",
-    "src/runtime/task-worker.ts",
-    "src/storage/merge-task.ts",
-  ],
-  outdir: "dist/bundle",
+const outdir = process.env.T4_BUNDLE_DIR ?? "dist/bundle";
+const shared = {
+  outdir,
   entryNames: "[name]",
   bundle: true,
-  splitting: true,
-  packages: "external",
   platform: "node",
   format: "esm",
   target: "node22.19",
   logLevel: "warning",
-});
+  metafile: true,
+};
+
+/** Files of their own, by what imports name. */
+const apart = {
+  name: "apart",
+  setup(build) {
+    const files = {
+      undici: "./http.js",
+      "@smithy/signature-v4": "./signing.js",
+      "../../server/serve.ts": "./serve.js",
+    };
+    build.onResolve({ filter: /^(undici|@smithy\/signature-v4|\.\.\/\.\.\/server\/serve\.ts)$/ }, ({ path, kind }) =>
+      kind === "dynamic-import" ? { path: files[path], external: true } : undefined,
+    );
+  },
+};
+// Some of what is bundled is CommonJS, and asks for Node's modules at run time.
+const banner = {
+  js: 'import { createRequire as requireOfNode } from "node:module";\nconst require = requireOfNode(import.meta.url);',
+};
+
+rmSync(outdir, { recursive: true, force: true });
+const made = await Promise.all([
+  esbuild.build({
+    ...shared,
+    entryPoints: [
+      "src/cli/main.ts",
+      "src/runtime/offload-worker.ts",
+      "src/runtime/password-worker.ts",
+      "src/runtime/task-worker.ts",
+      "src/storage/merge-task.ts",
+    ],
+    splitting: true,
+    packages: "external",
+    plugins: [apart],
+  }),
+  esbuild.build({
+    ...shared,
+    entryPoints: ["src/server/serve.ts"],
+    banner,
+    external: ["@aws-sdk/*", "@node-rs/*", "fs-native-extensions", "fast-xml-parser", "prom-client", "yaml"],
+    plugins: [apart],
+  }),
+  part("http", 'export { Pool, ProxyAgent } from "undici";'),
+  part("signing", 'export { SignatureV4 } from "@smithy/signature-v4";'),
+]);
+writeLicenses(made.flatMap(({ metafile }) => Object.keys(metafile.inputs)));
+
+function part(name, contents) {
+  const stdin = { contents, resolveDir: process.cwd(), sourcefile: `${name}.js` };
+  return esbuild.build({ ...shared, outdir: undefined, outfile: `${outdir}/${name}.js`, stdin, banner });
+}
+
+/** The terms of each package of which code is in the bundle. */
+function writeLicenses(files) {
+  const packages = new Set(files.flatMap((file) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []));
+  const texts = [...packages].sort().map((name) => {
+    const { version, license } = JSON.parse(readFileSync(`node_modules/${name}/package.json`, "utf8"));
+    const file = ["LICENSE", "LICENSE.md", "LICENSE.txt", "license"].find((each) =>
+      existsSync(`node_modules/${name}/${each}`),
+    );
+    const text = file === undefined ? "" : readFileSync(`node_modules/${name}/${file}`, "utf8");
+    return `${name} ${version} (${license})\n\n${text}`;
+  });
+  mkdirSync(outdir, { recursive: true });
+  writeFileSync(`${outdir}/LICENSES`, texts.join("\n----\n\n"));
+}

@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
 import { FairShare } from "../api/fair-share.ts";
 import { etcdHttp } from "../api/http.ts";
@@ -49,6 +50,8 @@ const EXIT_BUG = 70;
 const EXIT_USAGE = 2;
 /** More of them are not told of one by one. */
 const CORRUPTIONS_MAX = 100;
+/** What starts and first calls need is compiled by then. It is kept for the next start, also if this one is killed. */
+const COMPILED_MS = 3_000;
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 5_000;
 
@@ -156,6 +159,7 @@ class Server {
     branch.answers.then(() => this.#opening.end());
     await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
     this.#greet(store.name);
+    this.#runtime.timers.set(COMPILED_MS, flushCompileCache, { background: true });
     this.#compaction = this.#autoCompaction(host);
     this.#collector = backgroundCollector(settings, { runtime: this.#runtime, store, host, log: this.#log });
     this.#usage = this.#usageLook(host);

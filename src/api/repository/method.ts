@@ -45,8 +45,6 @@ export const unaryMethod = <I extends DescMessage, O extends DescMessage>(method
 export const streamMethod = <I extends DescMessage, O extends DescMessage>(method: StreamMethod<I, O>): StreamMethod =>
   method as unknown as StreamMethod;
 
-export const pathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
-
 export function decode<I extends DescMessage>(schema: I, message: Buffer): MessageShape<I> {
   try {
     return fromBinary(schema, message);

@@ -1,3 +1,4 @@
+import { assert } from "../../base/assert.ts";
 import type { MaybePromise } from "../../base/maybe-promise.ts";
 import type { Branches } from "../../engine/branches/branches.ts";
 import type { History } from "../../engine/branches/history.ts";
@@ -7,10 +8,9 @@ import { GrpcError } from "../../transport/transport.ts";
 import type { CallCounts, MethodCounts } from "../call-counts.ts";
 import { codes, streamError, unaryError } from "../errors.ts";
 import { authorize } from "./authorize.ts";
-import { branchMethods } from "./branch-methods.ts";
-import { historyMethods, historyStreams, type StoreRequests } from "./history-methods.ts";
-import { decode, encode, pathOf, type RepositoryContext, type StreamMethod, type UnaryMethod } from "./method.ts";
-import { restoreMethods } from "./restore-method.ts";
+import type { StoreRequests } from "./history-methods.ts";
+import type { RepositoryContext, StreamMethod, UnaryMethod } from "./method.ts";
+import type { RepositoryMethods } from "./methods.ts";
 
 /** What the service stands on; each throws `noLeader` while the store has not answered yet. */
 export interface RepositorySource {
@@ -28,24 +28,73 @@ export interface RepositoryRoutes {
   readonly streams: ReadonlyMap<string, StreamHandler>;
 }
 
+const SERVICE = "/t4.v1.Repository/";
+const UNARY = [
+  "BranchCreate",
+  "BranchList",
+  "BranchShow",
+  "BranchUpdate",
+  "BranchDelete",
+  "BranchUndelete",
+  "BranchPromote",
+  "BranchRestore",
+  "RangeAt",
+  "Usage",
+  "RetentionGet",
+  "RetentionSet",
+];
+const STREAMS = ["Log", "Diff", "Merge"];
+
+/** The methods, and what encodes their messages. */
+type Loaded = typeof import("./methods.ts") & { readonly methods: RepositoryMethods };
+
+/** With the first call: the messages' descriptors would make each start longer. */
+class Loader {
+  readonly #source: RepositorySource;
+  #loading: Promise<Loaded> | null = null;
+
+  constructor(source: RepositorySource) {
+    this.#source = source;
+  }
+
+  load(): Promise<Loaded> {
+    this.#loading ??= import("./methods.ts").then((module) => {
+      const methods = module.repositoryMethods(this.#source);
+      assert(isExactly(methods.unary, UNARY) && isExactly(methods.streams, STREAMS), "each method has its path");
+      return { ...module, methods };
+    });
+    return this.#loading;
+  }
+}
+
+const isExactly = (methods: ReadonlyMap<string, unknown>, names: readonly string[]): boolean =>
+  methods.size === names.length && names.every((name) => methods.has(name));
+
 /** t4.v1.Repository (proto/t4/v1/repository.proto). Its calls are few: what is common to all is done here, plainly. */
 export function repositoryRoutes(source: RepositorySource, counts: CallCounts): RepositoryRoutes {
+  const loader = new Loader(source);
   const unary = new Map<string, UnaryHandler>();
   const streams = new Map<string, StreamHandler>();
-  for (const method of [
-    ...branchMethods(source.branches),
-    ...historyMethods(source.history, source.requests),
-    ...restoreMethods(source.branches),
-  ]) {
-    const path = pathOf(method.method);
-    unary.set(path, unaryHandler(source, method, counts.of(path, "unary")));
+  for (const name of UNARY) {
+    const path = SERVICE + name;
+    const load = async () => {
+      const loaded = await loader.load();
+      return { ...loaded, method: loaded.methods.unary.get(name)! };
+    };
+    unary.set(path, unaryHandler(source, load, counts.of(path, "unary")));
   }
-  for (const method of historyStreams(source.history)) {
-    const path = pathOf(method.method);
-    streams.set(path, streamHandler(source, method, counts.of(path, "server_stream")));
+  for (const name of STREAMS) {
+    const path = SERVICE + name;
+    const load = async () => {
+      const loaded = await loader.load();
+      return { ...loaded, method: loaded.methods.streams.get(name)! };
+    };
+    streams.set(path, streamHandler(source, load, counts.of(path, "server_stream")));
   }
   return { unary, streams };
 }
+
+type Load<M> = () => Promise<Loaded & { readonly method: M }>;
 
 function contextOf(call: Call, { databaseOf }: RepositorySource): RepositoryContext {
   const gone = new AbortController();
@@ -53,13 +102,15 @@ function contextOf(call: Call, { databaseOf }: RepositorySource): RepositoryCont
   return { signal: gone.signal, databaseOf };
 }
 
-function unaryHandler(source: RepositorySource, method: UnaryMethod, counts: MethodCounts): UnaryHandler {
+function unaryHandler(source: RepositorySource, load: Load<UnaryMethod>, counts: MethodCounts): UnaryHandler {
   return async (message, call) => {
     counts.started++;
+    const context = contextOf(call, source);
     try {
+      const { method, decode, encode } = await load();
       const request = decode(method.method.input, message);
       await authorize(call, method.names(request), source.guardOf);
-      const answer = encode(method.method.output, await method.run(request, contextOf(call, source)));
+      const answer = encode(method.method.output, await method.run(request, context));
       counts.ended(codes.ok);
       return answer;
     } catch (error) {
@@ -71,7 +122,7 @@ function unaryHandler(source: RepositorySource, method: UnaryMethod, counts: Met
 }
 
 /** A request that is one message, an answer of many: they are made no faster than the client takes them. */
-function streamHandler(source: RepositorySource, method: StreamMethod, counts: MethodCounts): StreamHandler {
+function streamHandler(source: RepositorySource, load: Load<StreamMethod>, counts: MethodCounts): StreamHandler {
   return (stream) => {
     counts.started++;
     const context = contextOf(stream, source);
@@ -80,7 +131,7 @@ function streamHandler(source: RepositorySource, method: StreamMethod, counts: M
       request ??= message;
     };
     stream.onHalfClose = () => {
-      void answer(stream, request ?? Buffer.alloc(0), { source, method, context }).then((code) => counts.ended(code));
+      void answer(stream, request ?? Buffer.alloc(0), { source, load, context }).then((code) => counts.ended(code));
     };
   };
 }
@@ -88,10 +139,11 @@ function streamHandler(source: RepositorySource, method: StreamMethod, counts: M
 async function answer(
   stream: GrpcStream,
   message: Buffer,
-  { source, method, context }: { source: RepositorySource; method: StreamMethod; context: RepositoryContext },
+  { source, load, context }: { source: RepositorySource; load: Load<StreamMethod>; context: RepositoryContext },
 ): Promise<number> {
   const { signal } = context;
   try {
+    const { method, decode, encode } = await load();
     const request = decode(method.method.input, message);
     await authorize(stream, method.names(request), source.guardOf);
     for await (const each of method.run(request, context)) {
