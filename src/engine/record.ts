@@ -126,7 +126,7 @@ function decodeOther(
 }
 
 /** Replays one record. `revisionBefore`: the branch's revision before it. */
-export function applyRecord(tree: Tree, record: LogRecord, revisionBefore: number): DecodedRecord {
+export function applyRecord(tree: Pick<Tree, "apply">, record: LogRecord, revisionBefore: number): DecodedRecord {
   const decoded = decodeRecord(record);
   const changesKeys = decoded.entries.some((entry) => entry.space === KEYS);
   if (changesKeys && record.revision !== revisionBefore + 1)

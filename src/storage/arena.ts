@@ -4,6 +4,9 @@ const CHUNK_BYTES_MIN = 32 << 10;
 const CHUNK_BYTES_MAX = 1 << 20;
 /** Below this many bytes a loop costs less than a call that makes a view. */
 const LOOP_BYTES_MAX = 64;
+/** Of memory that is kept whole for the values in it: Node's own pool is smaller, a place in it is 31 bits. */
+const KEPT_BYTES_MIN = 64 << 10;
+const KEPT_BYTES_MAX = 1 << 30;
 
 /**
  * Values, copied one behind the other into chunks that never move or change, so that a stored version is (chunk, start,
@@ -23,6 +26,9 @@ export class Arena {
   #at = 0;
   #left = 0;
   #nextBytes = CHUNK_BYTES_MIN;
+  /** What the last value that was kept lies in, and the chunk that it is. */
+  #kept: ArrayBufferLike | null = null;
+  #keptChunk = 0;
 
   /** Copies source[start, end); the place is in `chunk`, `start`, `end`. */
   add(source: Uint8Array, start: number, end: number): void {
@@ -51,6 +57,27 @@ export class Arena {
     this.chunk = Math.max(0, this.#open);
     this.start = at;
     this.end = at + length;
+  }
+
+  /**
+   * Takes the place where a value lies, instead of copying it: for bytes that never change, in memory that is mostly
+   * such values, because all of it is kept with them. A small value is copied.
+   */
+  keep(source: Uint8Array, start: number, end: number): void {
+    const whole = source.buffer;
+    if (end - start <= LOOP_BYTES_MAX || whole.byteLength < KEPT_BYTES_MIN || whole.byteLength > KEPT_BYTES_MAX) {
+      this.add(source, start, end);
+      return;
+    }
+    assert(start >= 0 && end <= source.length, "a value lies within its bytes");
+    if (whole !== this.#kept) {
+      this.#kept = whole;
+      this.#keptChunk = this.chunks.push(Buffer.from(whole)) - 1;
+    }
+    this.used += end - start;
+    this.chunk = this.#keptChunk;
+    this.start = source.byteOffset + start;
+    this.end = source.byteOffset + end;
   }
 
   /** Opens a chunk; false for a value that is so large that it gets one for itself. */

@@ -75,11 +75,22 @@ export class Memtable {
   }
 
   apply(entry: Entry): void {
+    this.#arena.add(entry.bytes, entry.start, entry.end);
+    this.#apply(entry);
+  }
+
+  /** The same for an entry whose bytes never change: they may be kept instead of a copy. */
+  applyKept(entry: Entry): void {
+    this.#arena.keep(entry.bytes, entry.start, entry.end);
+    this.#apply(entry);
+  }
+
+  /** Its value was added to the arena last. */
+  #apply(entry: Entry): void {
     assert(!this.#frozen, "a frozen memtable takes no entry");
     assert(entry.effect >= -1 && entry.effect <= 1, "an effect is -1, 0 or 1");
     assert(!entry.tombstone || entry.start === entry.end, "a tombstone has no value");
     const keys = (this.#spaces[entry.space] ??= this.#makeSpace(entry.space));
-    this.#arena.add(entry.bytes, entry.start, entry.end);
     if (entry.space === KEYS) this.#applyVersion(keys, entry);
     else this.#applyNewest(keys, entry);
   }

@@ -270,6 +270,12 @@ export class BranchTree implements Tree {
     if (entry.space === KEYS) this.#head = entry.main;
   }
 
+  /** The same for an entry whose bytes never change: they may be kept instead of a copy. */
+  applyKept(entry: Entry): void {
+    this.#active.applyKept(entry);
+    if (entry.space === KEYS) this.#head = entry.main;
+  }
+
   /** Memory taken by what is not yet in tables. */
   get memtableBytes(): number {
     return this.#frozen.reduce((sum, memtable) => sum + memtable.bytes, this.#active.bytes);

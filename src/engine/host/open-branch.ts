@@ -28,6 +28,7 @@ import type { CheckpointSigner } from "../../storage/checkpoint-signature.ts";
 import { CheckpointWriter } from "../../storage/checkpoint-store.ts";
 import type { DiskCache } from "../../storage/disk-cache.ts";
 import { openScratch, type Scratch } from "../../storage/scratch.ts";
+import type { Entry } from "../../storage/storage.ts";
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
 import { readRetention } from "../branches/branch-retention.ts";
 import { strip } from "../branches/strip.ts";
@@ -118,6 +119,8 @@ class Opening {
   #leadership: Leadership | null = null;
   #log: LogWriter | null = null;
   #localLog: LocalLog | null = null;
+  /** Of the upload of what only the local log had. */
+  #logFailure: unknown = null;
   #tree: BranchTree | null = null;
 
   constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }, options: OpenOptions) {
@@ -162,12 +165,12 @@ class Opening {
     const revision = await this.#replay(tree, start);
     const { log, tail } = await this.#openLog(leadership, acquired.localLog?.path ?? null);
     const head = tail.reduce((before, record) => applyTo(tree, record, before), revision as number) as Revision;
-    // What only this disk had is uploaded before anything is answered: then all that is replayed is durable wherever
-    // one looks.
-    if (tail.length > 0) {
-      notices.info("uploading what only the local log has", { records: tail.length });
-      await log.drain(this.#options.signal);
-    }
+    if (tail.length > 0) notices.info("uploading what only the local log has", { records: tail.length });
+    // Nobody waits for that: it is on the disk, synced, which is all that was promised of what is acknowledged here; and
+    // the disk keeps it until it is uploaded. What fails of it before the database listens is looked at below.
+    log.drain().catch((error: unknown) => {
+      this.#logFailure = error;
+    });
     const { signal } = this.#options;
     await strip({ tree, log, strips: start.origin?.strips ?? [], revision: head, signal });
     return this.#serve(leadership, { tree, log, start, revision: head });
@@ -212,6 +215,7 @@ class Opening {
     const { store, settings } = this.#s;
     const { end } = this.#takeover;
     let before = await this.#replayRuns(tree, start);
+    const kept = keeping(tree);
     const result = await readLog({
       store,
       branch: this.#branch.id,
@@ -222,7 +226,7 @@ class Opening {
       signal: this.#options.signal,
       newestCheckpointSlot: async () => (await this.#starts.newest()).position.nextSlot as Slot,
       onSegment: ({ records }) => {
-        for (const record of records) before = applyTo(tree, record, before);
+        for (const record of records) before = applyTo(kept, record, before);
       },
     });
     if (result.kind === "broken") throw result.error;
@@ -237,6 +241,7 @@ class Opening {
     const { store, settings } = this.#s;
     const from = checkpoint?.point.position ?? firstPosition;
     let before: number = from.revision;
+    const kept = keeping(tree);
     const end = await readRuns({
       store,
       from,
@@ -244,7 +249,7 @@ class Opening {
       requestTimeoutMs: settings.requestTimeoutMs,
       signal: this.#options.signal,
       onRecord: (record) => {
-        before = applyTo(tree, record, before);
+        before = applyTo(kept, record, before);
       },
     });
     const found = { ...end, nextSlot: position.nextSlot };
@@ -342,6 +347,11 @@ class Opening {
       watch: (source) => new WatchHub(source, runtime, settings.watch),
       onEnd: this.#options.onEnd,
     });
+    // Before it was asked to tell: nothing was served yet.
+    if (isDbError(this.#logFailure)) {
+      database.close(this.#logFailure);
+      throw this.#logFailure;
+    }
     checkpointer = new Checkpointer({
       tree,
       log,
@@ -383,7 +393,10 @@ class Opening {
   }
 }
 
-function applyTo(tree: BranchTree, record: LogRecord, revisionBefore: number): number {
+/** Segments are in memory of their own, and nobody changes what was read: the tree need not copy it. */
+const keeping = (tree: BranchTree) => ({ apply: (entry: Entry) => tree.applyKept(entry) });
+
+function applyTo(tree: Pick<BranchTree, "apply">, record: LogRecord, revisionBefore: number): number {
   applyRecord(tree, record, revisionBefore);
   return record.revision;
 }
