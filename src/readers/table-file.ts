@@ -105,7 +105,7 @@ function decodeIndex(key: ObjectKey, footer: TableFooter, tail: Buffer) {
   const read = (place: BlockPlace, count: number, offsetMin: number, offsetMax: number) => {
     try {
       const raw = unpackBlock(part, place);
-      return decodeIndexBlock(raw, { ...bounds, count, offsetMin, offsetMax }).handles;
+      return decodeIndexBlock(raw, { ...bounds, count, offsetMin, offsetMax }).handles();
     } catch (error) {
       throw corrupt(key, `index block at ${place.offset}: `, error);
     }

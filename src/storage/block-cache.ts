@@ -10,7 +10,8 @@ export interface Cacheable {
 interface CacheEntry {
   readonly owner: CachedBlocks;
   readonly offset: number;
-  value: Cacheable;
+  /** Null once it has gone. */
+  value: Cacheable | null;
   bytes: number;
   /** What had come into the cache until this did. */
   readonly bornAt: number;
@@ -20,6 +21,17 @@ interface CacheEntry {
   kept: boolean;
   previous: CacheEntry;
   next: CacheEntry;
+}
+
+/** In no list. */
+const NOBODY = null as unknown as CacheEntry;
+
+/**
+ * A block on its way. A map that has grown leaves its former self behind, with all that was in it: there is found, once
+ * the block has come, this and not its bytes.
+ */
+interface Coming {
+  promise: Promise<Cacheable> | null;
 }
 
 /** What a cache entry costs beside its value. */
@@ -142,6 +154,11 @@ export class BlockCache {
 
   remove(entry: CacheEntry): void {
     unlink(entry);
+    // What has gone points to nothing: the collector of garbage takes it for alive until it looks through everything
+    // (an old object that is dead keeps young ones), and with it its neighbours, theirs, and all their bytes.
+    entry.value = null;
+    entry.previous = NOBODY;
+    entry.next = NOBODY;
     this.#bytes -= entry.bytes;
     if (entry.kept) this.#keptBytes -= entry.bytes;
   }
@@ -151,7 +168,7 @@ export class BlockCache {
 export class CachedBlocks {
   readonly #cache: BlockCache;
   readonly #entries = new Map<number, CacheEntry>();
-  readonly #pending = new Map<number, Promise<Cacheable>>();
+  readonly #pending = new Map<number, Coming>();
 
   constructor(cache: BlockCache) {
     this.#cache = cache;
@@ -162,12 +179,12 @@ export class CachedBlocks {
     if (entry === undefined) return undefined;
     if (inScan) this.#cache.useInScan(entry);
     else this.#cache.use(entry);
-    return entry.value;
+    return entry.value ?? undefined;
   }
 
   /** Without taking it for a use. */
   peek(offset: number): Cacheable | undefined {
-    return this.#entries.get(offset)?.value;
+    return this.#entries.get(offset)?.value ?? undefined;
   }
 
   has(offset: number): boolean {
@@ -175,7 +192,7 @@ export class CachedBlocks {
   }
 
   pending(offset: number): Promise<Cacheable> | undefined {
-    return this.#pending.get(offset);
+    return this.#pending.get(offset)?.promise ?? undefined;
   }
 
   /** What will be at `offset`; kept once it is there. A failure is told to all who wait, and not kept. */
@@ -186,18 +203,24 @@ export class CachedBlocks {
 
   /** The same, of what nobody has asked for yet. */
   expectAhead<T extends Cacheable>(offset: number, value: Promise<T>): Promise<T> {
+    const coming: Coming = { promise: null };
+    const settled = (): void => {
+      coming.promise = null;
+      this.#pending.delete(offset);
+    };
     const done = value.then(
       (block) => {
-        this.#pending.delete(offset);
+        settled();
         this.put(offset, block);
         return block;
       },
       (error: unknown) => {
-        this.#pending.delete(offset);
+        settled();
         throw error;
       },
     );
-    this.#pending.set(offset, done);
+    coming.promise = done;
+    this.#pending.set(offset, coming);
     // A block that was read ahead may have nobody waiting for it; whoever comes for it later asks again.
     done.catch(() => {});
     return done;
@@ -216,9 +239,9 @@ export class CachedBlocks {
       this.#cache.replace(present, value, bytes);
       return;
     }
-    const none = null as unknown as CacheEntry;
     const bornAt = this.#cache.cameIn;
-    const entry = { owner: this, offset, value, bytes, bornAt, used: false, kept: false, previous: none, next: none };
+    const list = { previous: NOBODY, next: NOBODY };
+    const entry = { owner: this, offset, value, bytes, bornAt, used: false, kept: false, ...list };
     this.#entries.set(offset, entry);
     this.#cache.insert(entry);
   }

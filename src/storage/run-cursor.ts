@@ -14,7 +14,7 @@ import { chain, type Run } from "./run.ts";
 import type { KeyRange, Version } from "./storage.ts";
 import type { OpenTable, ReadAhead, Table } from "./table.ts";
 import type { BlockVersion, TableBlock } from "./table-block.ts";
-import type { BlockHandle, IndexBlock } from "./table-index.ts";
+import type { IndexBlock } from "./table-index.ts";
 
 /**
  * What a scan fetches at once, from its second block on: more and more, so that a short one does not pay for a long
@@ -60,6 +60,8 @@ export class RunCursor {
   #walkedBytes = 0;
   /** The block that it was in before. */
   #leftBehind: { readonly table: Table; readonly offset: number } | null = null;
+  /** The partition that it is in. */
+  #inPartition: { readonly table: Table; readonly offset: number } | null = null;
 
   constructor(run: Run, space: number, range: KeyRange, at: number, reverse: boolean) {
     this.#run = run;
@@ -164,8 +166,7 @@ export class RunCursor {
 
   /** Whether the block before this one holds newer versions of the key that this one begins with. */
   #beginsEarlier(block: TableBlock): boolean {
-    const { start } = this.#partition!.handles[this.#b]!;
-    return !isBetweenKeys(start) && block.hasKey(0, start.key);
+    return this.#partition!.goesOnWith(this.#b, block.key(0));
   }
 
   /** A key that lies in several blocks is looked up as a point read does, and passed over as a whole. */
@@ -183,14 +184,13 @@ export class RunCursor {
   }
 
   #nextBlock(): MaybePromise<void> {
-    const { handles } = this.#partition!;
+    const partition = this.#partition!;
     let b = this.#b + 1;
-    while (b < handles.length && handles[b]!.sums.mainMin > this.#at) b++;
-    if (b < handles.length) return this.#goForward(handles[b]!.start, () => this.#enterBlock(b));
-    const nextPartition = this.#open!.top.handles[this.#p + 1];
-    if (nextPartition !== undefined) {
-      return this.#goForward(nextPartition.start, () => this.#enterPartition(this.#p + 1, null));
-    }
+    while (b < partition.count && partition.mainMin(b) > this.#at) b++;
+    if (b < partition.count) return this.#goForward(partition.start(b), () => this.#enterBlock(b));
+    const { top } = this.#open!;
+    const p = this.#p + 1;
+    if (p < top.count) return this.#goForward(top.start(p), () => this.#enterPartition(p, null));
     const nextTable = this.#run.tables[this.#t + 1];
     if (nextTable === undefined) return this.#stop();
     return this.#goForward(nextTable.ref.first, () => this.#enterTable(this.#t + 1, null));
@@ -209,7 +209,7 @@ export class RunCursor {
   }
 
   #previousBlock(): MaybePromise<void> {
-    if (comparePositions(this.#partition!.handles[this.#b]!.start, this.#low) <= 0) return this.#stop();
+    if (comparePositions(this.#partition!.start(this.#b), this.#low) <= 0) return this.#stop();
     if (this.#b > 0) return this.#enterBlock(this.#b - 1);
     if (this.#p > 0) return this.#enterPartition(this.#p - 1, null);
     if (this.#t > 0) return this.#enterTable(this.#t - 1, null);
@@ -239,7 +239,7 @@ export class RunCursor {
   /** Index in the present block of the first entry at or behind `position`. */
   #indexOf(position: Position): number {
     const block = this.#block!;
-    const { space } = this.#partition!.handles[this.#b]!.start;
+    const space = this.#partition!.space(this.#b);
     if (space !== position.space) return space < position.space ? block.count : 0;
     return block.lowerBound(position.key, position.main, position.sub);
   }
@@ -250,16 +250,23 @@ export class RunCursor {
     return chain(this.#table.open(), (open) => {
       this.#open = open;
       const { top } = open;
-      const edge = this.#reverse ? top.handles.length - 1 : 0;
+      const edge = this.#reverse ? top.count - 1 : 0;
       return this.#enterPartition(position === null ? edge : top.search(position), position);
     });
   }
 
   #enterPartition(p: number, position: Position | null): MaybePromise<void> {
     this.#p = p;
-    return chain(this.#table.partition(this.#open!, p), (partition) => {
+    const table = this.#table;
+    const offset = this.#open!.top.offset(p);
+    const left = this.#inPartition;
+    if (left === null || left.offset !== offset || left.table !== table) {
+      if (left !== null && this.#walkedBytes > table.scanBytesKept) left.table.passed(left.offset);
+      this.#inPartition = { table, offset };
+    }
+    return chain(table.partition(this.#open!, p, this.#blocksInOrder > 0), (partition) => {
       this.#partition = partition;
-      const edge = this.#reverse ? partition.handles.length - 1 : 0;
+      const edge = this.#reverse ? partition.count - 1 : 0;
       return this.#enterBlock(position === null ? edge : partition.search(position));
     });
   }
@@ -267,11 +274,11 @@ export class RunCursor {
   #enterBlock(b: number): MaybePromise<void> {
     this.#b = b;
     if (++this.#blocksInOrder > 1) this.#readAhead();
-    this.#leaveBehind(this.#partition!.handles[b]!);
+    this.#leaveBehind(this.#partition!.offset(b));
     return chain(this.#table.block(this.#open!, this.#partition!, b, this.#ahead), (block) => this.#setBlock(block));
   }
 
-  #leaveBehind({ offset }: BlockHandle): void {
+  #leaveBehind(offset: number): void {
     const left = this.#leftBehind;
     const table = this.#table;
     if (left?.offset === offset && left.table === table) return;
@@ -280,7 +287,7 @@ export class RunCursor {
   }
 
   #setBlock(block: TableBlock): void {
-    const { space } = this.#partition!.handles[this.#b]!.start;
+    const space = this.#partition!.space(this.#b);
     this.#block = block;
     this.#walkedBytes += block.memoryBytes;
     if (space === this.#space) {
@@ -307,19 +314,18 @@ export class RunCursor {
     const bytes = Math.min(this.#table.aheadBytesMax, Math.max(AHEAD_BYTES_MIN, this.#ahead.bytes * 2));
     this.#ahead = { bytes, reverse: this.#reverse };
     if (this.#blocksInOrder < 4) return;
-    const { handles } = this.#partition!;
+    const partition = this.#partition!;
     const stride = this.#reverse ? -1 : 1;
     let left = bytes / 2;
     for (let b = this.#b + stride; left > 0; b += stride) {
-      const handle = handles[b];
-      if (handle === undefined) {
+      if (b < 0 || b >= partition.count) {
         this.#readNextPartition();
         return;
       }
-      left -= handle.rawBytes;
-      if (this.#outOfRange(handles, b)) return;
-      if (this.#table.hasBlock(this.#partition!, b)) continue;
-      void this.#table.block(this.#open!, this.#partition!, b, this.#ahead);
+      left -= partition.rawBytes(b);
+      if (this.#table.hasBlock(partition, b)) continue;
+      if (this.#outOfRange(partition, b)) return;
+      void this.#table.block(this.#open!, partition, b, this.#ahead);
       return;
     }
   }
@@ -330,15 +336,15 @@ export class RunCursor {
     this.#aheadOf = this.#partition;
     const stride = this.#reverse ? -1 : 1;
     const { tables } = this.#run;
-    const inTable = this.#open!.top.handles[this.#p + stride] !== undefined;
+    const inTable = this.#p + stride >= 0 && this.#p + stride < this.#open!.top.count;
     const table = inTable ? this.#table : tables[this.#t + stride];
     if (table === undefined) return;
     const fetched = chain(inTable ? this.#open! : table.open(), (open) => {
-      const { handles } = open.top;
-      const p = inTable ? this.#p + stride : this.#reverse ? handles.length - 1 : 0;
-      if (this.#outOfRange(handles, p)) return;
-      return chain(table.partition(open, p), (partition) => {
-        const b = this.#reverse ? partition.handles.length - 1 : 0;
+      const { top } = open;
+      const p = inTable ? this.#p + stride : this.#reverse ? top.count - 1 : 0;
+      if (this.#outOfRange(top, p)) return;
+      return chain(table.partition(open, p, true), (partition) => {
+        const b = this.#reverse ? partition.count - 1 : 0;
         return chain(table.block(open, partition, b, this.#ahead), () => {});
       });
     });
@@ -346,8 +352,8 @@ export class RunCursor {
     if (isPromise(fetched)) fetched.catch(() => {});
   }
 
-  #outOfRange(handles: IndexBlock["handles"], b: number): boolean {
-    if (!this.#reverse) return comparePositions(handles[b]!.start, this.#high) >= 0;
-    return b + 1 < handles.length && comparePositions(handles[b + 1]!.start, this.#low) <= 0;
+  #outOfRange(index: IndexBlock, b: number): boolean {
+    if (!this.#reverse) return comparePositions(index.start(b), this.#high) >= 0;
+    return b + 1 < index.count && comparePositions(index.start(b + 1), this.#low) <= 0;
   }
 }

@@ -96,22 +96,21 @@ export class RunSource implements EntrySource {
     if (table === undefined) return null;
     const open = await table.open();
     const partition = await table.partition(open, this.#p);
-    const { handles } = partition;
     const first = this.#b;
     let last = first;
-    let bytes = handles[first]!.storedBytes;
-    while (last + 1 < handles.length && (bytes += handles[last + 1]!.storedBytes) <= WINDOW_BYTES) last++;
+    let bytes = partition.storedBytes(first);
+    while (last + 1 < partition.count && (bytes += partition.storedBytes(last + 1)) <= WINDOW_BYTES) last++;
     this.#moveTo(open, partition, last + 1);
     const fetched = await table.fetchBlocks(partition, first, last);
-    return { table, open, handles: handles.slice(first, last + 1), ...fetched };
+    return { table, open, handles: partition.handles(first, last + 1), ...fetched };
   }
 
   #moveTo(open: OpenTable, partition: IndexBlock, b: number): void {
     this.#b = b;
-    if (b < partition.handles.length) return;
+    if (b < partition.count) return;
     this.#b = 0;
     this.#p++;
-    if (this.#p < open.top.handles.length) return;
+    if (this.#p < open.top.count) return;
     this.#p = 0;
     this.#t++;
   }

@@ -121,21 +121,20 @@ export class RunVersions {
     const found = await this.#find();
     if (found === null) return null;
     const { table, open, partition } = found;
-    const { handles } = partition;
     const first = this.#b;
     let last = first;
     if (!table.hasBlock(partition, first)) {
-      let bytes = handles[first]!.storedBytes;
+      let bytes = partition.storedBytes(first);
       const takes = (b: number): boolean => {
-        if (b >= handles.length || !this.#wants(handles[b]!) || table.hasBlock(partition, b)) return false;
-        bytes += handles[b]!.storedBytes;
+        if (b >= partition.count || !this.#wants(partition, b) || table.hasBlock(partition, b)) return false;
+        bytes += partition.storedBytes(b);
         return bytes <= WINDOW_BYTES;
       };
       while (takes(last + 1)) last++;
     }
     this.#b = last + 1;
     const fetched = table.hasBlock(partition, first) ? null : await table.fetchBlocks(partition, first, last);
-    return { table, open, partition, first, handles: handles.slice(first, last + 1), fetched };
+    return { table, open, partition, first, handles: partition.handles(first, last + 1), fetched };
   }
 
   /** Moves on to the next block that may hold something; null at the end. */
@@ -156,23 +155,22 @@ export class RunVersions {
         this.#p = open.top.search(this.#low);
         this.#b = -1;
       }
-      for (const { handles } = open.top; this.#p < handles.length; this.#p++, this.#b = -1) {
-        if (this.#isBeyond(handles[this.#p]!.start)) return null;
-        if (!this.#meets(handles[this.#p]!.sums)) continue;
+      for (const { top } = open; this.#p < top.count; this.#p++, this.#b = -1) {
+        if (this.#isBeyond(top.start(this.#p))) return null;
+        if (!this.#meets(top.sums(this.#p))) continue;
         const partition = await table.partition(open, this.#p);
         if (this.#b < 0) this.#b = partition.search(this.#low);
-        for (; this.#b < partition.handles.length; this.#b++) {
-          const handle = partition.handles[this.#b]!;
-          if (this.#isBeyond(handle.start)) return null;
-          if (this.#wants(handle)) return { table, open, partition };
+        for (; this.#b < partition.count; this.#b++) {
+          if (!this.#meets(partition.sums(this.#b))) continue;
+          return this.#isBeyond(partition.start(this.#b)) ? null : { table, open, partition };
         }
       }
     }
     return null;
   }
 
-  #wants(handle: BlockHandle): boolean {
-    return !this.#isBeyond(handle.start) && this.#meets(handle.sums);
+  #wants(partition: IndexBlock, b: number): boolean {
+    return this.#meets(partition.sums(b)) && !this.#isBeyond(partition.start(b));
   }
 
   #meets(sums: Sums): boolean {

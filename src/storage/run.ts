@@ -71,12 +71,11 @@ export class Run {
     return chain(table.partition(open, p), (partition) => {
       const b = partition.search(position);
       const { space, key, main } = position;
-      const next = partition.handles[b + 1];
       // A key whose versions go on in the block behind may have to be looked for there: one request brings both.
-      const goesOn = next !== undefined && next.start.key === key && !isBetweenKeys(next.start);
-      const ahead = goesOn ? { bytes: partition.handles[b]!.rawBytes + next.rawBytes, reverse: false } : undefined;
+      const goesOn = b + 1 < partition.count && partition.goesOnWith(b + 1, key);
+      const ahead = goesOn ? { bytes: partition.rawBytes(b) + partition.rawBytes(b + 1), reverse: false } : undefined;
       return chain(table.block(open, partition, b, ahead), (block) => {
-        const i = partition.handles[b]!.start.space === space ? block.lowerBound(key, main, SUB_NEWEST) : block.count;
+        const i = partition.space(b) === space ? block.lowerBound(key, main, SUB_NEWEST) : block.count;
         if (i < block.count) return block.hasKey(i, key) ? block.version(i) : undefined;
         return this.#firstOfNext({ t, open, p, partition, b }, position);
       });
@@ -91,16 +90,13 @@ export class Run {
     const { t, open, p, partition, b } = spot;
     const { key } = position;
     const table = this.tables[t]!;
-    const goesOn = (start: Position): boolean => !isBetweenKeys(start) && start.key === key;
     const first = (block: TableBlock): BlockVersion | undefined =>
       block.hasKey(0, key) ? block.version(0) : undefined;
-    const nextBlock = partition.handles[b + 1];
-    if (nextBlock !== undefined) {
-      return goesOn(nextBlock.start) ? chain(table.block(open, partition, b + 1), first) : undefined;
+    if (b + 1 < partition.count) {
+      return partition.goesOnWith(b + 1, key) ? chain(table.block(open, partition, b + 1), first) : undefined;
     }
-    const nextPartition = open.top.handles[p + 1];
-    if (nextPartition !== undefined) {
-      if (!goesOn(nextPartition.start)) return undefined;
+    if (p + 1 < open.top.count) {
+      if (!open.top.goesOnWith(p + 1, key)) return undefined;
       return chain(table.partition(open, p + 1), (next) => chain(table.block(open, next, 0), first));
     }
     return this.#firstOfTable(t + 1, position);
@@ -151,33 +147,15 @@ export class Run {
     const end = earlier(table.ref.end, startOf(space + 1, ""));
     const known = countKnown(start, end, sums, window);
     if (known !== null) return known;
-    return chain(table.open(), (open) => {
-      const { handles } = open.top;
-      return sumOver(open.top.search(window.low), handles.length, (p) => {
-        const handle = handles[p]!;
-        const partEnd = handles[p + 1]?.start ?? table.ref.end;
-        const partKnown = countKnown(handle.start, partEnd, handle.sums, window);
-        if (partKnown !== null) return partKnown;
-        return chain(table.partition(open, p), (partition) =>
-          this.#countPartition(table, open, partition, partEnd, window),
-        );
-      });
-    });
-  }
-
-  #countPartition(
-    table: Table,
-    open: OpenTable,
-    partition: IndexBlock,
-    end: Position,
-    window: CountWindow,
-  ): MaybePromise<number> {
-    const { handles } = partition;
-    return sumOver(partition.search(window.low), handles.length, (b) => {
-      const handle = handles[b]!;
-      const known = countKnown(handle.start, handles[b + 1]?.start ?? end, handle.sums, window);
-      return known ?? chain(table.block(open, partition, b), (block) => countBlock(block, window));
-    });
+    return chain(table.open(), (open) =>
+      countIndex(open.top, table.ref.end, window, (p, partEnd) =>
+        chain(table.partition(open, p), (partition) =>
+          countIndex(partition, partEnd, window, (b) =>
+            chain(table.block(open, partition, b), (block) => countBlock(block, window)),
+          ),
+        ),
+      ),
+    );
   }
 }
 
@@ -185,6 +163,26 @@ interface CountWindow {
   readonly low: Position;
   readonly high: Position;
   readonly at: number;
+}
+
+/**
+ * The count of what an index points to. Only what the window begins or ends in may lie in part outside of it: `inside`
+ * looks there, and where sums do not tell.
+ */
+function countIndex(
+  index: IndexBlock,
+  end: Position,
+  window: CountWindow,
+  inside: (i: number, end: Position) => MaybePromise<number>,
+): MaybePromise<number> {
+  const first = index.search(window.low);
+  const last = index.search(window.high);
+  const endOf = (i: number): Position => (i + 1 < index.count ? index.start(i + 1) : end);
+  return sumOver(first, last + 1, (i) => {
+    const isEdge = i === first || i === last;
+    const known = isEdge ? countKnown(index.start(i), endOf(i), index.sums(i), window) : index.effectSum(i, window.at);
+    return known ?? inside(i, endOf(i));
+  });
 }
 
 /** The count of what lies between `start` and `end`, if its sums tell it; else null. */

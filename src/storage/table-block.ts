@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { ByteReader } from "../base/varint.ts";
 import type { ByteWriter } from "./byte-writer.ts";
+import { compareEnd, isLike } from "./key-bytes.ts";
 import { MAIN_NEWEST, SUB_NEWEST } from "./position.ts";
 import { type Effect, KEYS, type Version } from "./storage.ts";
 
@@ -125,7 +126,7 @@ export class TableBlock {
     return new BlockVersion(this, i, isTombstone, this.#bytes, columns[row + VALUE_START]!, columns[row + VALUE_END]!);
   }
 
-  /** From `i` on and before `end`: the first entry not newer than `at`, of another key than number `done`; else `end`. */
+  /** From `i` on, before `end`: the first entry not newer than `at`, of another key than number `done`; else `end`. */
   nextVisible(i: number, end: number, done: number, at: number): number {
     while (i < end && (this.keyNumber(i) === done || this.main(i) > at)) i++;
     return i;
@@ -196,22 +197,6 @@ export class BlockVersion implements Version {
   get effect(): Effect {
     return this.#block.effect(this.#i);
   }
-}
-
-/** Compares bytes[start, end) with what is in `key` from `from` on: below 0, 0, above 0. */
-function compareEnd(bytes: Uint8Array, start: number, end: number, key: string, from: number): number {
-  const { length } = key;
-  for (; start < end && from < length; start++, from++) {
-    const difference = bytes[start]! - key.charCodeAt(from);
-    if (difference !== 0) return difference;
-  }
-  return end - start - (length - from);
-}
-
-/** Whether the characters [from, to) of `key` are the bytes from `start` on. */
-function isLike(key: string, from: number, to: number, bytes: Uint8Array, start: number): boolean {
-  for (let j = from; j < to; j++) if (key.charCodeAt(j) !== bytes[start + j - from]!) return false;
-  return true;
 }
 
 let scratch = Buffer.allocUnsafeSlow(4096);

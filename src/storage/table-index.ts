@@ -1,6 +1,14 @@
 import { ByteReader } from "../base/varint.ts";
 import { type ByteWriter, unzigzag } from "./byte-writer.ts";
-import { comparePositions, type Position, readVersionPlace, sharedLength, writeVersionPlace } from "./position.ts";
+import { compareEnd } from "./key-bytes.ts";
+import {
+  comparePositions,
+  MAIN_NEWEST,
+  type Position,
+  readVersionPlace,
+  sharedLength,
+  writeVersionPlace,
+} from "./position.ts";
 
 /**
  * An index block: where blocks are and what they hold in sum. A partition points to data blocks, the top index of a
@@ -83,43 +91,166 @@ export function writeHandle(writer: ByteWriter, handle: BlockHandle, previous: s
 }
 
 const HANDLE_BYTES_MIN = 13;
-const HANDLE_MEMORY_BYTES = 270;
+const INDEX_MEMORY_BYTES = 600;
+/** What is kept of a handle beside its key. */
+const NUMBERS = 13;
+const SPACE = 0;
+const MAIN = 1;
+const SUB = 2;
+const OFFSET = 3;
+const STORED_BYTES = 4;
+const RAW_BYTES = 5;
+const COUNT = 6;
+const ENTRIES = 7;
+const MAIN_MIN = 8;
+const MAIN_MAX = 9;
+const EFFECT_SUM = 10;
+const EFFECT_MAIN = 11;
+/** Where its key ends among all of them: it begins where the one before it ends. */
+const KEY_END = 12;
 
+/** An index block in memory: rows of numbers, and the keys as bytes, without what all begin with. */
 export class IndexBlock {
-  readonly handles: readonly BlockHandle[];
+  readonly count: number;
   readonly memoryBytes: number;
-  /** Of the handles' starts: a search touches less memory this way. */
-  readonly #keys: readonly string[];
+  readonly #numbers: Float64Array;
+  readonly #prefix: string;
+  readonly #keys: Buffer;
   /** Of all handles; −1: they are of several. */
   readonly #space: number;
 
   constructor(handles: readonly BlockHandle[]) {
-    this.handles = handles;
-    let bytes = 0;
-    for (const handle of handles) bytes += HANDLE_MEMORY_BYTES + handle.start.key.length;
-    this.memoryBytes = bytes;
-    this.#keys = handles.map((handle) => handle.start.key);
-    const space = handles[0]!.start.space;
-    this.#space = handles[handles.length - 1]!.start.space === space ? space : -1;
+    const first = handles[0]!.start;
+    const last = handles[handles.length - 1]!.start;
+    this.count = handles.length;
+    this.#space = first.space === last.space ? first.space : -1;
+    const prefixLength = this.#space === -1 ? 0 : sharedLength(first.key, last.key);
+    this.#prefix = first.key.slice(0, prefixLength);
+    this.#numbers = new Float64Array(handles.length * NUMBERS);
+    let keyBytes = 0;
+    for (const { start } of handles) keyBytes += start.key.length - prefixLength;
+    this.#keys = Buffer.allocUnsafeSlow(keyBytes);
+    let at = 0;
+    for (const [i, { start, offset, storedBytes, rawBytes, count, sums }] of handles.entries()) {
+      at += this.#keys.latin1Write(start.key.slice(prefixLength), at);
+      const { entries, mainMin, mainMax, effectSum, effectMain } = sums;
+      const bytes = [offset, storedBytes, rawBytes, count];
+      const row = [start.space, start.main, start.sub, ...bytes, entries, mainMin, mainMax, effectSum, effectMain, at];
+      this.#numbers.set(row, i * NUMBERS);
+    }
+    this.memoryBytes = INDEX_MEMORY_BYTES + this.#numbers.byteLength + keyBytes;
+  }
+
+  /** Made anew each time. */
+  handle(i: number): BlockHandle {
+    const start = this.start(i);
+    const [offset, storedBytes, rawBytes] = [this.offset(i), this.storedBytes(i), this.rawBytes(i)];
+    return { start, offset, storedBytes, rawBytes, count: this.#numbers[i * NUMBERS + COUNT]!, sums: this.sums(i) };
+  }
+
+  handles(first = 0, end = this.count): BlockHandle[] {
+    const handles: BlockHandle[] = [];
+    for (let i = first; i < end; i++) handles.push(this.handle(i));
+    return handles;
+  }
+
+  start(i: number): Position {
+    const row = i * NUMBERS;
+    const key = this.#prefix + this.#keys.latin1Slice(this.#keyStart(i), this.#numbers[row + KEY_END]!);
+    return {
+      space: this.#numbers[row + SPACE]!,
+      key,
+      main: this.#numbers[row + MAIN]!,
+      sub: this.#numbers[row + SUB]!,
+    };
+  }
+
+  space(i: number): number {
+    return this.#numbers[i * NUMBERS + SPACE]!;
+  }
+
+  offset(i: number): number {
+    return this.#numbers[i * NUMBERS + OFFSET]!;
+  }
+
+  storedBytes(i: number): number {
+    return this.#numbers[i * NUMBERS + STORED_BYTES]!;
+  }
+
+  rawBytes(i: number): number {
+    return this.#numbers[i * NUMBERS + RAW_BYTES]!;
+  }
+
+  sums(i: number): Sums {
+    const numbers = this.#numbers;
+    const row = i * NUMBERS;
+    return {
+      entries: numbers[row + ENTRIES]!,
+      mainMin: numbers[row + MAIN_MIN]!,
+      mainMax: numbers[row + MAIN_MAX]!,
+      effectSum: numbers[row + EFFECT_SUM]!,
+      effectMain: numbers[row + EFFECT_MAIN]!,
+    };
+  }
+
+  mainMin(i: number): number {
+    return this.#numbers[i * NUMBERS + MAIN_MIN]!;
+  }
+
+  /** The sum of the effects not newer than `at`, if it is known without a look inside; else null. */
+  effectSum(i: number, at: number): number | null {
+    const row = i * NUMBERS;
+    if (this.#numbers[row + MAIN_MIN]! > at) return 0;
+    return this.#numbers[row + EFFECT_MAIN]! <= at ? this.#numbers[row + EFFECT_SUM]! : null;
+  }
+
+  /** Whether what `i` points to begins amid the versions of `key`. */
+  goesOnWith(i: number, key: string): boolean {
+    const row = i * NUMBERS;
+    if (this.#numbers[row + MAIN]! === MAIN_NEWEST) return false;
+    return key.startsWith(this.#prefix) && this.#compareKey(i, key) === 0;
   }
 
   /** Index of the block in which `position` lies: the last one that starts at or before it; 0 where none does. */
   search(position: Position): number {
-    const handles = this.handles;
-    const keys = this.#keys;
-    const { key } = position;
-    const sameSpace = position.space === this.#space;
+    const { space, key, main, sub } = position;
+    const prefix = this.#prefix;
     let low = 1;
-    let high = handles.length;
+    let high = this.count;
+    if (this.#space === -1) {
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if (comparePositions(this.start(middle), position) <= 0) low = middle + 1;
+        else high = middle;
+      }
+      return low - 1;
+    }
+    if (space !== this.#space) return space < this.#space ? 0 : high - 1;
+    for (let j = 0; j < prefix.length; j++) {
+      const difference = j < key.length ? key.charCodeAt(j) - prefix.charCodeAt(j) : -1;
+      if (difference !== 0) return difference < 0 ? 0 : high - 1;
+    }
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const found = keys[middle]!;
-      const isBefore =
-        sameSpace && found !== key ? found < key : comparePositions(handles[middle]!.start, position) <= 0;
-      if (isBefore) low = middle + 1;
+      const order = this.#compareKey(middle, key);
+      if (order < 0 || (order === 0 && this.#isUpTo(middle, main, sub))) low = middle + 1;
       else high = middle;
     }
     return low - 1;
+  }
+
+  #keyStart(i: number): number {
+    return i === 0 ? 0 : this.#numbers[(i - 1) * NUMBERS + KEY_END]!;
+  }
+
+  /** Of the key of `i` and one that begins with the prefix. */
+  #compareKey(i: number, key: string): number {
+    return compareEnd(this.#keys, this.#keyStart(i), this.#numbers[i * NUMBERS + KEY_END]!, key, this.#prefix.length);
+  }
+
+  #isUpTo(i: number, main: number, sub: number): boolean {
+    const found = this.#numbers[i * NUMBERS + MAIN]!;
+    return found === main ? this.#numbers[i * NUMBERS + SUB]! >= sub : found > main;
   }
 }
 

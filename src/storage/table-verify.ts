@@ -82,11 +82,11 @@ export async function verifyTable(key: ObjectKey, bytes: Buffer, runtime: Pick<R
 /** The sums of the index are those of what they point to. */
 async function verifySums(table: Table, fail: (what: string) => DbError): Promise<void> {
   const open = await table.open();
-  for (const [p, top] of open.top.handles.entries()) {
+  for (const [p, top] of open.top.handles().entries()) {
     const partition = await table.partition(open, p);
     let entries = 0;
     let effectSum = 0;
-    for (const [b, handle] of partition.handles.entries()) {
+    for (const [b, handle] of partition.handles().entries()) {
       const block = await table.block(open, partition, b);
       let blockSum = 0;
       let effectMain = 0;

@@ -32,7 +32,7 @@ const BEFORE_TAIL_BYTES = 32 << 10;
 const AHEAD_BYTES_MAX = 2 << 20;
 const AHEAD_SHARE = 1 / 64;
 /** Of the cache, what a long scan leaves in it. */
-const SCAN_KEPT_SHARE = 1 / 4;
+const SCAN_KEPT_SHARE = 1 / 16;
 
 /** A table as a checkpoint lists it. */
 export interface TableRef extends TableFacts {
@@ -124,8 +124,8 @@ export class Table {
   }
 
   /**
-   * Behind so much of a scan the blocks that it alone has used leave the cache with it: it would fill all of it with
-   * what is not read again, and memory with it.
+   * Behind so much of a scan the blocks and parts of the index that it alone has used leave the cache with it: it would
+   * fill all of it with what is not read again, and memory with it.
    */
   get scanBytesKept(): number {
     return this.#context.cache.bytesMax * SCAN_KEPT_SHARE;
@@ -150,32 +150,36 @@ export class Table {
   }
 
   /** Index partition `p` of the top index. */
-  partition(open: OpenTable, p: number): MaybePromise<IndexBlock> {
-    const place = open.top.handles[p]!;
-    const found = this.#blocks.get(place.offset) as IndexBlock | undefined;
+  partition(open: OpenTable, p: number, inScan = false): MaybePromise<IndexBlock> {
+    const offset = open.top.offset(p);
+    const found = this.#blocks.get(offset, inScan) as IndexBlock | undefined;
     if (found !== undefined) return found;
-    const pending = this.#blocks.pending(place.offset) as Promise<IndexBlock> | undefined;
-    return pending ?? this.#loadPart(open, place, (raw) => this.#decodePartition(open, raw, place));
+    const pending = this.#blocks.pending(offset) as Promise<IndexBlock> | undefined;
+    if (pending !== undefined) return pending;
+    const place = open.top.handle(p);
+    return this.#loadPart(open, place, (raw) => this.#decodePartition(open, raw, place));
   }
 
-  /** A long scan has left the data block at `offset`. */
+  /** A long scan has left the data block, or the index partition, at `offset`. */
   passed(offset: number): void {
     this.#blocks.passed(offset);
   }
 
   /** Data block `b` of a partition. With `ahead`, a scan reads it. */
   block(open: OpenTable, partition: IndexBlock, b: number, ahead?: ReadAhead): MaybePromise<TableBlock> {
-    const place = partition.handles[b]!;
-    const found = this.#blocks.get(place.offset, ahead !== undefined && ahead.bytes > 0);
-    if (found !== undefined) return found instanceof TableBlock ? found : this.#unpackAhead(place, found);
-    const pending = this.#blocks.pending(place.offset) as Promise<TableBlock | Stored> | undefined;
+    const offset = partition.offset(b);
+    const found = this.#blocks.get(offset, ahead !== undefined && ahead.bytes > 0);
+    if (found instanceof TableBlock) return found;
+    const place = partition.handle(b);
+    if (found !== undefined) return this.#unpackAhead(place, found);
+    const pending = this.#blocks.pending(offset) as Promise<TableBlock | Stored> | undefined;
     if (pending === undefined) return this.#loadBlocks(open, partition, b, ahead);
     return pending.then((block) => (block instanceof TableBlock ? block : this.#unpackAhead(place, block)));
   }
 
   /** Whether a block is cached or on its way. */
   hasBlock(partition: IndexBlock, b: number): boolean {
-    return this.#blocks.has(partition.handles[b]!.offset);
+    return this.#blocks.has(partition.offset(b));
   }
 
   /** False: the table has no version of the key. */
@@ -194,7 +198,7 @@ export class Table {
    * `unpackBlock` takes them apart. `once`: they will not be read again, as by a merge.
    */
   fetchBlocks(partition: IndexBlock, first: number, last: number, options?: { once: boolean }): Promise<TableBytes> {
-    return this.#fetchChecked(partition.handles.slice(first, last + 1), options?.once === true);
+    return this.#fetchChecked(partition.handles(first, last + 1), options?.once === true);
   }
 
   /** Checks, unpacks and decodes a data block out of `bytes`, which begin at `offset` of the table. */
@@ -288,25 +292,22 @@ export class Table {
     b: number,
     ahead: ReadAhead | undefined,
   ): MaybePromise<TableBlock> {
-    const { handles } = partition;
-    const place = handles[b]!;
+    const place = partition.handle(b);
     const tail = this.#tailWith(place);
     if (tail !== null && isWhole(open.footer.salt, place, tail)) return this.#unpackAhead(place, tail);
     let first = b;
     let last = b;
     let bytes = place.rawBytes;
     const takes = (i: number): boolean => {
-      const handle = handles[i];
-      if (ahead === undefined || handle === undefined || this.#blocks.has(handle.offset)) return false;
-      bytes += handle.rawBytes;
+      if (ahead === undefined || i < 0 || i >= partition.count || this.hasBlock(partition, i)) return false;
+      bytes += partition.rawBytes(i);
       return bytes <= ahead.bytes;
     };
     if (ahead?.reverse) while (takes(first - 1)) first--;
     else while (takes(last + 1)) last++;
-    const fetched = this.#fetchChecked(handles.slice(first, last + 1), false);
-    for (let i = first; i <= last; i++) {
-      if (i !== b) this.#expectAhead(open, handles[i]!, fetched);
-    }
+    const places = partition.handles(first, last + 1);
+    const fetched = this.#fetchChecked(places, false);
+    for (const each of places) if (each.offset !== place.offset) this.#expectAhead(open, each, fetched);
     const block = fetched.then((window) => this.#unpackBlock(open, place, window));
     return this.#blocks.expect(place.offset, block);
   }
