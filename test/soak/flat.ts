@@ -6,8 +6,8 @@ export interface Bound {
   /** Within one life of the process, the long one; else over the whole run. */
   readonly within: "life" | "run";
   /**
-   * The median of the last quarter is at most that of the third one, times this, and this much more. Null: not judged, for
-   * a short run has not come to rest.
+   * The median of the last quarter is at most that of the third one, times this, and this much more. Null: not judged,
+   * for a short run has not come to rest.
    */
   readonly growth: { readonly factor: number; readonly slack: number } | null;
   /** No value is ever above it. */
