@@ -63,7 +63,8 @@ const made = await Promise.all([
     ...shared,
     entryPoints: ["src/server/serve.ts"],
     banner,
-    external: ["@aws-sdk/*", "@node-rs/*", "fs-native-extensions", "fast-xml-parser", "prom-client", "yaml"],
+    // What an external package's importer imports is loaded with the file, also where that importer itself comes later.
+    external: ["@aws-sdk/*", "@node-rs/*", "fs-native-extensions"],
     plugins: [apart],
   }),
   part("http", 'export { Pool, ProxyAgent } from "undici";'),
