@@ -52,6 +52,11 @@ export class BranchTruth {
     return branch;
   }
 
+  /** The same; undefined where there is none. */
+  branchNamed(cluster: string): BranchId | undefined {
+    return this.#byCluster.get(cluster);
+  }
+
   origin(branch: BranchId): Origin {
     const origin = this.#origins.get(branch);
     ok(origin !== undefined, `branch ${branch} has had an origin`);

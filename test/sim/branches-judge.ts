@@ -13,6 +13,7 @@ import { MemoryBucket, MemoryStore } from "../../src/objects/memory.ts";
 import { ReadOnlyStore } from "../../src/objects/read-only.ts";
 import { verifyRepository } from "../../src/readers/verify.ts";
 import { everything, put, range } from "../engine/requests.ts";
+import { SettingsTruth } from "./branch-settings.ts";
 import { BranchTruth, digestOfRows, keyEntries, versionText } from "./branch-truth.ts";
 import { type Answered, type BranchesWorld, ordinary } from "./branches-world.ts";
 import { CollectionJudge, lostFences } from "./collection-judge.ts";
@@ -70,6 +71,7 @@ export class BranchesJudge {
         equal(digest, digests.get(revision), `what branch ${branch} showed at ${revision}`);
       }
     }
+    new SettingsTruth(truth).checkTold(this.#world.settingsOperator.userChanges, isUploaded);
     this.#neverBack();
   }
 
@@ -113,17 +115,6 @@ export class BranchesJudge {
       const request = { name: names[0]?.[0] ?? "nobody", over, keepAs: null };
       const isFinished = await this.#finish({ ...request, revoke: names.length === 0 });
       if (!isFinished) ok(await this.#finish({ ...request, revoke: true }), `the promotion over ${over} is taken back`);
-    }
-  }
-
-  /** Who stalled may have given a second name after the promotion was taken back: that is done again. */
-  async takeBackNames(): Promise<void> {
-    const alive = [...this.#names()].filter(([, { tombstone }]) => !tombstone);
-    for (const [branch, names] of Map.groupBy(alive, ([, body]) => body.branch)) {
-      if (names.length === 1) continue;
-      const [over] = names.find(([, { replacedBy }]) => replacedBy === undefined) ?? names[0]!;
-      const request = { name: "nobody", over, keepAs: null, revoke: true };
-      ok(await this.#finish(request), `the second names of ${branch}, ${over}, are taken back`);
     }
   }
 
@@ -199,6 +190,7 @@ export class BranchesJudge {
         const { rows } = await database.range(range(...everything, { revision: each }));
         equal(digestOfRows(rows), digests.get(each), `${name} (${branch}) at revision ${each}`);
       }
+      await new SettingsTruth(truth).check(this.#host, name, { branch, database });
       if (compactRevision === -1) deepEqual(await versionsOf(database), truth.versions(branch, committed), name);
     }
     return names.map(([name]) => name);
@@ -221,6 +213,8 @@ export class BranchesJudge {
   async leaveOne(names: readonly string[], kept: string): Promise<void> {
     const { branches } = this.#host;
     for (const name of names) await branches.update({ name, protected: false, expiresInMs: null });
+    // A promotion lifts what keeps the branch from writes.
+    if (kept === MAIN) await branches.update({ name: MAIN, writeProtected: false });
     if (kept !== MAIN) await branches.promote({ name: kept, over: MAIN, keepAs: null, revoke: false });
     for (const { name } of await branches.list({ deleted: false })) if (name !== MAIN) await branches.delete(name);
     await this.#world.simulation.sleep(60_000);
@@ -239,7 +233,17 @@ export class BranchesJudge {
     await this.#world.collect(this.#node, this.#host);
     const judge = this.collections();
     deepEqual(judge.leftOver().slice(0, 10), []);
+    this.#origins(branch);
     deepEqual(await this.readable(), [MAIN]);
+  }
+
+  /** What crashed cuts, and requests that came late, have left is gone as well. */
+  #origins(kept: BranchId): void {
+    const left = [...this.#world.storage.bucket.objects.keys()].filter((key) => {
+      const name = parseKey(key);
+      return name?.kind === "origin" && name.branch !== kept && name.branch !== this.#truth.root;
+    });
+    deepEqual(left, [], "origins of branches that there are no more");
   }
 
   async #checkpoint(branch: BranchId): Promise<void> {

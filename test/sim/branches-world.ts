@@ -15,6 +15,7 @@ import { clusterId } from "../../src/leadership/identity.ts";
 import type { Repository } from "../../src/leadership/repository.ts";
 import type { ObjectStore } from "../../src/objects/objects.ts";
 import { del, everything, put, range, txn } from "../engine/requests.ts";
+import { SettingsOperator } from "./branch-settings.ts";
 import { digestOfRows } from "./branch-truth.ts";
 import { type NodeSettings, smallSettings, WINDOW } from "./database-node.ts";
 import type { SimMachine } from "./machine.ts";
@@ -78,12 +79,15 @@ export class BranchesWorld {
   readonly observed: Observed[] = [];
   readonly answered: Answered[] = [];
   readonly promotions: Asked[] = [];
+  readonly settingsOperator = new SettingsOperator();
   readonly done: Record<string, number> = {};
   stopped = false;
   repository: Repository | null = null;
   /** Whether every process serves main from its start on, as servers do. */
   readonly #pins: boolean;
   readonly #pace: number;
+  /** No clock makes it safe to take the origin of a cut that is under way. */
+  readonly #cutMsMax: number;
   readonly #changes: BranchesChanges;
   #names: string[] = ["main"];
   #made = 0;
@@ -101,6 +105,7 @@ export class BranchesWorld {
     this.settings = smallSettings(random, { store: probe, typicalMs, durability });
     this.#pins = random.fork("pins").chance(0.6);
     this.#pace = random.fork("pace").pick([80, 300]);
+    this.#cutMsMax = random.fork("cuts").pick([-1000, 0, 3000]);
   }
 
   get begun(): boolean {
@@ -146,7 +151,7 @@ export class BranchesWorld {
         name: null,
         window: WINDOW,
         diskCache: null,
-        branches: { ...defaultBranchSetSettings, idleMs, graceMs: GRACE_MS },
+        branches: { ...defaultBranchSetSettings, idleMs, graceMs: GRACE_MS, cutMsMax: this.#cutMsMax },
         notices: this.#noticesOf(node),
       });
     } catch (error) {
@@ -256,6 +261,18 @@ export class BranchesWorld {
       }
       case "protect":
         await branches.update({ name, protected: random.chance(0.3) });
+        break;
+      case "protect from writes":
+        await branches.update({ name, writeProtected: random.chance(0.3) });
+        break;
+      case "users":
+        await this.settingsOperator.changeUsers(await host.database(name), random);
+        break;
+      case "retention":
+        await this.settingsOperator.changeRetention(host, name, random);
+        break;
+      case "restore":
+        await this.#restore(host, name, random);
     }
     this.#count(kind);
   }
@@ -265,6 +282,15 @@ export class BranchesWorld {
     const before = random.chance(0.5) ? random.pick(this.#promoted(asked.over)) : asked;
     this.promotions.push(before);
     await host.branches.promote({ ...before, keepAs: null, revoke: false });
+  }
+
+  /** What a crash has stopped is a promotion then, which is gone on with as one. */
+  async #restore(host: Host, name: string, random: SimRandom): Promise<void> {
+    const { committed } = await host.database(name);
+    const moment = momentOf(committed, this.storage.wallMs(), random);
+    this.promotions.push({ name: `${name}-restore`, over: name });
+    const { restored } = await host.branches.restore({ name, moment, keepAs: null });
+    if (moment.kind === "revision") equal(restored.forkRevision, moment.revision, `${name} was put back to that`);
   }
 
   #promoted(over: string): Asked[] {
@@ -358,8 +384,13 @@ const OPERATIONS = [
   "delete",
   "undelete",
   "protect",
+  "protect from writes",
+  "users",
+  "users",
+  "retention",
+  "restore",
 ] as const;
-const FULL = ["delete", "promote", "merge"] as const;
+const FULL = ["delete", "delete", "promote", "merge", "users", "retention"] as const;
 
 const newBranch = (name: string, from: string, moment: Moment, random: SimRandom): CreateBranch => ({
   ...{ name, from, moment },

@@ -100,7 +100,6 @@ async function judge(world: BranchesWorld, machine: SimMachine): Promise<void> {
   const names = await judging.readable();
   judging.told();
   await judging.finishPromotions();
-  await judging.takeBackNames();
   judging.named();
   await world.collect(node, host);
   judging.collections();

@@ -20,9 +20,16 @@ export async function restoreBranch(
   await branches.create({ name: between, from: name, moment, ...plain });
   const asked = { name: between, over: name, keepAs, revoke: false };
   const { promoted, replaced, revision } = await branches.promote(asked).catch(async (error: unknown) => {
-    // One that is protected, say: then nothing has begun, and nothing is left behind.
-    if (isDbError(error, "branchRefuses")) await branches.delete(between);
+    // One that is protected, say: nothing is left behind, and what has begun of the promotion is taken back.
+    if (isDbError(error, "branchRefuses")) {
+      await branches.promote({ ...asked, revoke: true }).catch(notBegun);
+      await branches.delete(between);
+    }
     throw error;
   });
   return { restored: promoted, replaced, revision };
+}
+
+function notBegun(error: unknown): void {
+  if (!isDbError(error, "invalidArgument")) throw error;
 }

@@ -157,6 +157,34 @@ test("one that stalls before the swap swaps nothing once its promotion was taken
   equal(await keysOf(await host.database("main")), 6);
 });
 
+test("one that stalls before the second name gives none once its promotion was taken back", async (t) => {
+  const { host } = await blueAndGreen(t);
+  const { keep } = Promotion.prototype;
+  t.after(() => Object.assign(Promotion.prototype, { keep }));
+  let wake: () => Promise<unknown> = () => Promise.reject(new Error("it was not called"));
+  Promotion.prototype.keep = async function (...args) {
+    wake = () => keep.apply(this, args);
+    throw new Error("stalled");
+  };
+  await rejects(host.branches.promote(promotion), /stalled/);
+  await host.branches.promote({ ...promotion, revoke: true });
+  await rejects(wake(), { kind: "branchRefuses", message: /was taken back meanwhile/ });
+  await rejects(async () => host.database("main-old-1"), { kind: "notFound" });
+});
+
+test("a branch that is being replaced gives its place to no other one by its second name", async (t) => {
+  const { host } = await blueAndGreen(t);
+  await host.branches.create(newBranch("blue"));
+  await host.leave("main");
+  await halfway(t, host, "raise");
+  await host.leave("main");
+  const other = { ...promotion, name: "blue", over: "main-old-1" };
+  await rejects(host.branches.promote(other), { kind: "branchRefuses", message: /is being replaced itself, as main/ });
+  await host.branches.promote({ ...promotion, revoke: true });
+  const main = await opened(() => host.database("main"));
+  await main.put(put("goes-on"));
+});
+
 test("the old branch by its second name, amid a promotion that is then taken back, or gone on with", async (t) => {
   const { host } = await blueAndGreen(t);
   await host.leave("main");

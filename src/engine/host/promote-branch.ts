@@ -8,7 +8,6 @@ import type { PromoteBranch } from "../branches/branches.ts";
 import { alive, changeName } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
 import { freeze, ofBranch, type Replaced, raise } from "../branches/promotion.ts";
-import type { Database, RangeRequest } from "../engine.ts";
 import type { BranchSet } from "./branch-set.ts";
 
 export interface Promoted {
@@ -31,9 +30,11 @@ export interface Promoted {
  * crash has stopped it. Until the swap, `revoke` takes it back: the old one goes on, the second name is free again. The
  * raised revision stays, which does no harm. Stalling between any two steps is safe:
  *
- *   - The swap is on the very version of the name that was read before step 1, and `revoke` writes that name anew
- *     before it lets the old one go on. So a promotion that was taken back meanwhile swaps nothing, not even by a late
+ *   - Steps 2 and 4 swap the very versions of the two names that were read before step 1, and `revoke` writes both anew
+ *     before it lets the old one go on. So a promotion that was taken back meanwhile names nothing, not even by a late
  *     request.
+ *   - Step 1 is logged anew where it was before, and so is its taking back: each ends the leadership that it is logged
+ *     under. So of two that have found the old branch as it was, one fails.
  *   - Whoever ends a deleted branch for ever first says so in its name, then looks whether a second name of step 2 says
  *     that the branch is to replace another one. So either that is met there, or the name that is looked at between the
  *     steps 2 and 3 is not alive.
@@ -76,8 +77,8 @@ export class Promotion {
         `branch ${over} is protected, also from promotions: t4 branch unprotect ${over}`,
       );
     }
-    const { replaced, committed } = await this.freeze(place.branch, wanted.branch);
-    await this.keep(place.branch, replaced);
+    const { replaced, committed, second } = await this.freeze(place.branch, wanted.branch);
+    await this.keep(place.branch, replaced, second);
     await this.look(wanted.branch);
     await this.raise(place.branch, committed);
     const body = await this.swap(before!, wanted.branch);
@@ -106,21 +107,38 @@ export class Promotion {
       if (now === null || now.tombstone || now.branch !== place.branch) throw isAnother(over);
       return { ...now };
     });
-    for (const each of second) await this.#free(each, place.branch);
     if (isFrozen) {
+      await this.#withdraw(replaced.keepAs, place.branch);
       const ends = new DbError("frozen", `branch ${over} goes on: its promotion was taken back`);
       await leading.database.last((draft) => freeze(draft, null), null, ends);
     }
-    for (const each of second) await this.#set.renamed(each);
+    // Only once the old branch goes on: until then who goes on with the promotion counts on them.
+    for (const each of second) await this.#freeSecond(each, place.branch);
+    for (const { name: freed } of second) await this.#set.renamed(freed);
     return body;
   }
 
   /** Those that promotions over this one have given to the branch. */
-  async #secondNames(branch: BranchId): Promise<string[]> {
-    const names = await readNames(this.#bucket);
+  async #secondNames(branch: BranchId): Promise<SecondName[]> {
     const isSecond = (body: BranchName): boolean =>
       !body.tombstone && body.branch === branch && body.replacedBy !== undefined;
-    return names.filter((each) => each.name !== this.#asked.over && isSecond(each.body)).map((each) => each.name);
+    const second: SecondName[] = [];
+    for (const { name, body } of await readNames(this.#bucket)) {
+      if (name === this.#asked.over || !isSecond(body)) continue;
+      const state = await this.#state(name);
+      if (state !== null && isSecond(state.body)) second.push({ name, state });
+    }
+    return second;
+  }
+
+  /** As it was looked at: a promotion that has begun since writes it anew, and keeps it. */
+  async #freeSecond({ name, state }: SecondName, branch: BranchId): Promise<void> {
+    const { store, runtime, request } = this.#bucket;
+    const body = { ...newBranchName(branch), tombstone: true };
+    const outcome = await branchNameRegister(store, name, runtime).swap(state, body, request);
+    if (outcome.kind === "unknown") {
+      throw new DbError("storeUnavailable", `whether ${name} was freed is not known: ${outcome.cause.message}`);
+    }
   }
 
   /** The branch has another name: nothing goes with this one. */
@@ -130,15 +148,26 @@ export class Promotion {
     );
   }
 
-  /** Step 1. */
-  async freeze(old: BranchId, by: BranchId): Promise<{ replaced: Replaced; committed: number }> {
+  /** A name that is free is written anew: it may be about to be given by who goes on with what is being taken back. */
+  async #withdraw(name: string, branch: BranchId): Promise<void> {
+    const before = await this.#read(name);
+    if (before !== null && !isFree(before)) return;
+    await changeName(this.#bucket, name, (now) =>
+      isFree(now) ? { ...(now ?? newBranchName(branch)), tombstone: true } : null,
+    );
+  }
+
+  /** Step 1; with what the second name was before it. */
+  async freeze(
+    old: BranchId,
+    by: BranchId,
+  ): Promise<{ replaced: Replaced; committed: number; second: RegisterState<BranchName> | null }> {
     const { over, name, keepAs } = this.#asked;
     const { id, leading } = await this.#set.leadAny(over);
     if (id !== old) throw isAnother(over);
     const { database } = leading;
     const { replaced: before } = database;
-    if (before !== null && before.name === over) {
-      await proven(database);
+    if (before?.name === over) {
       if (before.by !== by) {
         throw new DbError(
           "branchRefuses",
@@ -151,23 +180,40 @@ export class Promotion {
           `branch ${over} is being kept as ${before.keepAs}, not ${keepAs}: revoke that`,
         );
       }
-      return { replaced: before, committed: database.committed };
-    }
-    const replaced = { of: ofBranch(database.identity), by, name: over, keepAs: await this.#nameToKeep() };
+    } else if (before !== null) await this.#checkReplaced(old, before);
+    const kept = before?.name === over ? before.keepAs : await this.#nameToKeep();
+    const replaced = { of: ofBranch(database.identity), by, name: over, keepAs: kept };
+    const second = await this.#state(kept);
     const ends = new DbError("frozen", `branch ${over} is being replaced by ${name}: connect again`);
     await database.last((draft) => freeze(draft, replaced), null, ends);
-    return { replaced, committed: database.committed };
+    return { replaced, committed: database.committed, second };
   }
 
-  /** Step 2. */
-  async keep(old: BranchId, { keepAs, by }: Replaced): Promise<void> {
-    await changeName(this.#bucket, keepAs, (before) => {
-      if (before === null || (before.tombstone && before.purgeMs === undefined)) {
-        return { ...newBranchName(old), replacedBy: by };
-      }
-      if (!before.tombstone && before.branch === old) return null;
-      throw new DbError("branchRefuses", `there is a branch named ${keepAs} already: revoke, and choose another name`);
-    });
+  /** Throws where a branch is being replaced still, under a name that it has. */
+  async #checkReplaced(branch: BranchId, { name }: Replaced): Promise<void> {
+    const place = await this.#read(name);
+    if (place?.branch !== branch || place.tombstone) return;
+    const why = `the branch named ${name} is being replaced itself`;
+    throw new DbError("branchRefuses", `${why}: promote that to its end, or revoke it`);
+  }
+
+  /** Step 2. `before`: the name as it was before step 1. */
+  async keep(old: BranchId, { keepAs, by }: Replaced, before: RegisterState<BranchName> | null): Promise<void> {
+    const isKept = (state: RegisterState<BranchName> | null): boolean =>
+      state !== null && !state.body.tombstone && state.body.branch === old;
+    // One that it has is written anew, too: who has taken the promotion back may be about to free it.
+    if (!isKept(before) && !isFree(before?.body ?? null)) throw isTaken(keepAs);
+    const { store, runtime, request } = this.#bucket;
+    const body = { ...newBranchName(old), replacedBy: by };
+    const outcome = await branchNameRegister(store, keepAs, runtime).swap(before, body, request);
+    // Another process may have gone on with the same promotion, and was at this step before.
+    if (outcome.kind === "swapped" || (outcome.kind === "conflict" && isKept(outcome.found))) return;
+    if (outcome.kind === "unknown") {
+      throw new DbError("storeUnavailable", `whether ${keepAs} was given is not known: ${outcome.cause.message}`);
+    }
+    throw isKept(before) || isFree(outcome.found?.body ?? null)
+      ? new DbError("branchRefuses", `the promotion over ${this.#asked.over} was taken back meanwhile`)
+      : isTaken(keepAs);
   }
 
   /** Before step 3: from here on nobody ends the new one for ever. */
@@ -185,11 +231,7 @@ export class Promotion {
     const { database } = leading;
     const { raised, replaced } = database;
     if (replaced === null && raised?.over === over && raised.above >= above) return;
-    const place = replaced === null ? null : await this.#read(replaced.name);
-    if (replaced !== null && place?.branch === id && !place.tombstone) {
-      const why = `branch ${name} is being replaced itself, as ${replaced.name}`;
-      throw new DbError("branchRefuses", `${why}: promote that to its end, or revoke it`);
-    }
+    if (replaced !== null) await this.#checkReplaced(id, replaced);
     const ends = new DbError("frozen", `branch ${name} goes on from a higher revision: connect again`);
     await database.last(raise, { of: ofBranch(database.identity), over, above }, ends);
   }
@@ -241,7 +283,7 @@ export class Promotion {
     const { over, keepAs } = this.#asked;
     if (keepAs !== null) {
       const body = await this.#read(keepAs);
-      if (body === null || (body.tombstone && body.purgeMs === undefined)) return keepAs;
+      if (isFree(body)) return keepAs;
       throw new DbError("invalidArgument", `there is a branch named ${keepAs} already, or one can be undeleted`);
     }
     const { store, request } = this.#bucket;
@@ -254,19 +296,19 @@ export class Promotion {
   }
 }
 
+interface SecondName {
+  readonly name: string;
+  readonly state: RegisterState<BranchName>;
+}
+
 const isAnother = (name: string): DbError =>
   new DbError("branchRefuses", `branch ${name} is another one since: ask again`);
 
-/** By a read that takes a proof, begun now: nobody else leads the branch, so what it has in memory is how it is. */
-async function proven(database: Database): Promise<void> {
-  await database.range(NOTHING);
-}
+const isTaken = (name: string): DbError =>
+  new DbError("branchRefuses", `there is a branch named ${name} already: revoke, and choose another name`);
 
-const NOTHING: RangeRequest = {
-  ...{ kind: "range", key: "\0", rangeEnd: "", limit: 1, revision: 0, sortOrder: 0, sortTarget: 0 },
-  ...{ serializable: false, keysOnly: true, countOnly: false },
-  ...{ minModRevision: 0, maxModRevision: 0, minCreateRevision: 0, maxCreateRevision: 0 },
-};
+/** No branch has the name, and none that was deleted could come back by it. */
+const isFree = (body: BranchName | null): boolean => body === null || (body.tombstone && body.purgeMs === undefined);
 
 /** Of a DNS label. */
 const NAME_CHARACTERS_MAX = 63;
