@@ -41,12 +41,27 @@ export interface WatchedState {
  */
 export async function openDatabase(options: OpenOptions): Promise<BranchDatabase> {
   const { tree, revision, runtime, leadership, identity } = options;
-  const committed: Committed = { revision, compactRevision: await readCompactRevision(tree) };
   const lessor = new Lessor(options.settings.lease);
-  const released = await readReleased(tree);
-  const wasReleased =
-    released !== null && released.epoch + 1 === leadership.epoch && released.clusterId === identity.clusterId;
-  await restoreLeases(lessor, tree, { nowMs: () => runtime.clock.monotonicMs(), wasReleased });
+  const nowMs = () => runtime.clock.monotonicMs();
+  const readLeases = async (): Promise<void> => {
+    const released = await readReleased(tree);
+    const isLastEpoch = released !== null && released.epoch + 1 === leadership.epoch;
+    await restoreLeases(lessor, tree, { nowMs, wasReleased: isLastEpoch && released.clusterId === identity.clusterId });
+  };
+  // At once: on a store that is far away each of them may wait for blocks of its own, and those they share come once.
+  const [compactRevision, alarms, members, downgrade, authState, leasesStripped, promotions, writeProtected] =
+    await Promise.all([
+      readCompactRevision(tree),
+      Alarms.read(tree),
+      Members.read(tree, identity),
+      Downgrade.read(tree),
+      readAuthState(tree),
+      readLeasesStripped(tree),
+      readPromotions(tree, identity),
+      readWriteProtected(tree, identity),
+      readLeases(),
+    ]);
+  const committed: Committed = { revision, compactRevision };
   const watch = options.watch({
     tree,
     told: revision,
@@ -54,26 +69,23 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
       return committed.compactRevision;
     },
   });
-  const maintenance = {
-    alarms: await Alarms.read(tree),
-    members: await Members.read(tree, identity),
-    downgrade: await Downgrade.read(tree),
+  const maintenance = { alarms, members, downgrade };
+  const auth = {
+    state: authState,
+    tokens: createTokens(options.settings.auth, { runtime, clusterId: identity.clusterId }),
   };
-  const tokens = createTokens(options.settings.auth, { runtime, clusterId: identity.clusterId });
-  const auth = { state: await readAuthState(tree), tokens };
-  const leasesStripped = await readLeasesStripped(tree);
-  const promotions = await readPromotions(tree, identity);
-  const writeProtected = await readWriteProtected(tree, identity);
   const parts = { lessor, auth, committed, leasesStripped, writeProtected, promotions, maintenance, watch };
   return new BranchDatabase({ ...options, ...parts });
 }
 
 async function readAuthState(tree: Tree): Promise<AuthState> {
-  const meta = await tree.get(spaces.meta, AUTH_META_KEY, AT_HEAD);
   const users: Version[] = [];
   const roles: Version[] = [];
-  await eachVersion(tree, spaces.users, (version) => users.push(version));
-  await eachVersion(tree, spaces.roles, (version) => roles.push(version));
+  const [meta] = await Promise.all([
+    tree.get(spaces.meta, AUTH_META_KEY, AT_HEAD),
+    eachVersion(tree, spaces.users, (version) => users.push(version)),
+    eachVersion(tree, spaces.roles, (version) => roles.push(version)),
+  ]);
   return authStateOf({ meta, users, roles });
 }
 
