@@ -2,6 +2,7 @@ import { equal } from "node:assert/strict";
 import { test } from "node:test";
 import { authContest } from "./differential/auth-contest.ts";
 import { contest } from "./differential/run.ts";
+import { watchContest } from "./differential/watch-contest.ts";
 import { openEngine } from "./engine-runner.ts";
 import { etcdIsMissing, startEtcd } from "./etcd-process.ts";
 import { GatewayEndpoint } from "./gateway-endpoint.ts";
@@ -38,6 +39,20 @@ test("random operations of authentication, too", { skip: etcdIsMissing() }, asyn
   const [left, right] = await Promise.all([openEngine(), startEtcd().then(overSocket)]);
   try {
     equal(await authContest({ seed, operations: OPERATIONS, left, right }), null, `seed ${seed}`);
+  } finally {
+    await Promise.all([left.close(), right.close()]);
+  }
+});
+
+test("W2 W4 W8 W10 W15 W16 several watchers of one stream are told the same as by a real etcd", {
+  skip: etcdIsMissing(),
+  timeout: 120_000,
+}, async (context) => {
+  const seed = Math.floor(Math.random() * 1_000_000);
+  context.diagnostic(`seed ${seed}: watchContest replays it`);
+  const [left, right] = await Promise.all([openEngine(), startEtcd().then(overSocket)]);
+  try {
+    equal(await watchContest({ seed, left, right, enough: (done) => done >= 50 }), null, `seed ${seed}`);
   } finally {
     await Promise.all([left.close(), right.close()]);
   }

@@ -2,6 +2,7 @@ import { comparePast } from "../branches/past-revisions.ts";
 import { authContest } from "../compat/differential/auth-contest.ts";
 import { bodyContest } from "../compat/differential/gateway-bodies.ts";
 import { contest } from "../compat/differential/run.ts";
+import { watchContest } from "../compat/differential/watch-contest.ts";
 import type { Endpoint } from "../compat/endpoint.ts";
 import { startEtcd } from "../compat/etcd-process.ts";
 import { startServer } from "../compat/server-runner.ts";
@@ -68,6 +69,17 @@ const authOn =
     }
   };
 
+const watchesOn =
+  (left: keyof typeof sides, right: keyof typeof sides): Job =>
+  async ({ seed, enough }) => {
+    const open: Endpoint[] = await Promise.all([sides[left](), sides[right]()]);
+    try {
+      return await watchContest({ seed, left: open[0]!, right: open[1]!, enough });
+    } finally {
+      await Promise.all(open.map((side) => side.close()));
+    }
+  };
+
 /** Raw JSON for the gateway, on servers with empty stores. */
 const bodies: Job = async ({ seed, enough }) => {
   const [left, right] = await Promise.all([startServer(["--store", "memory:"]), startEtcd()]);
@@ -108,6 +120,7 @@ export const jobs: ReadonlyMap<string, Planned> = new Map<string, Planned>([
   ["differential keys, gateway", { job: inLanes(keysOn("gateway", "etcd-gateway")), target: 100_000 }],
   ["differential auth", { job: inLanes(authOn("engine", "etcd")), target: 150_000 }],
   ["differential auth, gateway", { job: inLanes(authOn("gateway", "etcd-gateway")), target: 50_000 }],
+  ["differential watches", { job: inLanes(watchesOn("server", "etcd")), target: 20_000 }],
   ["branches, simulated", { job: simulatedBranches, target: 5000 }],
   ["branches, past revisions", { job: pastRevisions, target: 1000 }],
   ["differential gateway bodies", { job: bodies, target: 100_000 }],

@@ -240,6 +240,17 @@ test("W8: a compacted start is created, then cancelled; later progress requests 
   await settled();
   c.stream.progress();
   deepEqual(c.lines(), ["0 created @5", "0 canceled @0 compact=4", "1 created @5", "1 [a@4, a@5] @5"]);
+  // The id is taken until it is cancelled, too.
+  c.stream.create(request("a", { watchId: 7n, startRevision: 1 }));
+  await settled();
+  c.stream.create(request("a", { watchId: 7n }));
+  for (const id of [0n, 0n, 7n]) c.stream.cancel(id);
+  c.stream.progress();
+  deepEqual(c.lines(), [
+    ...["7 created @5", "7 canceled @0 compact=4"],
+    "-1 canceled @5 compact=0 mvcc: duplicate watch ID provided on the WatchStream",
+    ...["0 canceled @5 compact=0", "7 canceled @5 compact=0", "-1 progress @5"],
+  ]);
 });
 
 test("W9: filters drop events, and a message left empty is not sent", () => {

@@ -10,6 +10,8 @@ const EMPTY_RANGE = "mvcc: watcher range is empty";
 const COMPACTED = "etcdserver: mvcc: required revision has been compacted";
 const TOO_MANY = "etcdserver: too many requests";
 const NO_ID = -1n;
+/** More ids than that are forgotten, but for that there were such. */
+const COMPACTED_MAX = 1000;
 
 /** One client's watchers, and what is sent to it. Messages leave in the order in which they are given to the sink. */
 export class HubStream implements WatchStream {
@@ -23,9 +25,11 @@ export class HubStream implements WatchStream {
   #congested = false;
   #closed = false;
   /**
-   * A watcher was cancelled by compaction: etcd counts it as unsynced from then on, and answers no progress request.
+   * Ids of watchers that a compaction has cancelled. To etcd they are watchers that are never synced, until the client
+   * cancels them, too: their ids are taken, and while there are any no progress request is answered.
    */
-  #compactedOnce = false;
+  readonly #compacted = new Set<bigint>();
+  #compactedForgotten = false;
   #progressTimer: Timer | null = null;
 
   constructor(hub: WatchHub, sink: WatchSink) {
@@ -65,19 +69,23 @@ export class HubStream implements WatchStream {
     const from = request.key === "" ? "\0" : request.key;
     if (request.startRevision < 0) return COMPACTED;
     if (request.rangeEnd !== "" && request.rangeEnd !== "\0" && from >= request.rangeEnd) return EMPTY_RANGE;
-    if (request.watchId !== 0n && this.watchers.has(request.watchId)) return DUPLICATE_ID;
+    if (request.watchId !== 0n && this.#isTaken(request.watchId)) return DUPLICATE_ID;
     return this.#hub.isFull ? TOO_MANY : null;
   }
 
   #takeId(): bigint {
-    while (this.watchers.has(this.#nextId)) this.#nextId++;
+    while (this.#isTaken(this.#nextId)) this.#nextId++;
     return this.#nextId++;
+  }
+
+  #isTaken(id: bigint): boolean {
+    return this.watchers.has(id) || this.#compacted.has(id);
   }
 
   cancel(id: bigint): void {
     const watcher = this.watchers.get(id);
-    if (watcher === undefined) return;
-    this.#drop(watcher);
+    if (watcher !== undefined) this.#drop(watcher);
+    else if (!this.#compacted.delete(id)) return;
     const revision = this.#hub.told;
     this.#send({ kind: "canceled", id, revision, created: false, compactRevision: 0, reason: "" });
   }
@@ -90,14 +98,22 @@ export class HubStream implements WatchStream {
   /** The watcher needs what is gone (W8). */
   cancelCompacted(watcher: Watcher, compactRevision: number): void {
     this.#drop(watcher);
-    this.#compactedOnce = true;
+    this.#compacted.add(watcher.id);
+    if (this.#compacted.size > COMPACTED_MAX) {
+      this.#compactedForgotten = true;
+      for (const oldest of this.#compacted) {
+        this.#compacted.delete(oldest);
+        break;
+      }
+    }
     this.#send({ kind: "canceled", id: watcher.id, revision: 0, created: false, compactRevision, reason: "" });
   }
 
   /** Answered only when every watcher is synced; else dropped, as etcd does (W15). */
   progress(): void {
     this.#hub.tellAll(this);
-    if (this.#closed || this.#congested || this.#compactedOnce || this.watchers.size === 0) return;
+    if (this.#closed || this.#congested || this.watchers.size === 0) return;
+    if (this.#compacted.size > 0 || this.#compactedForgotten) return;
     const committed = this.#hub.told;
     for (const watcher of this.watchers.values()) if (!watcher.isSynced(committed)) return;
     this.#send({ kind: "progress", id: NO_ID, revision: committed });

@@ -156,9 +156,18 @@ export const watchStories: Story[] = [
       equal(canceled.header!.revision, 0n);
       await watch.created("a", { startRevision: 4n });
       deepEqual(brief(await watch.events(3)), ["+a@4", "+a@5", "+a@6"]);
-      // From then on the stream gets no answer to a progress request.
+      // From then on the stream gets no answer to a progress request, and the id is taken, until it is cancelled, too.
       watch.progress();
       await watch.quiet();
+      equal((await watch.created("a", { watchId: 9n, startRevision: 1n })).watchId, 9n);
+      ok((await watch.message()).canceled);
+      ok((await watch.created("a", { watchId: 9n })).canceled);
+      for (const id of [created.watchId, 9n]) {
+        watch.cancel(id);
+        ok((await watch.message()).canceled);
+      }
+      watch.progress();
+      equal((await watch.message()).watchId, -1n);
     },
   },
   {
