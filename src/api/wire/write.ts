@@ -40,27 +40,29 @@ export function writeNumber(buffer: Uint8Array, at: number, tag: number, value: 
   return writeVarint(buffer, at, value);
 }
 
+/** What a number holds of a bigint that no number holds: each step with a bigint makes a new one. */
+const LOW_BYTES = 7;
+const LOW_BITS = 7 * LOW_BYTES;
+const highOf = (value: bigint): number => Number(BigInt.asUintN(64, value) >> BigInt(LOW_BITS));
+
 /** An int64's or uint64's field: negative int64s take ten bytes. */
 export function bigSize(value: bigint): number {
   if (value === 0n) return 0;
   if (value < 0n) return 11;
   if (value <= 0x1fffffffffffffn) return numberSize(Number(value));
-  let size = 2;
-  for (let rest = value >> 7n; rest !== 0n; rest >>= 7n) size++;
-  return size;
+  return 1 + LOW_BYTES + varintSize(highOf(value));
 }
 
 export function writeBig(buffer: Uint8Array, at: number, tag: number, value: bigint): number {
   if (value === 0n) return at;
   buffer[at++] = tag;
   if (value > 0n && value <= 0x1fffffffffffffn) return writeVarint(buffer, at, Number(value));
-  let rest = BigInt.asUintN(64, value);
-  while (rest >= 0x80n) {
-    buffer[at++] = Number(rest & 0x7fn) | 0x80;
-    rest >>= 7n;
+  let low = Number(BigInt.asUintN(LOW_BITS, value));
+  for (let n = 0; n < LOW_BYTES; n++) {
+    buffer[at++] = (low % 0x80) | 0x80;
+    low = Math.floor(low / 0x80);
   }
-  buffer[at++] = Number(rest);
-  return at;
+  return writeVarint(buffer, at, highOf(value));
 }
 
 /** An int64's field held as a number: −1 and the like take ten bytes. */
