@@ -64,7 +64,7 @@ function step(dice: Dice): Step {
       rangeEnd: bytes(dice.one(["", "", "b", "c", "z", "\0", "a"])),
       watchId: dice.one(ids),
       prevKv: dice.chance(0.5),
-      filters: dice.list(2, () => dice.below(2)),
+      filters: dice.list(2, () => dice.below(2) as pb.WatchCreateRequest_FilterType),
       fragment: dice.chance(0.3),
     };
     return { kind: "create", create, back: dice.chance(0.5) ? dice.one([-3, -1, 0, 1, 2, 5, 20]) : null };
