@@ -3,6 +3,7 @@ import type { CallCounts } from "./call-counts.ts";
 import type { LargeRanges } from "./large-ranges.ts";
 import { answerRange } from "./range.ts";
 import type { RequestSizeCheck } from "./request-size.ts";
+import { answerTxn } from "./txn-pieces.ts";
 import { encoded, type Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { decodeCompaction, decodeDeleteRange, decodePut, decodeRange, decodeTxn } from "./wire/kv-requests.ts";
@@ -25,12 +26,12 @@ export function kvService(checkSize: RequestSizeCheck, large: LargeRanges, count
       checkSize(message);
       return encoded(database.deleteRange(request), (result) => new DeleteRangeResponse(headerOf(database), result));
     },
-    "/etcdserverpb.KV/Txn": (database, message) => {
+    "/etcdserverpb.KV/Txn": (database, message, call) => {
       const request = decodeTxn(message);
       if (!isReadOnly(request)) checkSize(message);
       return encoded(database.txn(request), (result) => {
         counts.txnDone(result);
-        return new TxnResponse(headerOf(database), request, result);
+        return answerTxn(new TxnResponse(headerOf(database), request, result), result, call);
       });
     },
     "/etcdserverpb.KV/Compact": (database, message) => {

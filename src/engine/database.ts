@@ -43,6 +43,7 @@ import { BranchMaintenance } from "./maintenance/branch-maintenance.ts";
 import { LEASE_COST, putCost, Quota, txnCost } from "./maintenance/quota.ts";
 import { encodeReleased, metaKeys } from "./meta.ts";
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./mvcc/check-request.ts";
+import { counted } from "./mvcc/gathered.ts";
 import { range } from "./mvcc/range.ts";
 import { openRange } from "./mvcc/range-cursor.ts";
 import { isReadOnly, isSerializable } from "./mvcc/txn.ts";
@@ -191,7 +192,6 @@ export class BranchDatabase implements Database {
     return this.#committed.revision;
   }
 
-  /** As readers see it; −1 before the first compaction. */
   get compactRevision(): number {
     return this.#committed.compactRevision;
   }
@@ -260,13 +260,16 @@ export class BranchDatabase implements Database {
 
   txn(request: TxnRequest, access: Access | null = null): MaybePromise<TxnResult> {
     checkTxn(request, this.#options.settings.txnOpsMax);
+    return counted(request, (asked) => this.#txn(asked, access));
+  }
+
+  #txn(request: TxnRequest, access: Access | null): MaybePromise<TxnResult> {
     if (!isReadOnly(request)) {
       const guard = access?.txn(request) ?? null;
       return this.maintenance.makeRoom(txnCost(request), guard) ?? this.run(this.#evaluations.txn, request, guard);
     }
     this.#checkOpen();
-    if (isSerializable(request)) return this.#readOnlyTxn(request, access);
-    const why = this.#leadership.proof();
+    const why = isSerializable(request) ? null : this.#leadership.proof();
     if (why instanceof Promise) return this.#afterProof(why, () => this.#readOnlyTxn(request, access));
     if (why !== null) throw why;
     return this.#readOnlyTxn(request, access);
@@ -356,9 +359,9 @@ export class BranchDatabase implements Database {
     if (keys) return this.run(this.#attachedEvaluation, id, access?.leaseKeys(id, "read"));
     this.#checkOpen();
     const why = this.#leadership.proof();
-    if (why instanceof Promise) return this.#afterProof(why, () => this.#timeToLive(request.id));
+    if (why instanceof Promise) return this.#afterProof(why, () => this.#timeToLive(id));
     if (why !== null) throw why;
-    return this.#timeToLive(request.id);
+    return this.#timeToLive(id);
   }
 
   #timeToLive(id: LeaseId): LeaseTimeToLiveResult {
@@ -511,9 +514,7 @@ export class BranchDatabase implements Database {
     };
   }
 
-  readonly #setKeys = (keys: number): void => {
-    this.#keys = keys;
-  };
+  readonly #setKeys = (keys: number): number => (this.#keys = keys);
 
   /** Calls that have no answer yet: a branch with one is not idle. */
   get callsPending(): number {

@@ -3,6 +3,7 @@ import type { Epoch, LeaseId, RecordNumber, Revision } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { CacheStatus } from "../storage/cache-status.ts";
 import type { Maintenance } from "./maintenance/maintenance.ts";
+import type { Gathered } from "./mvcc/gathered.ts";
 
 /**
  * etcd's semantics without any wire: what `api` calls, and what the library offers. Keys are latin1 strings
@@ -291,6 +292,8 @@ export interface TxnRequest {
   compare: Compare[];
   success: RequestOp[];
   failure: RequestOp[];
+  /** The engine's own: what its ranges hold in memory is counted there. */
+  gathered?: Gathered | null;
 }
 
 export interface TxnResult {
@@ -299,6 +302,8 @@ export interface TxnResult {
   succeeded: boolean;
   /** One for each operation of the branch taken. */
   responses: ResponseOp[];
+  /** To be called when its rows are not needed any more: they count against a bound of the process until then. */
+  release?: () => void;
 }
 
 export interface CompactRequest {

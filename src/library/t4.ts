@@ -69,7 +69,12 @@ export class T4 {
 
   /** All or nothing, in one revision. */
   async txn(transaction: Transaction): Promise<TransactionResult> {
-    return resultOf(await this.database.txn(txnRequest(transaction))) as TransactionResult;
+    const result = await this.database.txn(txnRequest(transaction));
+    try {
+      return resultOf(result) as TransactionResult;
+    } finally {
+      result.release?.();
+    }
   }
 
   watch(keys: Keys, options: WatchOptions = {}): AsyncGenerator<{ revision: number; events: WatchEvent[] }> {

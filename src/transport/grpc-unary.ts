@@ -50,6 +50,10 @@ export class UnaryCall extends GrpcCall {
     return true;
   }
 
+  get takesAnyPieces(): boolean {
+    return true;
+  }
+
   /**
    * A request that arrives in one DATA frame, not compressed, is taken as it lies; all else goes through the deframer.
    */

@@ -55,6 +55,8 @@ export interface Call {
   metadata(name: string): string | undefined;
   /** An answer may be given as Pieces. */
   readonly takesPieces?: boolean;
+  /** Its pieces may end amid a field. */
+  readonly takesAnyPieces?: boolean;
   /** Milliseconds left by grpc-timeout; undefined where none was given. */
   timeLeftMs(): number | undefined;
   /** Called once when the client cancels, its deadline passes or its connection ends. At once if that was before. */

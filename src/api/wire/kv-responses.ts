@@ -253,6 +253,48 @@ export class TxnResponse implements Encodable {
     return this.#writeTxn(buffer, at, this.#header, this.#request, this.#result);
   }
 
+  /** What `encodeInto` writes, piece by piece; `byteLength` has been called. */
+  *pieces(): Generator<Buffer> {
+    this.#next = 0;
+    yield* this.#txnPieces(this.#header, this.#request, this.#result);
+  }
+
+  *#txnPieces(header: Header, request: TxnRequest, result: TxnResult): Generator<Buffer> {
+    const operations = takenBranch(request, result);
+    const revision = headerRevision(header, result);
+    yield* piece(header.size(revision) + boolSize(result.succeeded), (buffer) =>
+      writeBool(buffer, header.write(buffer, 0, revision), SUCCEEDED, result.succeeded),
+    );
+    for (let i = 0; i < operations.length; i++) {
+      const response = result.responses[i]!;
+      const inner = this.#sizes[this.#next++]!;
+      const outer = lengthDelimitedSize(inner);
+      yield* piece(lengthDelimitedSize(outer) - inner, (buffer) => {
+        const at = writeLength(buffer, 0, RESPONSES, outer);
+        buffer[at] = operationTags[response.kind];
+        return writeVarint(buffer, at + 1, inner);
+      });
+      yield* this.#operationPieces(operations[i]!, response, inner);
+    }
+  }
+
+  *#operationPieces(operation: RequestOp, response: ResponseOp, bytes: number): Generator<Buffer> {
+    if (response.kind === "txn") {
+      assert(operation.kind === "txn", "a transaction's answer is to a transaction");
+      yield* this.#txnPieces(innerHeader, operation, response);
+    } else if (response.kind === "range") {
+      const { revision, rows, more, count } = response;
+      const keysOnly = operation.kind === "range" && operation.keysOnly;
+      yield* piece(innerHeader.size(revision), (buffer) => innerHeader.write(buffer, 0, revision));
+      for (let next = 0; next < rows.length; ) {
+        const some = rowsUpTo(rows, next, PIECE_BYTES);
+        next += some.length;
+        yield* piece(rowsSize(some, keysOnly), (buffer) => writeRows(buffer, 0, some, keysOnly));
+      }
+      yield* piece(rangeTailSize(more, count), (buffer) => writeRangeTail(buffer, 0, more, count));
+    } else yield* piece(bytes, (buffer) => this.#writeOperation(buffer, 0, operation, response));
+  }
+
   #txnSize(header: Header, request: TxnRequest, result: TxnResult): number {
     const operations = takenBranch(request, result);
     let size = header.size(headerRevision(header, result)) + boolSize(result.succeeded);
@@ -311,6 +353,23 @@ export class TxnResponse implements Encodable {
         return unreachable(response);
     }
   }
+}
+
+const PIECE_BYTES = 64 << 10;
+
+/** Those from `first` on, until they have so many bytes: one at least. */
+function rowsUpTo(rows: readonly Row[], first: number, bytesMax: number): readonly Row[] {
+  let end = first;
+  for (let bytes = 0; end < rows.length && bytes < bytesMax; end++) bytes += rows[end]!.end - rows[end]!.start;
+  return rows.slice(first, end);
+}
+
+/** One piece, or none of nothing. */
+function* piece(bytes: number, write: (buffer: Buffer) => number): Generator<Buffer> {
+  if (bytes === 0) return;
+  const buffer = Buffer.allocUnsafeSlow(bytes);
+  assert(write(buffer) === bytes, "a piece is as long as it said");
+  yield buffer;
 }
 
 function takenBranch(request: TxnRequest, result: TxnResult): readonly RequestOp[] {

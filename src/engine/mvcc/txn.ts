@@ -16,6 +16,7 @@ import type {
 import type { Reads } from "../reads.ts";
 import { holds } from "./compare.ts";
 import { readDeleted } from "./delete-range.ts";
+import type { Gathered } from "./gathered.ts";
 import { OwnWrites } from "./own-writes.ts";
 import { applyPut, checkLease, checkPrevious, type LeaseLookup } from "./put.ts";
 import { type Found, find, type RangePoint, rangeResult } from "./range.ts";
@@ -33,7 +34,7 @@ export function txn(draft: Draft, leases: LeaseLookup, request: TxnRequest): Txn
   const { reads } = draft;
   const taken = choose(reads, request);
   const writes = new PathWrites();
-  const steps = prepare(taken, { draft, reads, leases, point: draft, writes });
+  const steps = prepare(taken, { draft, reads, leases, point: draft, writes, gathered: request.gathered ?? null });
   const own = writes.isEmpty || !meet(steps) ? null : new OwnWrites();
   const responses = execute(steps, { draft, own });
   return { kind: "txn", revision: draft.revisionSoFar, succeeded: taken.succeeded, responses };
@@ -69,7 +70,13 @@ export function readOnlyTxn(reads: Reads, point: RangePoint, request: TxnRequest
   const responses: ResponseOp[] = [];
   for (const op of taken.ops) {
     assert(op.kind === "range", "a read-only transaction holds ranges");
-    responses.push(rangeResult(point.revision, prepareRange({ reads, point, writes: NO_WRITES }, op), op));
+    responses.push(
+      rangeResult(
+        point.revision,
+        prepareRange({ reads, point, writes: NO_WRITES, gathered: request.gathered ?? null }, op),
+        op,
+      ),
+    );
   }
   return { kind: "txn", revision: point.revision, succeeded: taken.succeeded, responses };
 }
@@ -102,6 +109,7 @@ interface Preparing {
   readonly reads: Reads;
   readonly point: RangePoint;
   readonly writes: PathWrites;
+  readonly gathered: Gathered | null;
 }
 
 /** What the operations on the path before this one write. */
@@ -154,7 +162,7 @@ function prepare(taken: Taken, context: Preparing & { draft: Draft; leases: Leas
 }
 
 /** T10. A negative revision is compared like any other (Q3): with the compact revision at −1, −1 passes. */
-function prepareRange({ reads, point, writes }: Preparing, op: RangeRequest): Found {
+function prepareRange({ reads, point, writes, gathered }: Preparing, op: RangeRequest): Found {
   if (op.revision !== 0) {
     if (op.revision > point.revision) throw new DbError("futureRevision");
     if (op.revision < point.compactRevision) throw new DbError("compacted");
@@ -162,7 +170,9 @@ function prepareRange({ reads, point, writes }: Preparing, op: RangeRequest): Fo
   const at = op.revision > 0 ? op.revision : point.revision;
   // So many rows beyond the limit that enough are left, whatever is deleted before this range is evaluated.
   const extra = op.revision > 0 ? 0 : writes.deletesMax;
-  return reads.once(() => find(reads.tree, op, at, extra));
+  return reads.once(() =>
+    gathered === null ? find(reads.tree, op, at, extra) : gathered.find(reads.tree, op, at, extra),
+  );
 }
 
 /** `own` is null where no operation can meet another's write. */
