@@ -26,9 +26,13 @@ export class Arena {
   #at = 0;
   #left = 0;
   #nextBytes = CHUNK_BYTES_MIN;
-  /** What the last value that was kept lies in, and the chunk that it is. */
+  /** The memory that was kept last, and the chunk that it is. */
   #kept: ArrayBufferLike | null = null;
-  #keptChunk = 0;
+  #keptChunk = NO_CHUNK;
+  /** What `keep` was last given: its chunk, or that it has none, and where in that it begins. */
+  #source: Uint8Array | null = null;
+  #sourceChunk = NO_CHUNK;
+  #sourceAt = 0;
 
   /** Copies source[start, end); the place is in `chunk`, `start`, `end`. */
   add(source: Uint8Array, start: number, end: number): void {
@@ -64,20 +68,33 @@ export class Arena {
    * such values, because all of it is kept with them. A small value is copied.
    */
   keep(source: Uint8Array, start: number, end: number): void {
-    const whole = source.buffer;
-    if (end - start <= LOOP_BYTES_MAX || whole.byteLength < KEPT_BYTES_MIN || whole.byteLength > KEPT_BYTES_MAX) {
+    const isSmall = end - start <= LOOP_BYTES_MAX;
+    if (!isSmall && source !== this.#source) this.#keepSource(source);
+    if (isSmall || this.#sourceChunk === NO_CHUNK) {
       this.add(source, start, end);
       return;
     }
     assert(start >= 0 && end <= source.length, "a value lies within its bytes");
+    this.used += end - start;
+    this.chunk = this.#sourceChunk;
+    this.start = this.#sourceAt + start;
+    this.end = this.#sourceAt + end;
+  }
+
+  /** Once for all values of one record: looking behind a view takes as long as copying a value. */
+  #keepSource(source: Uint8Array): void {
+    this.#source = source;
+    const whole = source.buffer;
+    this.#sourceAt = source.byteOffset;
+    if (whole.byteLength < KEPT_BYTES_MIN || whole.byteLength > KEPT_BYTES_MAX) {
+      this.#sourceChunk = NO_CHUNK;
+      return;
+    }
     if (whole !== this.#kept) {
       this.#kept = whole;
       this.#keptChunk = this.chunks.push(Buffer.from(whole)) - 1;
     }
-    this.used += end - start;
-    this.chunk = this.#keptChunk;
-    this.start = source.byteOffset + start;
-    this.end = source.byteOffset + end;
+    this.#sourceChunk = this.#keptChunk;
   }
 
   /** Opens a chunk; false for a value that is so large that it gets one for itself. */
@@ -92,3 +109,4 @@ export class Arena {
 }
 
 const EMPTY = new Uint8Array(0);
+const NO_CHUNK = -1;
