@@ -176,6 +176,7 @@ export class BranchesJudge {
     const names = [...this.#names()].filter(([, { tombstone }]) => !tombstone);
     for (const [name, { branch }] of names) {
       const database = await this.#open(name);
+      await this.#uploaded(branch);
       const { committed, compactRevision } = database;
       const truth = this.#truth;
       equal(committed, truth.revision(branch), `${name} is at the end of its log`);
@@ -235,6 +236,11 @@ export class BranchesJudge {
     deepEqual(judge.leftOver().slice(0, 10), []);
     this.#origins(branch);
     deepEqual(await this.readable(), [MAIN]);
+  }
+
+  /** What only a disk had is uploaded behind the opening. */
+  async #uploaded(branch: BranchId): Promise<void> {
+    for (const served of this.#host.open) if (served.id === branch) await served.leading.flush();
   }
 
   /** What crashed cuts, and requests that came late, have left is gone as well. */

@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { BranchCut } from "../../src/engine/branches/cut-branch.ts";
 import { BranchClaims } from "../../src/engine/host/branch-claims.ts";
 import { OpenBranch } from "../../src/engine/host/open-branch-handle.ts";
@@ -9,6 +8,7 @@ import type { ObjectStore } from "../../src/objects/objects.ts";
 import { Register } from "../../src/objects/register.ts";
 import { changed } from "../log/changed.ts";
 import type { BranchesChanges } from "./branches-world.ts";
+import { type Mutant, mutantsMain, type RunMutant } from "./mutants.ts";
 import { patch } from "./patch.ts";
 import { branchesScenario } from "./scenario-branches.ts";
 
@@ -17,12 +17,8 @@ import { branchesScenario } from "./scenario-branches.ts";
  *
  *   t4-node test/sim/branches-mutants.ts [--from 1] [--seeds 40] [mutant …]
  */
-export interface BranchesMutant {
-  /** Of the first seeds one that notices it; null: none of 65 does, promote-branch.test.ts has the interleaving. */
-  readonly seed: number | null;
+export interface BranchesMutant extends Mutant {
   readonly changes?: BranchesChanges;
-  /** Breaks it; returns what makes it whole again. */
-  readonly break?: () => () => void;
 }
 
 export const branchesMutants: Readonly<Record<string, BranchesMutant>> = {
@@ -35,6 +31,7 @@ export const branchesMutants: Readonly<Record<string, BranchesMutant>> = {
     break: () => patch(Promotion.prototype, "keep", () => () => Promise.resolve()),
   },
   "changes names whatever they have become since": {
+    // None of 65 seeds does; promote-branch.test.ts has the interleaving.
     seed: null,
     break: () => patch(Register.prototype, "swap", (swap) => swapsAnyway(swap)),
   },
@@ -43,7 +40,7 @@ export const branchesMutants: Readonly<Record<string, BranchesMutant>> = {
     break: () => patch(BranchClaims.prototype, "take", () => () => Promise.resolve()),
   },
   "cuts before what was acknowledged last": {
-    seed: 9,
+    seed: 16,
     break: () => {
       const first = new WeakMap<OpenBranch, LogPosition>();
       return patch(
@@ -90,34 +87,6 @@ function withoutOrigins(store: ObjectStore): ObjectStore {
   });
 }
 
-/** Resolves with how it was noticed, or null. */
-export async function branchesNoticed(mutant: BranchesMutant, seed: number): Promise<string | null> {
-  const mend = mutant.break?.() ?? (() => {});
-  try {
-    await branchesScenario(seed, {}, mutant.changes);
-    return null;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  } finally {
-    mend();
-  }
-}
+export const runBranchesMutant: RunMutant<BranchesMutant> = ({ changes }, seed) => branchesScenario(seed, {}, changes);
 
-async function main(): Promise<void> {
-  const options = { seeds: { type: "string" }, from: { type: "string" } } as const;
-  const { values, positionals } = parseArgs({ options, allowPositionals: true });
-  for (const [name, mutant] of Object.entries(branchesMutants)) {
-    if (positionals.length > 0 && !positionals.includes(name)) continue;
-    let how: string | null = null;
-    const first = Number(values.from ?? mutant.seed ?? 1);
-    let seed = first;
-    for (; how === null && seed < first + Number(values.seeds ?? "40"); seed++) {
-      how = await branchesNoticed(mutant, seed);
-    }
-    if (how === null) process.exitCode = 1;
-    console.log(`${how === null ? "NOT NOTICED" : `noticed by seed ${seed - 1}`}: a program that ${name}`);
-    if (how !== null) console.log(`    ${how.split("\n")[0]!.slice(0, 200)}`);
-  }
-}
-
-if (import.meta.main) await main();
+if (import.meta.main) await mutantsMain(branchesMutants, runBranchesMutant, { what: "a program", seeds: 40 });

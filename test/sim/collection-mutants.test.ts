@@ -1,11 +1,14 @@
 import { notEqual } from "node:assert/strict";
 import { test } from "node:test";
-import { collectionMutants, collectionNoticed } from "./collection-mutants.ts";
+import { collectionMutants, runCollectionMutant } from "./collection-mutants.ts";
+import { firstSeed } from "./mutants.ts";
+
+const SEEDS = 6;
 
 /** The quick ones; `t4-node test/sim/collection-mutants.ts` tries all. */
-for (const [name, { seed }] of Object.entries(collectionMutants)) {
-  if (seed === null) continue;
+for (const [name, mutant] of Object.entries(collectionMutants)) {
+  if (mutant.seed === null) continue;
   test(`a program that ${name} is noticed`, async () => {
-    notEqual(await collectionNoticed(collectionMutants[name]!, seed), null);
+    notEqual(await firstSeed(runCollectionMutant, mutant, { seeds: SEEDS }), null);
   });
 }

@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { Collector } from "../../src/collector/collector.ts";
 import { OldSegments } from "../../src/collector/old-segments.ts";
 import { References } from "../../src/collector/references.ts";
@@ -8,6 +7,7 @@ import { parseKey } from "../../src/objects/keys.ts";
 import type { ObjectStore } from "../../src/objects/objects.ts";
 import { newestCheckpoint } from "../../src/storage/checkpoint-store.ts";
 import { changed } from "../log/changed.ts";
+import { type Mutant, mutantsMain, type RunMutant } from "./mutants.ts";
 import { all, patch } from "./patch.ts";
 import { type CollectionChanges, collectionScenario } from "./scenario-collection.ts";
 
@@ -15,16 +15,13 @@ import { type CollectionChanges, collectionScenario } from "./scenario-collectio
  * Collectors and cuts that leave out one step each. The simulation must notice each of them.
  *
  *   t4-node test/sim/collection-mutants.ts [--seeds 60] [mutant …]
+ *
+ * Those without a seed were not noticed by 40: the interleaving that needs the step is in
+ * test/collector/handshake.test.ts, for the announcement, for the collections,
+ * for the origin and for whoever leads.
  */
-export interface CollectionMutant {
-  /**
-   * Of the first seeds one that notices it; null: none was found in 40. The interleaving that needs the step
-   * is in test/collector/handshake.test.ts, for the announcement, for the collections and for whoever leads.
-   */
-  readonly seed: number | null;
+export interface CollectionMutant extends Mutant {
   readonly changes?: CollectionChanges;
-  /** Breaks it; returns what makes it whole again. */
-  readonly break?: () => () => void;
 }
 
 /** Two nets hold what is cut: the parent, read again, and the collections. These are caught where one is missing. */
@@ -84,7 +81,7 @@ export const collectionMutants: Readonly<Record<string, CollectionMutant>> = {
     changes: { collectorStore: (store) => withTimidLeaders(store) },
   },
   "cuts without an origin, until the name": {
-    seed: 47,
+    seed: null,
     break: () => {
       const createOrigin = BranchCut.prototype.createOrigin;
       return all(
@@ -124,34 +121,7 @@ function withTimidLeaders(store: ObjectStore): ObjectStore {
   });
 }
 
-/** Resolves with how it was noticed, or null. */
-export async function collectionNoticed(mutant: CollectionMutant, seed: number): Promise<string | null> {
-  const mend = mutant.break?.() ?? (() => {});
-  try {
-    await collectionScenario(seed, {}, mutant.changes);
-    return null;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  } finally {
-    mend();
-  }
-}
+export const runCollectionMutant: RunMutant<CollectionMutant> = ({ changes }, seed) =>
+  collectionScenario(seed, {}, changes);
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({ options: { seeds: { type: "string" } }, allowPositionals: true });
-  for (const [name, mutant] of Object.entries(collectionMutants)) {
-    if (positionals.length > 0 && !positionals.includes(name)) continue;
-    let how: string | null = null;
-    const first = mutant.seed ?? 1;
-    let seed = first;
-    for (; how === null && seed < first + Number(values.seeds ?? "60"); seed++) {
-      how = await collectionNoticed(mutant, seed);
-    }
-    if (how === null) process.exitCode = 1;
-    console.log(`${how === null ? "NOT NOTICED" : `noticed by seed ${seed - 1}`}: a program that ${name}`);
-    if (how !== null)
-      console.log(`    ${how.split("\n").find((line) => /^\+ +'|Error:/.test(line)) ?? how.slice(0, 200)}`);
-  }
-}
-
-if (import.meta.main) await main();
+if (import.meta.main) await mutantsMain(collectionMutants, runCollectionMutant, { what: "a program", seeds: 60 });

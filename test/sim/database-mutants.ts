@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { Lessor } from "../../src/engine/lease/lessor.ts";
 import { Alarms } from "../../src/engine/maintenance/alarms.ts";
 import { Members } from "../../src/engine/maintenance/members.ts";
@@ -13,6 +12,7 @@ import type { Runtime } from "../../src/runtime/runtime.ts";
 import { BranchTree } from "../../src/storage/tree.ts";
 import { changed } from "../log/changed.ts";
 import type { Changes } from "./database-node.ts";
+import { type Mutant, mutantsMain, type RunMutant } from "./mutants.ts";
 import { all, patch, patchGetter } from "./patch.ts";
 import { databaseScenario, type Story } from "./scenario-database.ts";
 
@@ -23,18 +23,15 @@ import { databaseScenario, type Story } from "./scenario-database.ts";
  *
  *   t4-node test/sim/database-mutants.ts [--seeds 30] [mutant …]
  */
-export interface Mutant {
+export interface DatabaseMutant extends Mutant {
   readonly story: Story;
-  /** Of the first seeds one that notices it. */
   readonly seed: number;
   readonly changes?: Changes;
   /** Users, roles, alarms and members are changed, too. */
   readonly settings?: true;
-  /** Breaks it; returns what makes it whole again. */
-  readonly break?: () => () => void;
 }
 
-export const mutants: Readonly<Record<string, Mutant>> = {
+export const mutants: Readonly<Record<string, DatabaseMutant>> = {
   "acknowledges before the segment is written": { story: "object", seed: 1, changes: { store: eager } },
   "takes an unknown outcome for a success": { story: "object", seed: 1, changes: { store: believing } },
   "does not sync its local log": { story: "local", seed: 3, changes: { runtime: unsynced } },
@@ -152,34 +149,8 @@ function unsynced(runtime: Runtime): Runtime {
   };
 }
 
-/** Resolves with how it was noticed, or null. */
-export async function noticed(mutant: Mutant, seed: number): Promise<string | null> {
-  const mend = mutant.break?.() ?? (() => {});
-  try {
-    const { story, changes, settings = false } = mutant;
-    await databaseScenario(story, seed, {}, { changes: { ...changes, mend }, settings });
-    return null;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  } finally {
-    mend();
-  }
-}
+/** Mended before the bucket that it leaves is built from. */
+export const runDatabaseMutant: RunMutant<DatabaseMutant> = ({ story, changes, settings = false }, seed, mend) =>
+  databaseScenario(story, seed, {}, { changes: { ...changes, mend }, settings });
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({ options: { seeds: { type: "string" } }, allowPositionals: true });
-  for (const [name, mutant] of Object.entries(mutants)) {
-    if (positionals.length > 0 && !positionals.includes(name)) continue;
-    let how: string | null = null;
-    let seed = mutant.seed;
-    for (; how === null && seed < mutant.seed + Number(values.seeds ?? "30"); seed++) how = await noticed(mutant, seed);
-    if (how === null) process.exitCode = 1;
-    console.log(
-      `${how === null ? "NOT NOTICED" : `noticed by seed ${seed - 1}`}: a database that ${name} (${mutant.story})`,
-    );
-    if (how !== null)
-      console.log(`    ${how.split("\n").find((line) => /^\+ +'|Error:/.test(line)) ?? how.slice(0, 200)}`);
-  }
-}
-
-if (import.meta.main) await main();
+if (import.meta.main) await mutantsMain(mutants, runDatabaseMutant, { what: "a database", seeds: 30 });
