@@ -11,7 +11,7 @@ export CONFORMANCE_SERVER=$into/bin/server
 if [[ -n ${ETCD:-} ]]; then export CONFORMANCE_SERVER=$ETCD CONFORMANCE_PEERS=1; fi
 arguments=(-test.v -test.timeout 30m)
 case $tests in
-  Benchmark*) arguments+=(-test.run '^$' -test.bench "$tests" -test.benchtime 1x) ;;
+  *Benchmark*) arguments+=(-test.run '^$' -test.bench "$tests" -test.benchtime 1x) ;;
   ?*) arguments+=(-test.run "$tests") ;;
 esac
 
