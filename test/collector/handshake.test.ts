@@ -197,7 +197,7 @@ for (const at of ["createOrigin", "isCollected", "isListed", "createName"] as co
   });
 }
 
-test("what a leadership with a checkpoint of its own lists is not looked up; right after a takeover all is", async () => {
+test("what a leadership with a checkpoint of its own lists is not looked up; behind a takeover all is", async () => {
   const world = await World.begin();
   const first = await world.lead(null);
   const table = await world.table(first.epoch);

@@ -94,7 +94,7 @@ export class SettingsTruth {
     return values;
   }
 
-  /** Users, roles, whether authentication is on, and retention are what the branch's own records and its ancestors' say. */
+  /** Users, roles, whether authentication is on, and retention are what the branch's records and its ancestors' say. */
   async check(host: Host, name: string, { branch, database }: { branch: BranchId; database: Database }): Promise<void> {
     const values = this.#values(this.#truth.records(branch));
     const namesIn = (space: number): string[] =>

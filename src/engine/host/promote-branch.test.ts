@@ -179,7 +179,7 @@ test("a branch that is being replaced gives its place to no other one by its sec
   await halfway(t, host, "raise");
   await host.leave("main");
   const other = { ...promotion, name: "blue", over: "main-old-1" };
-  await rejects(host.branches.promote(other), { kind: "branchRefuses", message: /named main is being replaced itself/ });
+  await rejects(host.branches.promote(other), { kind: "branchRefuses", message: /main is being replaced itself/ });
   await host.branches.promote({ ...promotion, revoke: true });
   const main = await opened(() => host.database("main"));
   await main.put(put("goes-on"));
