@@ -166,8 +166,8 @@ class Opening {
     const { log, tail } = await this.#openLog(leadership, acquired.localLog?.path ?? null);
     const head = tail.reduce((before, record) => applyTo(tree, record, before), revision as number) as Revision;
     if (tail.length > 0) notices.info("uploading what only the local log has", { records: tail.length });
-    // Nobody waits for that: it is on the disk, synced, which is all that was promised of what is acknowledged here; and
-    // the disk keeps it until it is uploaded. What fails of it before the database listens is looked at below.
+    // Nobody waits for that: it is on the disk, synced, all that was promised of what is acknowledged here, and stays
+    // there until it is uploaded. What fails of it before the database listens is looked at below.
     log.drain().catch((error: unknown) => {
       this.#logFailure = error;
     });
