@@ -1,5 +1,7 @@
-import { equal, notEqual, rejects } from "node:assert/strict";
+import { equal, notEqual, ok, rejects } from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { type JournalMutant, journalScenario } from "./scenario-journal.ts";
 import { type RegisterMutant, registerScenario } from "./scenario-register.ts";
 import { scenarios } from "./scenarios.ts";
@@ -14,6 +16,21 @@ for (const [name, scenario] of scenarios) {
     notEqual(await scenario(2, {}), digest);
   });
 }
+
+test("one seed is one trace, whatever ran before it in the process", async () => {
+  const names = ["collection", "database-object"];
+  const main = fileURLToPath(new URL("main.ts", import.meta.url));
+  const alone = spawnSync(process.execPath, [...process.execArgv, main, "--seed", "5", ...names], { encoding: "utf8" });
+  const expected = [...alone.stdout.matchAll(/^ok +--seed 5 (\S+): trace (\S+)$/gm)].map(([, name, trace]) => [
+    name,
+    trace,
+  ]);
+  equal(expected.length, names.length, alone.stdout);
+  await scenarios.get("database-local")!(6, {});
+  for (const [name, trace] of expected.toReversed()) {
+    ok((await scenarios.get(name!)!(5, {})).startsWith(trace!), `${name}: not the trace of a process of its own`);
+  }
+});
 
 const journalMutants: JournalMutant[] = [
   "records not synced",
