@@ -40,12 +40,11 @@ async function untilOver(step: (n: number) => Promise<void> | void): Promise<voi
   }
 }
 
-/** On a machine that does other things, too: times are far above what is usual, and far below what it was. */
-function served(found: Besieged, { growthMiB, medianMs = 150 }: { growthMiB: number; medianMs?: number }): void {
+/** Memory is bounded, and no call of others fails; how long these take is told, not judged: machines differ. */
+function served(found: Besieged, { growthMiB }: { growthMiB: number }): void {
   equal(found.failures.join(), "");
   ok(found.growthMiB < growthMiB, `${found.growthMiB} MiB more, may be ${growthMiB}`);
   ok(found.calls >= 4, `${found.calls} calls beside`);
-  ok(found.medianMs < medianMs, `a median of ${found.medianMs} ms beside, may be ${medianMs}`);
 }
 
 /** Sends the same again and again on one stream, and takes what it is answered. */
@@ -107,7 +106,7 @@ test("calls that are a thousand times as large unpacked", { timeout: 120_000 }, 
     });
     for (const client of clients) client.destroy();
   });
-  served(found, { growthMiB: 400, medianMs: 400 });
+  served(found, { growthMiB: 400 });
 });
 
 test("leases are granted without end", { timeout: 120_000 }, async () => {
@@ -126,7 +125,7 @@ test("leases are granted without end", { timeout: 120_000 }, async () => {
     });
     client.destroy();
   });
-  served(found, { growthMiB: 250, medianMs: 800 });
+  served(found, { growthMiB: 250 });
 });
 
 test("half messages hold room that others need: a large put beside is taken", { timeout: 120_000 }, async () => {

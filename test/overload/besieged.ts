@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { ServerProcess } from "../compat/etcd-process.ts";
 import { startServer } from "../compat/server-runner.ts";
@@ -34,6 +35,7 @@ export async function besieged(
     const bystander = new Worker(new URL("bystander.ts", import.meta.url), {
       workerData: { url: `http://${server.address}` },
     });
+    await once(bystander, "message");
     await new Promise((resolve) => setTimeout(resolve, WARM_MS));
     const before = await residentBytes(server.pid);
     most = before;

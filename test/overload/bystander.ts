@@ -6,7 +6,7 @@ import { call } from "./flood.ts";
 
 /**
  * A client that does no harm, on a thread and a connection of its own: it puts and gets one key, one call after the
- * other, until it is told to stop, and tells how long each took.
+ * other, until it is told to stop, and tells how long each took. It says when the first ones are answered.
  */
 const PAUSE_MS = 5;
 const key = Buffer.from("bystander");
@@ -14,6 +14,7 @@ const put = toBinary(PutRequestSchema, create(PutRequestSchema, { key, value: Bu
 const range = toBinary(RangeRequestSchema, create(RangeRequestSchema, { key }));
 
 let stopped = false;
+let begun = false;
 parentPort!.once("message", () => {
   stopped = true;
 });
@@ -32,6 +33,8 @@ while (!stopped) {
     if (end === "0") millis.push(performance.now() - startedMs);
     else failures.push(end);
   }
+  if (!begun) parentPort!.postMessage("begun");
+  begun = true;
   await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 }
 session.destroy();
