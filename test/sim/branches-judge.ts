@@ -171,9 +171,20 @@ export class BranchesJudge {
     return object !== undefined && decodeLeaderRecord(decodeEnvelope(key, object.body).body).tombstone;
   }
 
+  /** A promoter that stalled has named what was ended for ever meanwhile. */
+  #isLate({ branch, tombstone, replacedBy }: BranchName): boolean {
+    return !tombstone && replacedBy !== undefined && this.#isEnded(branch);
+  }
+
+  /** Of late names a sweep leaves none. */
+  swept(): void {
+    const late = [...this.#names()].flatMap(([name, body]) => (this.#isLate(body) ? [name] : []));
+    deepEqual(late, [], "names of branches that there are no more");
+  }
+
   /** Every branch can be opened, and shows what it must, entry by entry. */
   async readable(): Promise<string[]> {
-    const names = [...this.#names()].filter(([, { tombstone }]) => !tombstone);
+    const names = [...this.#names()].filter(([, body]) => !body.tombstone && !this.#isLate(body));
     for (const [name, { branch }] of names) {
       const database = await this.#open(name);
       await this.#uploaded(branch);

@@ -102,6 +102,7 @@ async function judge(world: BranchesWorld, machine: SimMachine): Promise<void> {
   await judging.finishPromotions();
   judging.named();
   await world.collect(node, host);
+  judging.swept();
   judging.collections();
   const kept = world.simulation.random.fork("kept").pick(await judging.readable());
   await judging.verify();

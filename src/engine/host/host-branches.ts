@@ -1,6 +1,7 @@
 import { DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import { trustedSkewMs } from "../../collector/collector.ts";
+import { leaderRegister } from "../../leadership/acquire.ts";
 import { type BranchName, branchNameRegister, resolveBranch } from "../../leadership/branch-name.ts";
 import { mainBranchId } from "../../leadership/identity.ts";
 import type { LogPosition } from "../../log/log.ts";
@@ -103,6 +104,19 @@ export class HostBranches implements Branches {
     return { branch, ancestry: await readAncestry(this.#bucket, branch, { names, open: (each) => this.#open(each) }) };
   }
 
+  /**
+   * A promoter that stalled names the branch that it was to replace though that was ended for ever meanwhile: the name
+   * is free. Nothing of the branch comes back, so that it may be looked at first and changed later.
+   */
+  async #freeLateName(name: string, branch: BranchId): Promise<void> {
+    const { store, runtime, request } = this.#bucket;
+    const leader = await leaderRegister(store, branch, runtime).read(request);
+    if (leader?.body.tombstone !== true) return;
+    await changeName(this.#bucket, name, (now) =>
+      now?.branch === branch && !now.tombstone ? { ...now, tombstone: true } : null,
+    );
+  }
+
   /** What was deleted under this name goes for ever, though it could still come back. */
   async freeName(name: string): Promise<void> {
     await this.#purge(name);
@@ -185,7 +199,7 @@ export class HostBranches implements Branches {
 
   /**
    * Deletes what has expired, and ends for ever what was deleted and whose time of grace is over: for a collector,
-   * which then finds that nobody needs it. What crashed cuts have left goes, too. Throws `storeRefused` while the
+   * which then finds that nobody needs it. What crashed cuts and late promoters have left goes, too. Throws `storeRefused` while the
    * clocks here and in the store differ too much.
    */
   async sweep(signal?: AbortSignal): Promise<Swept> {
@@ -198,6 +212,7 @@ export class HostBranches implements Branches {
       try {
         if (isExpired) swept.expired.push((await this.delete(name)).name);
         else if (isDue && (await this.#purge(name, nowMs))) swept.purged.push(name);
+        else if (!body.tombstone && body.replacedBy !== undefined) await this.#freeLateName(name, body.branch);
       } catch (error) {
         // One that cannot be ended now keeps no other from it.
         if (!isDbError(error)) throw error;

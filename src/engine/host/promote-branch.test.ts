@@ -295,6 +295,25 @@ test("a deleted branch comes back within its time of grace; then nothing does, a
   equal(state?.body.purgeMs, undefined);
 });
 
+test("a name that a stalled promoter gives to a branch that was ended for ever is free after a sweep", async (t) => {
+  const { host, store } = await blueAndGreen(t, { branches: { ...defaultBranchSetSettings, graceMs: 0 } });
+  const green = branchNameRegister(store, "green", runtime);
+  const { branch } = (await green.read(request))!.body;
+  await host.branches.promote(promotion);
+  // One that lives keeps its second name.
+  await host.branches.sweep();
+  equal(await keysOf(await host.database("main-old-1")), 5);
+  await host.branches.delete("main-old-1");
+  await host.branches.sweep();
+  const second = branchNameRegister(store, "main-old-1", runtime);
+  const gone = (await second.read(request))!;
+  deepEqual([gone.body.tombstone, gone.body.purgeMs], [true, undefined]);
+  await second.swap(gone, { ...gone.body, tombstone: false, replacedBy: branch }, request);
+  await host.branches.sweep();
+  await rejects(async () => host.database("main-old-1"), { kind: "notFound", message: /no branch named main-old-1/ });
+  await host.branches.create(newBranch("main-old-1"));
+});
+
 test("what has expired is deleted by a sweep, and ends for ever when its time of grace is over", async (t) => {
   const { host, store } = await openHost(t, { branches: { ...defaultBranchSetSettings, graceMs: 0 } });
   await host.branches.create(newBranch("short", { expiresInMs: 1 }));
