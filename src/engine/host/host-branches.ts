@@ -199,8 +199,8 @@ export class HostBranches implements Branches {
 
   /**
    * Deletes what has expired, and ends for ever what was deleted and whose time of grace is over: for a collector,
-   * which then finds that nobody needs it. What crashed cuts and late promoters have left goes, too. Throws `storeRefused` while the
-   * clocks here and in the store differ too much.
+   * which then finds that nobody needs it. What crashed cuts and late promoters have left goes, too. Throws
+   * `storeRefused` while the clocks here and in the store differ too much.
    */
   async sweep(signal?: AbortSignal): Promise<Swept> {
     const nowMs = this.#bucket.runtime.clock.wallMs() + trustedSkewMs(this.#bucket.store);
