@@ -85,7 +85,8 @@ const replacements: readonly [RegExp, string][] = [
   [/"(cluster_id|member_id|raft_term)":\d+/g, '"$1":<$1>'],
   [/"(ClusterID|MemberID|RaftTerm)" : [0-9a-f]+/g, '"$1" : <$1>'],
   [/127\.0\.0\.1:\d{4,}/g, "<endpoint>"],
-  [/took = [\d.]+[mµ]?s/g, "took = <time>"],
+  // The µ of a quick answer is two bytes, and two characters of latin1.
+  [/took = [\d.]+(m|n|\xc2?\xb5)?s/g, "took = <time>"],
   [/"took":"[^"]+"/g, '"took":"<time>"'],
   [/remaining\(\d+s\)/g, "remaining(<time>)"],
   [/"ttl":\d+/g, '"ttl":<time>'],
