@@ -46,6 +46,10 @@ export const newBranchName = (branch: BranchId, expiresMs: number | null = null)
   tombstone: false,
 });
 
+/** No branch has the name, and none that was deleted could come back by it. */
+export const isFree = (body: BranchName | null): boolean =>
+  body === null || (body.tombstone && body.purgeMs === undefined);
+
 export const branchNameRegister = (store: ObjectStore, name: string, runtime: RetryRuntime): Register<BranchName> =>
   new Register(store, nameKey(name), { runtime, decode: decodeBranchName });
 

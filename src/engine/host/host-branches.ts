@@ -1,7 +1,6 @@
 import { DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import { trustedSkewMs } from "../../collector/collector.ts";
-import { leaderRegister } from "../../leadership/acquire.ts";
 import { type BranchName, branchNameRegister, resolveBranch } from "../../leadership/branch-name.ts";
 import { mainBranchId } from "../../leadership/identity.ts";
 import type { LogPosition } from "../../log/log.ts";
@@ -31,7 +30,7 @@ import { checkBranchName } from "../branches/name-checks.ts";
 import { restoreBranch } from "../branches/restore.ts";
 import type { Database } from "../engine.ts";
 import type { BranchSet, BranchSetSettings } from "./branch-set.ts";
-import { removeLeftOrigins } from "./left-origins.ts";
+import { fateOf, removeLeftOrigins } from "./left-origins.ts";
 import type { BranchSurroundings } from "./open-branch.ts";
 import type { OpenBranch } from "./open-branch-handle.ts";
 import { Promotion } from "./promote-branch.ts";
@@ -109,9 +108,7 @@ export class HostBranches implements Branches {
    * is free. Nothing of the branch comes back, so that it may be looked at first and changed later.
    */
   async #freeLateName(name: string, branch: BranchId): Promise<void> {
-    const { store, runtime, request } = this.#bucket;
-    const leader = await leaderRegister(store, branch, runtime).read(request);
-    if (leader?.body.tombstone !== true) return;
+    if ((await fateOf(this.#bucket, branch)) !== "ended") return;
     await changeName(this.#bucket, name, (now) =>
       now?.branch === branch && !now.tombstone ? { ...now, tombstone: true } : null,
     );

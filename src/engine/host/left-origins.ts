@@ -2,7 +2,7 @@ import { isDbError } from "../../base/errors.ts";
 import type { BranchId, ObjectKey } from "../../base/ids.ts";
 import { listBranches } from "../../collector/references.ts";
 import { leaderRegister } from "../../leadership/acquire.ts";
-import { branchNameRegister, NAMES_MAX, newBranchName } from "../../leadership/branch-name.ts";
+import { branchNameRegister, isFree, NAMES_MAX, newBranchName } from "../../leadership/branch-name.ts";
 import { type Origin, readOrigin } from "../../leadership/origin.ts";
 import { originKey } from "../../objects/keys.ts";
 import { type Bucket, readNames } from "../branches/branch-list.ts";
@@ -61,7 +61,11 @@ async function isNeedless(bucket: Bucket, branch: BranchId, main: BranchId): Pro
   return (await fateOf(bucket, branch)) === "never led";
 }
 
-async function fateOf({ store, runtime, request }: Bucket, branch: BranchId): Promise<"never led" | "led" | "ended"> {
+/** As the leader record tells; an end is for ever. */
+export async function fateOf(
+  { store, runtime, request }: Bucket,
+  branch: BranchId,
+): Promise<"never led" | "led" | "ended"> {
   const state = await leaderRegister(store, branch, runtime).read(request);
   if (state === null) return "never led";
   return state.body.tombstone ? "ended" : "led";
@@ -75,7 +79,7 @@ async function withdrawName(bucket: Bucket, { branch, name }: Origin, main: Bran
   const state = await register.read(request);
   if (state?.body.branch === branch) return false;
   // It is given where there is none, or on one that is free: what points somewhere now is neither.
-  if (state !== null && (!state.body.tombstone || state.body.purgeMs !== undefined)) return true;
+  if (!isFree(state?.body ?? null)) return true;
   // A name must point somewhere, and is free all the same.
   const body = state?.body ?? { ...newBranchName(main), tombstone: true };
   return (await register.swap(state, body, request)).kind === "swapped";
@@ -85,7 +89,7 @@ async function withdrawName(bucket: Bucket, { branch, name }: Origin, main: Bran
 async function keptIn(bucket: Bucket): Promise<ReadonlySet<BranchId> | null> {
   const names = await readNames(bucket);
   if (names.length >= NAMES_MAX) return null;
-  const kept = names.filter(({ body }) => !body.tombstone || body.purgeMs !== undefined);
+  const kept = names.filter(({ body }) => !isFree(body));
   return new Set(kept.map(({ body }) => body.branch));
 }
 

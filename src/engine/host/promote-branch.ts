@@ -1,6 +1,6 @@
 import { DbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
-import { type BranchName, branchNameRegister, listNames, newBranchName } from "../../leadership/branch-name.ts";
+import { type BranchName, branchNameRegister, isFree, listNames, newBranchName } from "../../leadership/branch-name.ts";
 import { MAIN } from "../../leadership/repository.ts";
 import type { RegisterState } from "../../objects/register.ts";
 import { type Bucket, readNames } from "../branches/branch-list.ts";
@@ -306,9 +306,6 @@ const isAnother = (name: string): DbError =>
 
 const isTaken = (name: string): DbError =>
   new DbError("branchRefuses", `there is a branch named ${name} already: revoke, and choose another name`);
-
-/** No branch has the name, and none that was deleted could come back by it. */
-const isFree = (body: BranchName | null): boolean => body === null || (body.tombstone && body.purgeMs === undefined);
 
 /** Of a DNS label. */
 const NAME_CHARACTERS_MAX = 63;
