@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import type { DescMessage } from "@bufbuild/protobuf";
+import type { DescField, DescMessage } from "@bufbuild/protobuf";
 
 /** What is wrong with a request's text. */
 export class JsonTextError extends Error {
@@ -84,7 +84,7 @@ export class JsonTexts {
       const name = this.#string();
       if (this.#peek() !== COLON) throw new JsonTextError("':' is expected");
       this.#at++;
-      const field = message?.fields.find((one) => one.name === name || one.jsonName === name);
+      const field = message === null ? undefined : fieldNamed(message, name);
       const value = this.#value(field?.message ?? null, depth);
       if (field === undefined) continue;
       if (seen.has(field.number)) throw new JsonTextError(`proto: duplicate field ${JSON.stringify(name)}`);
@@ -155,6 +155,10 @@ const literals: ReadonlyMap<string, boolean | null> = new Map([
   ["false", false],
   ["null", null],
 ]);
+
+/** By either of its two names. */
+export const fieldNamed = (message: DescMessage, name: string): DescField | undefined =>
+  message.fields.find((one) => one.name === name || one.jsonName === name);
 
 function unescaped(literal: string): string {
   try {

@@ -1,5 +1,5 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
-import { ExactInteger, JsonTextError } from "./json-text.ts";
+import { ExactInteger, fieldNamed, JsonTextError } from "./json-text.ts";
 
 /**
  * Numbers and bytes of a request's JSON, taken as etcd's gateway takes them and written as the library reads them,
@@ -10,7 +10,7 @@ export function normalizeFields(message: DescMessage, json: unknown): void {
   if (typeof json !== "object" || json === null || Array.isArray(json) || json instanceof ExactInteger) return;
   const members = json as Record<string, unknown>;
   for (const [name, value] of Object.entries(members)) {
-    const field = message.fields.find((one) => one.name === name || one.jsonName === name);
+    const field = fieldNamed(message, name);
     if (field === undefined) continue;
     members[name] = Array.isArray(value) ? value.map((one) => normalized(field, one)) : normalized(field, value);
   }
