@@ -8,7 +8,7 @@ import type { CacheStatus } from "../storage/cache-status.ts";
 import type { Tree } from "../storage/storage.ts";
 import type { AuthState } from "./auth/auth-state.ts";
 import type { TokenProvider } from "./auth/tokens.ts";
-import type { Raised, Replaced } from "./branches/promotion.ts";
+import type { BranchSettingsState } from "./branches/branch-settings.ts";
 import type { CommitListener } from "./changes.ts";
 import type { DatabaseStatus, Identity, WatchSink, WatchStream } from "./engine.ts";
 import type { Lessor } from "./lease/lessor.ts";
@@ -63,8 +63,7 @@ export interface DatabaseOptions {
   readonly committed: Committed;
   /** Leases were left out when the branch was cut. */
   readonly leasesStripped: boolean;
-  readonly writeProtected: boolean;
-  readonly promotions: { readonly replaced: Replaced | null; readonly raised: Raised | null };
+  readonly branch: BranchSettingsState;
   readonly maintenance: MaintenanceState;
   readonly watch: WatchPort;
   /** Called once: the instance answers nothing any more, and must be opened anew. */

@@ -7,8 +7,7 @@ import type { Access } from "./access.ts";
 import type { AuthState } from "./auth/auth-state.ts";
 import { AuthCalls } from "./auth-calls.ts";
 import { AuthDesk, type Guard } from "./auth-desk.ts";
-import { isReplaced, type Raised, type Replaced } from "./branches/promotion.ts";
-import { protectFromWrites, takesNoWrites } from "./branches/write-protection.ts";
+import { BranchSettings } from "./branches/branch-settings.ts";
 import type { DatabaseOptions } from "./database-options.ts";
 import type { Draft } from "./draft.ts";
 import type {
@@ -35,6 +34,7 @@ import type {
 } from "./engine.ts";
 import { Evaluations, guarded } from "./evaluations.ts";
 import { GuardedDatabase } from "./guarded-database.ts";
+import { HeldOpen } from "./held-open.ts";
 import { type Granting, logRemaining } from "./lease/lease-changes.ts";
 import type { Lease, Lessor } from "./lease/lessor.ts";
 import { LeaseExpiry } from "./lease-expiry.ts";
@@ -52,7 +52,6 @@ import { readOnlyTxnAt } from "./read-only-txn.ts";
 import { recordKinds } from "./record.ts";
 import { type Committed, type Evaluate, notCarriedOut, Sequencer } from "./sequencer.ts";
 import { versionsInOrder } from "./versions-in-order.ts";
-import { writeSetting } from "./write-setting.ts";
 
 /**
  * A branch under one leadership: etcd's semantics put together from mvcc, leases and watches, around one sequencer.
@@ -75,12 +74,9 @@ export class BranchDatabase implements Database {
   /** Of the program itself, which may do everything. */
   readonly auth: Auth;
   readonly maintenance: BranchMaintenance;
+  readonly settings: BranchSettings;
+  readonly #heldOpen: HeldOpen;
   readonly #nowMs: () => number;
-  /** It takes no writes until that is lifted. */
-  writeProtected: boolean;
-  #readsWaiting = 0;
-  /** Streams and large answers under way. */
-  #held = 0;
   /** What calls are told from now on: nothing more is taken. */
   #closing: DbError | null = null;
   #keys = 0;
@@ -94,6 +90,7 @@ export class BranchDatabase implements Database {
     this.#committed = options.committed;
     const { clock, timers } = options.runtime;
     this.#nowMs = () => clock.monotonicMs();
+    this.#heldOpen = new HeldOpen({ readsMax: options.settings.callsMax });
     this.#evaluations = new Evaluations({
       lessor: this.#lessor,
       alarms: options.maintenance.alarms,
@@ -102,11 +99,12 @@ export class BranchDatabase implements Database {
     });
     this.#sequencer = this.#makeSequencer();
     this.maintenance = this.#makeMaintenance();
+    this.settings = this.#makeSettings();
     this.#expiry = new LeaseExpiry(this.#lessor, {
       clock,
       timers,
       perSecond: options.settings.expiriesPerSecond,
-      mayExpire: () => this.unprovenBecause() === null && this.replaced === null && !this.writeProtected,
+      mayExpire: () => this.unprovenBecause() === null && this.settings.takesWrites,
       expire: (lease) => this.#expire(lease),
       onBug: (error) => this.close(new ClosedByBug(error)),
     });
@@ -114,10 +112,20 @@ export class BranchDatabase implements Database {
     this.auth = new AuthCalls(this.#desk, null);
     options.leadership.onLost = (error) => this.#sequencer.fail(error);
     options.leadership.onRegained = () => this.#lessor.renewAll(this.#nowMs());
-    this.writeProtected = options.writeProtected;
-    if (this.replaced !== null) this.#sequencer.refuseWrites(isReplaced(this.identity, this.replaced));
-    else if (this.writeProtected) this.#sequencer.refuseWrites(takesNoWrites(this.identity));
-    else this.#expiry.schedule();
+    const { refusal } = this.settings;
+    this.#sequencer.refuseWrites(refusal);
+    if (refusal === null) this.#expiry.schedule();
+  }
+
+  #makeSettings(): BranchSettings {
+    return new BranchSettings(this.#options.branch, {
+      identity: this.identity,
+      run: (evaluate, request) => this.run(evaluate, request),
+      onWritesTaken: () => {
+        this.#lessor.renewAll(this.#nowMs());
+        this.#expiry.schedule();
+      },
+    });
   }
 
   #makeSequencer(): Sequencer {
@@ -332,7 +340,7 @@ export class BranchDatabase implements Database {
     const found = this.#lessor.look(id, nowMs);
     if (found === null) return { ttlSeconds: 0, revision: this.committed };
     // Nothing ends in a branch that takes no writes.
-    if (found.isEnding && this.replaced === null && !this.writeProtected) return this.#keepAliveEnding(id, found.lease);
+    if (found.isEnding && this.settings.takesWrites) return this.#keepAliveEnding(id, found.lease);
     this.#lessor.renew(found.lease, nowMs);
     return { ttlSeconds: found.lease.ttlSeconds, revision: this.committed };
   }
@@ -431,16 +439,6 @@ export class BranchDatabase implements Database {
     });
   }
 
-  /** Another branch takes, or has taken, the place of this one: it takes no writes. */
-  get replaced(): Replaced | null {
-    return this.#options.promotions.replaced;
-  }
-
-  /** How it was made to go on from above another one, by the last promotion. */
-  get raised(): Raised | null {
-    return this.#options.promotions.raised;
-  }
-
   /**
    * The last change under this leadership: nothing is sequenced behind it, and once it is durable all ends with
    * `error`, so that the branch is opened anew, by what it then says.
@@ -456,21 +454,6 @@ export class BranchDatabase implements Database {
     } finally {
       this.close(error);
     }
-  }
-
-  /** Logs a setting of the branch (durability …); read back by `readSetting` (meta.ts). */
-  writeSetting(name: string, value: string): MaybePromise<void> {
-    return this.run(writeSetting, { name, value });
-  }
-
-  /** Whether it takes writes, whoever leads it. What came before is carried out, what comes behind is refused. */
-  async protectFromWrites(set: boolean): Promise<void> {
-    if (this.replaced !== null) throw isReplaced(this.identity, this.replaced);
-    await this.run(protectFromWrites, { identity: this.identity, set });
-    this.writeProtected = set;
-    if (set) return;
-    this.#lessor.renewAll(this.#nowMs());
-    this.#expiry.schedule();
   }
 
   unprovenBecause(): DbError | null {
@@ -518,16 +501,11 @@ export class BranchDatabase implements Database {
 
   /** Calls that have no answer yet: a branch with one is not idle. */
   get callsPending(): number {
-    return this.#sequencer.callsPending + this.#readsWaiting + this.#held;
+    return this.#sequencer.callsPending + this.#heldOpen.count;
   }
 
   holdOpen(): () => void {
-    this.#held++;
-    let isHeld = true;
-    return () => {
-      if (isHeld) this.#held--;
-      isHeld = false;
-    };
+    return this.#heldOpen.byStream();
   }
 
   /**
@@ -563,18 +541,13 @@ export class BranchDatabase implements Database {
     this.#checkOpen();
   }
 
-  /** A read that waits for the proof of leading; bounded like all that waits. */
-  async #afterProof<T>(proof: Promise<DbError | null>, answer: () => MaybePromise<T>): Promise<T> {
-    if (this.#readsWaiting >= this.#options.settings.callsMax) throw new DbError("tooManyRequests");
-    this.#readsWaiting++;
-    try {
+  #afterProof<T>(proof: Promise<DbError | null>, answer: () => MaybePromise<T>): Promise<T> {
+    return this.#heldOpen.byRead(async () => {
       const why = await proof;
       this.#checkOpen();
       if (why !== null) throw why;
       return await answer();
-    } finally {
-      this.#readsWaiting--;
-    }
+    });
   }
 
   // --- evaluations, bound once ---

@@ -18,7 +18,7 @@ import type { Committed } from "./sequencer.ts";
 
 export type OpenOptions = Omit<
   DatabaseOptions,
-  "lessor" | "auth" | "committed" | "leasesStripped" | "writeProtected" | "promotions" | "maintenance" | "watch"
+  "lessor" | "auth" | "committed" | "leasesStripped" | "branch" | "maintenance" | "watch"
 > & {
   /** After the last record replayed. */
   readonly revision: Revision;
@@ -74,7 +74,8 @@ export async function openDatabase(options: OpenOptions): Promise<BranchDatabase
     state: authState,
     tokens: createTokens(options.settings.auth, { runtime, clusterId: identity.clusterId }),
   };
-  const parts = { lessor, auth, committed, leasesStripped, writeProtected, promotions, maintenance, watch };
+  const branch = { ...promotions, writeProtected };
+  const parts = { lessor, auth, committed, leasesStripped, branch, maintenance, watch };
   return new BranchDatabase({ ...options, ...parts });
 }
 

@@ -45,7 +45,7 @@ test("records have the bytes of docs/formats/record.md", async () => {
   await database.compact({ revision: 4, physical: false });
   await database.put(put("a", "", { lease: lease(5) }));
   await database.leaseRevoke(lease(5));
-  await database.writeSetting("x", "y");
+  await database.settings.write("x", "y");
   await database.leaseGrant({ id: lease(-2), ttlSeconds: 60n });
   await database.release();
   const bytes = log.records.map(({ payload }) => Buffer.from(payload).toString("hex"));

@@ -107,8 +107,8 @@ export class BranchesJudge {
     for (const over of overs) {
       if ((await this.#open(over).catch(gone)) === null) continue;
       const place = this.#names().get(over)?.branch;
-      const replaced = this.#host.open.find((each) => each.id === place && each.openState !== null)?.openState
-        ?.replaced;
+      const { openState } = this.#host.open.find((each) => each.id === place && each.openState !== null) ?? {};
+      const replaced = openState?.settings.replaced;
       if (replaced?.name !== over) continue;
       const { by } = replaced;
       const names = [...this.#names()].filter(([, body]) => body.branch === by && !body.tombstone);

@@ -128,7 +128,7 @@ export class HostBranches implements Branches {
     const nowMs = this.#bucket.runtime.clock.wallMs();
     if (change.writeProtected !== undefined) {
       const { leading } = await this.#set.lead(name);
-      await leading.database.protectFromWrites(change.writeProtected);
+      await leading.database.settings.protectFromWrites(change.writeProtected);
     }
     const body = await changeName(this.#bucket, name, (before) => {
       const { protected: was, expiresMs: expired, ...rest } = alive(name, before);
@@ -291,8 +291,8 @@ export interface Swept {
 /** A branch that is led by a node that does not stop cannot be taken: it is tried again at the next sweep. */
 const PURGE_MS = 30_000;
 
-const openStateOf = ({ committed, replaced, writeProtected }: NonNullable<ServedBranch["openState"]>): OpenState => ({
+const openStateOf = ({ committed, settings }: NonNullable<ServedBranch["openState"]>): OpenState => ({
   revision: committed,
-  frozen: replaced !== null,
-  writeProtected,
+  frozen: settings.replaced !== null,
+  writeProtected: settings.writeProtected,
 });

@@ -60,7 +60,7 @@ export class OpenBranch {
   /** Of this branch, whoever leads it, from the next checkpoint on. Null: that of the node. */
   async setRetention(retention: RetentionText | null): Promise<void> {
     const policy = retention === null ? null : policyOf(retention);
-    await this.#parts.database.writeSetting(RETENTION_SETTING, settingOf(retention));
+    await this.#parts.database.settings.write(RETENTION_SETTING, settingOf(retention));
     // It is durable: what it lets go of may go.
     this.#parts.useRetention(policy);
   }

@@ -92,7 +92,7 @@ export class Promotion {
     const wanted = await this.#read(name);
     const { id, leading } = await this.#set.leadAny(over);
     if (id !== place.branch) throw isAnother(over);
-    const { replaced } = leading.database;
+    const { replaced } = leading.database.settings;
     const isFrozen = replaced !== null && replaced.name === over;
     if (isFrozen && wanted !== null && !wanted.tombstone && wanted.branch !== replaced.by) {
       throw new DbError("invalidArgument", `branch ${over} is being replaced by ${replaced.by}, not by ${name}`);
@@ -166,7 +166,7 @@ export class Promotion {
     const { id, leading } = await this.#set.leadAny(over);
     if (id !== old) throw isAnother(over);
     const { database } = leading;
-    const { replaced: before } = database;
+    const { replaced: before } = database.settings;
     if (before?.name === over) {
       if (before.by !== by) {
         throw new DbError(
@@ -229,7 +229,7 @@ export class Promotion {
     const { name } = this.#asked;
     const { id, leading } = await this.#set.lead(name);
     const { database } = leading;
-    const { raised, replaced } = database;
+    const { raised, replaced } = database.settings;
     if (replaced === null && raised?.over === over && raised.above >= above) return;
     if (replaced !== null) await this.#checkReplaced(id, replaced);
     const ends = new DbError("frozen", `branch ${name} goes on from a higher revision: connect again`);

@@ -77,7 +77,8 @@ export class ServedBranch {
   get failure(): DbError | null {
     const state = this.#state;
     // By its other name it is served.
-    if (state.kind === "open") return state.branch.database.replaced?.name === this.name ? frozen(this.name) : null;
+    if (state.kind === "open")
+      return state.branch.database.settings.replaced?.name === this.name ? frozen(this.name) : null;
     return state.kind === "closed"
       ? new DbError("stopped")
       : (state.failure ?? new DbError("noLeader", "being opened"));
@@ -93,7 +94,7 @@ export class ServedBranch {
   }
 
   /** Of the branch itself, whoever may call it; null while it is not open. */
-  get openState(): Pick<BranchDatabase, "committed" | "replaced" | "writeProtected"> | null {
+  get openState(): Pick<BranchDatabase, "committed" | "settings"> | null {
     return this.#state.kind === "open" ? this.#state.branch.database : null;
   }
 
