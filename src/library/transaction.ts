@@ -1,6 +1,6 @@
 import { leaseId } from "../base/ids.ts";
 import type { Compare, CompareResult, RequestOp, ResponseOp, TxnRequest } from "../engine/engine.ts";
-import { type Bytes, type Keys, type KeyValue, keyOf, pairOf, rangeOf, valueBytes } from "./pairs.ts";
+import { type Bytes, type Keys, type KeyValue, keyOf, pairOf, rangeOf, rangeToFind, valueBytes } from "./pairs.ts";
 
 /**
  * Holds if `key`'s version, revision, lease or value is so; of a key that is missing all numbers are 0, and no value
@@ -79,7 +79,7 @@ const SORT_TARGETS = { key: 0, version: 1, createRevision: 2, modRevision: 3, va
 
 export const rangeRequest = (keys: Keys, options: GetOptions = {}) => ({
   kind: "range" as const,
-  ...rangeOf(keys),
+  ...rangeToFind(keys),
   limit: options.limit ?? 0,
   revision: options.revision ?? 0,
   sortOrder: options.sort === undefined ? 0 : options.sort.descending ? 2 : 1,

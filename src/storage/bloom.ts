@@ -38,6 +38,15 @@ export class KeyHash {
   }
 }
 
+/** The first hash, of a key that is put together from bytes: continued from what its beginning gave. */
+export const FirstHash = {
+  of: (space: number): number => 0x811c9dc5 ^ space,
+  go(state: number, bytes: Uint8Array, start: number, end: number): number {
+    for (let a = state; ; a = Math.imul(a ^ bytes[start++]!, 0x01000193)) if (start === end) return a;
+  },
+  end: (state: number, length: number): number => mix(state ^ length),
+};
+
 function mix(word: number): number {
   let h = word ^ (word >>> 16);
   h = Math.imul(h, 0x85ebca6b);

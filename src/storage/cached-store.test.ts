@@ -9,9 +9,9 @@ import { MemoryBucket, MemoryStore } from "../objects/memory.ts";
 import type { GetOptions, StoredObject } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { BlockCache } from "./block-cache.ts";
-import { KeyHash } from "./bloom.ts";
 import { CachedStore } from "./cached-store.ts";
 import { DiskCache } from "./disk-cache.ts";
+import { PointLookup } from "./point-lookup.ts";
 import { Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
 import { AT_HEAD, KEYS } from "./storage.ts";
@@ -78,7 +78,7 @@ async function story(tell: (world: World) => Promise<void>): Promise<void> {
 
 async function read(run: Run, i: number): Promise<void> {
   const { key, value } = rows[i]!;
-  const found = await run.get(KEYS, key, AT_HEAD, new KeyHash().of(KEYS, key));
+  const found = await run.get(new PointLookup(KEYS, key, AT_HEAD), true);
   deepEqual(Buffer.from(found!.bytes.subarray(found!.start, found!.end)), value);
 }
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { NaiveTree, shown } from "../../test/storage/naive-tree.ts";
 import { StorageBench } from "../../test/storage/storage-bench.ts";
 import { isDbError } from "../base/errors.ts";
-import { KeyHash } from "./bloom.ts";
+import { PointLookup } from "./point-lookup.ts";
 import { Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
 import { AT_HEAD, KEYS } from "./storage.ts";
@@ -221,11 +221,10 @@ test("where the bounds of tables leave a gap before a key's versions, it is foun
     }),
   );
   for (const { key, main } of rows) {
-    const hash = new KeyHash().of(KEYS, key);
-    equal((await run.get(KEYS, key, AT_HEAD, hash))?.main, main, key);
-    equal(await run.get(KEYS, key, main - 1, hash), undefined);
+    equal((await run.get(new PointLookup(KEYS, key, AT_HEAD), true))?.main, main, key);
+    equal(await run.get(new PointLookup(KEYS, key, main - 1), true), undefined);
   }
-  equal(await run.get(KEYS, "k00a", AT_HEAD, new KeyHash().of(KEYS, "k00a")), undefined);
+  equal(await run.get(new PointLookup(KEYS, "k00a", AT_HEAD), true), undefined);
   const backwards = new RunCursor(run, KEYS, all, AT_HEAD, true);
   const seen: string[] = [];
   for (await backwards.start(); backwards.version !== null; await backwards.advance()) seen.push(backwards.version.key);

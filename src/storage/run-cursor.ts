@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
-import { KeyHash } from "./bloom.ts";
+import { PointLookup } from "./point-lookup.ts";
 import {
   comparePositions,
   isBetweenKeys,
@@ -172,7 +172,7 @@ export class RunCursor {
   /** A key that lies in several blocks is looked up as a point read does, and passed over as a whole. */
   #wholeKey(key: string): MaybePromise<void> {
     const before = startOf(this.#space, key);
-    const found = this.#run.get(this.#space, key, this.#at, new KeyHash().of(this.#space, key));
+    const found = this.#run.get(new PointLookup(this.#space, key, this.#at), false);
     return chain(found, (version) => {
       if (version === undefined) {
         // Called again by who waits, or by the loop in #settleLater, from the place before the key.

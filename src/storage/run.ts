@@ -1,14 +1,7 @@
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
-import type { KeyHash } from "./bloom.ts";
-import {
-  comparePositions,
-  isBetweenKeys,
-  MAIN_NEWEST,
-  type Position,
-  SUB_NEWEST,
-  startAt,
-  startOf,
-} from "./position.ts";
+import type { PointLookup } from "./point-lookup.ts";
+import { comparePositions, isBetweenKeys, MAIN_NEWEST, type Position, SUB_NEWEST, startOf } from "./position.ts";
+import { Starts } from "./starts.ts";
 import { KEYS, type KeyRange } from "./storage.ts";
 import type { OpenTable, Table } from "./table.ts";
 import type { BlockVersion, TableBlock } from "./table-block.ts";
@@ -25,6 +18,9 @@ export class Run {
   readonly tombstones: number;
   readonly valueBytes: number;
   readonly #sums = new Map<number, Sums>();
+  readonly #keySums: Sums;
+  /** Of the tables; made when it is first needed. */
+  #starts: Starts | null = null;
 
   constructor(tables: readonly Table[]) {
     this.tables = tables;
@@ -43,6 +39,7 @@ export class Run {
     this.bytes = bytes;
     this.tombstones = tombstones;
     this.valueBytes = valueBytes;
+    this.#keySums = this.sums(KEYS);
   }
 
   /** What the run holds of a space. */
@@ -50,43 +47,74 @@ export class Run {
     return this.#sums.get(space) ?? noSums;
   }
 
-  /** The newest version of `key` not newer than `at`, be it a tombstone; undefined if this run has none. */
-  get(space: number, key: string, at: number, hash: KeyHash): MaybePromise<BlockVersion | undefined> {
-    const sums = this.sums(space);
-    if (sums.entries === 0 || sums.mainMin > at) return undefined;
-    const position = startAt(space, key, at);
-    const t = this.search(position);
+  /**
+   * The newest version of a key that the lookup sees, be it a tombstone; undefined if this run has none. Each step is
+   * done at once where what it needs is at hand: most reads wait for nothing. `isLast`: no older run is asked then.
+   */
+  get(lookup: PointLookup, isLast: boolean): MaybePromise<BlockVersion | undefined> {
+    const sums = lookup.space === KEYS ? this.#keySums : this.sums(lookup.space);
+    if (sums.entries === 0 || sums.mainMin > lookup.main) return undefined;
+    const t = this.search(lookup);
     const table = this.tables[t]!;
     const { first, end } = table.ref;
-    if (comparePositions(position, first) < 0) return this.#firstOfTable(t, position);
-    if (comparePositions(position, end) >= 0) return this.#firstOfTable(t + 1, position);
-    return chain(table.open(), (open) =>
-      chain(table.mayHold(open, hash), (may) => (may ? this.#getFrom(t, open, position) : undefined)),
-    );
+    if (t === 0 && comparePositions(lookup, first) < 0) return this.#firstOfTable(t, lookup);
+    if (comparePositions(lookup, end) >= 0) return this.#firstOfTable(t + 1, lookup);
+    const open = table.open();
+    if (isPromise(open)) return open.then((opened) => this.#getIfHeld(t, opened, lookup));
+    return (isLast ? this.#getAtHand(t, open, lookup) : undefined) ?? this.#getIfHeld(t, open, lookup);
   }
 
-  #getFrom(t: number, open: OpenTable, position: Position): MaybePromise<BlockVersion | undefined> {
+  /** Where the block is in memory, a look into it tells as much as the filter, and of most keys that are there more. */
+  #getAtHand(t: number, open: OpenTable, lookup: PointLookup): BlockVersion | undefined {
     const table = this.tables[t]!;
-    const p = open.top.search(position);
-    return chain(table.partition(open, p), (partition) => {
-      const b = partition.search(position);
-      const { space, key, main } = position;
-      // A key whose versions go on in the block behind may have to be looked for there: one request brings both.
-      const goesOn = b + 1 < partition.count && partition.goesOnWith(b + 1, key);
-      const ahead = goesOn ? { bytes: partition.rawBytes(b) + partition.rawBytes(b + 1), reverse: false } : undefined;
-      return chain(table.block(open, partition, b, ahead), (block) => {
-        const i = partition.space(b) === space ? block.lowerBound(key, main, SUB_NEWEST) : block.count;
-        if (i < block.count) return block.hasKey(i, key) ? block.version(i) : undefined;
-        return this.#firstOfNext({ t, open, p, partition, b }, position);
-      });
-    });
+    const partition = table.cachedPartition(open, open.top.search(lookup));
+    if (partition === undefined) return undefined;
+    const b = partition.search(lookup);
+    const block = partition.space(b) === lookup.space ? table.cachedBlock(partition, b) : undefined;
+    if (block === undefined) return undefined;
+    const found = block.find(lookup);
+    return found < 0 ? undefined : block.version(found);
+  }
+
+  #getIfHeld(t: number, open: OpenTable, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+    const may = this.tables[t]!.mayHold(open, lookup.hash);
+    if (isPromise(may)) return may.then((held) => (held ? this.#getFrom(t, open, lookup) : undefined));
+    return may ? this.#getFrom(t, open, lookup) : undefined;
+  }
+
+  #getFrom(t: number, open: OpenTable, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+    const p = open.top.search(lookup);
+    const partition = this.tables[t]!.partition(open, p);
+    if (isPromise(partition)) {
+      return partition.then((read) => this.#getInPartition({ t, open, p, partition: read, b: 0 }, lookup));
+    }
+    return this.#getInPartition({ t, open, p, partition, b: 0 }, lookup);
+  }
+
+  #getInPartition(spot: Spot, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+    const { partition } = spot;
+    const b = partition.search(lookup);
+    spot.b = b;
+    // A key whose versions go on in the block behind may have to be looked for there: one request brings both.
+    const goesOn = b + 1 < partition.count && partition.goesOnWith(b + 1, lookup.key);
+    const ahead = goesOn ? { bytes: partition.rawBytes(b) + partition.rawBytes(b + 1), reverse: false } : undefined;
+    const block = this.tables[spot.t]!.block(spot.open, partition, b, ahead);
+    if (isPromise(block)) return block.then((read) => this.#getInBlock(spot, read, lookup));
+    return this.#getInBlock(spot, block, lookup);
+  }
+
+  #getInBlock(spot: Spot, block: TableBlock, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+    if (spot.partition.space(spot.b) !== lookup.space) return this.#firstOfNext(spot, lookup);
+    const found = block.find(lookup);
+    if (found >= 0) return block.version(found);
+    const { key, main } = lookup;
+    const i = block.lowerBound(key, main, SUB_NEWEST);
+    if (i < block.count) return block.hasKey(i, key) ? block.version(i) : undefined;
+    return this.#firstOfNext(spot, lookup);
   }
 
   /** The first entry of the block behind, if it is the key's: its versions go on there. */
-  #firstOfNext(
-    spot: { t: number; open: OpenTable; p: number; partition: IndexBlock; b: number },
-    position: Position,
-  ): MaybePromise<BlockVersion | undefined> {
+  #firstOfNext(spot: Spot, position: Position): MaybePromise<BlockVersion | undefined> {
     const { t, open, p, partition, b } = spot;
     const { key } = position;
     const table = this.tables[t]!;
@@ -117,14 +145,9 @@ export class Run {
 
   /** Index of the last table that begins at or before `position`; 0 where none does. */
   search(position: Position): number {
-    let low = 1;
-    let high = this.tables.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (comparePositions(this.tables[middle]!.ref.first, position) <= 0) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    if (this.tables.length <= 1) return 0;
+    this.#starts ??= new Starts(this.tables.map(({ ref }) => ref.first));
+    return this.#starts.search(position);
   }
 
   /**
@@ -157,6 +180,15 @@ export class Run {
       ),
     );
   }
+}
+
+/** A block: of partition `p` of table `t`, number `b`. */
+interface Spot {
+  readonly t: number;
+  readonly open: OpenTable;
+  readonly p: number;
+  readonly partition: IndexBlock;
+  b: number;
 }
 
 interface CountWindow {

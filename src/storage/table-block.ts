@@ -1,7 +1,9 @@
 import { assert } from "../base/assert.ts";
 import { ByteReader } from "../base/varint.ts";
+import { FirstHash } from "./bloom.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { compareEnd, isLike } from "./key-bytes.ts";
+import type { PointLookup } from "./point-lookup.ts";
 import { MAIN_NEWEST, SUB_NEWEST } from "./position.ts";
 import { type Effect, KEYS, type Version } from "./storage.ts";
 
@@ -32,6 +34,14 @@ const KEY_BYTES_MAX = 1 << 30;
 /** Up to so many bytes a loop is cheaper than the call into native code. */
 const COPY_LOOP_BYTES_MAX = 64;
 
+/** Entries that a block may have for its keys to be found by hash: a slot has 16 bits for a number. */
+const SLOTTED_MAX = 0xfffe;
+/** Slots that are looked at for a key: whoever chooses keys that collide gains no long search. */
+const PROBES = 8;
+
+/** At least half of them stay empty. */
+const slotsOf = (count: number): number => (count > SLOTTED_MAX ? 0 : 1 << (33 - Math.clz32(count - 1 || 1)));
+
 /** Appends an entry to a block; `shared` characters of its key are those of the entry before it. */
 export function writeEntry(writer: ByteWriter, version: Version, effect: Effect, shared: number): void {
   const { key, main, sub, bytes, start, end } = version;
@@ -56,21 +66,20 @@ export class TableBlock {
   readonly count: number;
   /** Memory taken, about. */
   readonly memoryBytes: number;
+  /** Rows, and behind them the slots: see `find`. */
   readonly #columns: Uint32Array;
-  /** The keys' ends, one behind the other; versions of one key share theirs. */
+  /** What all keys begin with, then the keys' ends, one behind the other; versions of one key share theirs. */
   readonly #keys: Uint8Array;
-  readonly #bytes: Buffer;
-  /** What all keys begin with: bytes[prefixStart, prefixStart + prefixLength). */
-  readonly #prefixStart: number;
   readonly #prefixLength: number;
+  readonly #bytes: Buffer;
+  #slots: "none" | "asked" | "made" = "none";
 
-  constructor(bytes: Buffer, columns: Uint32Array, keys: Uint8Array, prefix: { start: number; length: number }) {
-    this.count = (columns.length / WORDS) >>> 0;
+  constructor(bytes: Buffer, count: number, columns: Uint32Array, keys: Uint8Array, prefixLength: number) {
+    this.count = count;
     this.#columns = columns;
     this.#keys = keys;
     this.#bytes = bytes;
-    this.#prefixStart = prefix.start;
-    this.#prefixLength = prefix.length;
+    this.#prefixLength = prefixLength;
     this.memoryBytes = BLOCK_MEMORY_BYTES + bytes.length + columns.byteLength + keys.length;
   }
 
@@ -81,7 +90,7 @@ export class TableBlock {
     const end = this.#columns[row + KEY_END]!;
     const length = this.#prefixLength;
     growScratch(length + end - start);
-    copyBytes(this.#bytes, this.#prefixStart, this.#prefixStart + length, scratch, 0);
+    copyBytes(this.#keys, 0, length, scratch, 0);
     copyBytes(this.#keys, start, end, scratch, length);
     return scratch.latin1Slice(0, length + end - start);
   }
@@ -99,7 +108,7 @@ export class TableBlock {
     return (
       length === prefixLength + this.#columns[row + KEY_END]! - start &&
       isLike(key, prefixLength, length, this.#keys, start) &&
-      isLike(key, 0, prefixLength, this.#bytes, this.#prefixStart)
+      isLike(key, 0, prefixLength, this.#keys, 0)
     );
   }
 
@@ -132,14 +141,62 @@ export class TableBlock {
     return i;
   }
 
+  /**
+   * Index of the newest entry of a key, by the key's hash, where the lookup sees that. −1 does not say that there is
+   * none: the slots are filled when the block is asked a second time, and have not room for all that collide.
+   *
+   * A slot is that of a key's first entry: the upper half of the key's hash, and one more than the entry's number; 0 is
+   * free.
+   */
+  find(lookup: PointLookup): number {
+    if (this.#slots !== "made" && !this.#fillSlots(lookup.space)) return -1;
+    const hash = lookup.hash.first;
+    const columns = this.#columns;
+    const start = this.count * WORDS;
+    const mask = columns.length - start - 1;
+    for (let probe = 0; probe < PROBES; probe++) {
+      const slot = columns[start + ((hash + probe) & mask)]!;
+      if (slot === 0) return -1;
+      if (slot >>> 16 !== hash >>> 16) continue;
+      const i = (slot & 0xffff) - 1;
+      if (this.hasKey(i, lookup.key)) return this.main(i) <= lookup.main ? i : -1;
+    }
+    return -1;
+  }
+
+  #fillSlots(space: number): boolean {
+    if (this.#slots === "none" || this.count > SLOTTED_MAX) {
+      this.#slots = "asked";
+      return false;
+    }
+    this.#slots = "made";
+    const columns = this.#columns;
+    const keys = this.#keys;
+    const slots = this.count * WORDS;
+    const mask = columns.length - slots - 1;
+    const prefixLength = this.#prefixLength;
+    const begun = FirstHash.go(FirstHash.of(space), keys, 0, prefixLength);
+    let number = -1;
+    for (let i = 0, row = 0; i < this.count; i++, row += WORDS) {
+      const start = columns[row + KEY_START]!;
+      const end = columns[row + KEY_END]!;
+      if (end === number) continue;
+      number = end;
+      const hash = FirstHash.end(FirstHash.go(begun, keys, start, end), prefixLength + end - start);
+      let probe = 0;
+      while (probe < PROBES && columns[slots + ((hash + probe) & mask)] !== 0) probe++;
+      if (probe < PROBES) columns[slots + ((hash + probe) & mask)] = ((hash >>> 16) << 16) | (i + 1);
+    }
+    return true;
+  }
+
   /** Index of the first entry at or behind (key, main, sub). */
   lowerBound(key: string, main: number, sub: number): number {
-    const bytes = this.#bytes;
-    const prefixStart = this.#prefixStart;
     const prefixLength = this.#prefixLength;
+    const prefix = this.#keys;
     const common = Math.min(prefixLength, key.length);
     for (let j = 0; j < common; j++) {
-      const difference = key.charCodeAt(j) - bytes[prefixStart + j]!;
+      const difference = key.charCodeAt(j) - prefix[j]!;
       if (difference !== 0) return difference < 0 ? 0 : this.count;
     }
     if (key.length < prefixLength) return 0;
@@ -227,14 +284,16 @@ export function decodeBlock(bytes: Buffer, count: number): TableBlock {
   }
   const { prefix, keyBytes } = readEntries(bytes, count);
   if (keyBytes > KEY_BYTES_MAX) throw new RangeError(`keys of ${keyBytes} bytes`);
-  // One piece of memory for both.
+  // One piece of memory for all.
   const words = count * WORDS;
-  const own = new ArrayBuffer(words * 4 + keyBytes);
-  const columns = new Uint32Array(own, 0, words);
+  const allWords = words + slotsOf(count);
+  const own = new ArrayBuffer(allWords * 4 + prefix.length + keyBytes);
+  const columns = new Uint32Array(own, 0, allWords);
   columns.set(readColumns.subarray(0, words));
-  const keys = new Uint8Array(own, words * 4, keyBytes);
-  joinKeys(bytes, columns, keys, prefix.length);
-  return new TableBlock(bytes, columns, keys, prefix);
+  const keys = new Uint8Array(own, allWords * 4);
+  copyBytes(bytes, prefix.start, prefix.start + prefix.length, keys, 0);
+  joinKeys(bytes, columns, words, keys, prefix.length);
+  return new TableBlock(bytes, count, columns, keys, prefix.length);
 }
 
 /**
@@ -296,10 +355,10 @@ function readEntries(bytes: Buffer, count: number): { prefix: { start: number; l
 const SAME = 0xffff_ffff;
 
 /** Puts the keys' ends together; checks that each key is above the one before it and shares with it all that it can. */
-function joinKeys(bytes: Buffer, columns: Uint32Array, keys: Uint8Array, prefixLength: number): void {
-  let start = 0;
-  let end = 0;
-  for (let i = 0, row = 0; row < columns.length; i++, row += WORDS) {
+function joinKeys(bytes: Buffer, columns: Uint32Array, words: number, keys: Uint8Array, prefixLength: number): void {
+  let start = prefixLength;
+  let end = prefixLength;
+  for (let i = 0, row = 0; row < words; i++, row += WORDS) {
     const shared = columns[row + KEY_START]!;
     if (shared !== SAME) {
       const rest = columns[row + KEY_END]!;

@@ -1,14 +1,7 @@
 import { ByteReader } from "../base/varint.ts";
 import { type ByteWriter, unzigzag } from "./byte-writer.ts";
-import { compareEnd } from "./key-bytes.ts";
-import {
-  comparePositions,
-  MAIN_NEWEST,
-  type Position,
-  readVersionPlace,
-  sharedLength,
-  writeVersionPlace,
-} from "./position.ts";
+import { comparePositions, type Position, readVersionPlace, sharedLength, writeVersionPlace } from "./position.ts";
+import { Starts } from "./starts.ts";
 
 /**
  * An index block: where blocks are and what they hold in sum. A partition points to data blocks, the top index of a
@@ -92,53 +85,35 @@ export function writeHandle(writer: ByteWriter, handle: BlockHandle, previous: s
 
 const HANDLE_BYTES_MIN = 13;
 const INDEX_MEMORY_BYTES = 600;
-/** What is kept of a handle beside its key. */
-const NUMBERS = 13;
-const SPACE = 0;
-const MAIN = 1;
-const SUB = 2;
-const OFFSET = 3;
-const STORED_BYTES = 4;
-const RAW_BYTES = 5;
-const COUNT = 6;
-const ENTRIES = 7;
-const MAIN_MIN = 8;
-const MAIN_MAX = 9;
-const EFFECT_SUM = 10;
-const EFFECT_MAIN = 11;
-/** Where its key ends among all of them: it begins where the one before it ends. */
-const KEY_END = 12;
+/** What is kept of a handle beside its start. */
+const NUMBERS = 9;
+const OFFSET = 0;
+const STORED_BYTES = 1;
+const RAW_BYTES = 2;
+const COUNT = 3;
+const ENTRIES = 4;
+const MAIN_MIN = 5;
+const MAIN_MAX = 6;
+const EFFECT_SUM = 7;
+const EFFECT_MAIN = 8;
 
-/** An index block in memory: rows of numbers, and the keys as bytes, without what all begin with. */
+/** An index block in memory: where each block starts, and rows of numbers. */
 export class IndexBlock {
   readonly count: number;
   readonly memoryBytes: number;
   readonly #numbers: Float64Array;
-  readonly #prefix: string;
-  readonly #keys: Buffer;
-  /** Of all handles; −1: they are of several. */
-  readonly #space: number;
+  readonly #starts: Starts;
 
   constructor(handles: readonly BlockHandle[]) {
-    const first = handles[0]!.start;
-    const last = handles[handles.length - 1]!.start;
     this.count = handles.length;
-    this.#space = first.space === last.space ? first.space : -1;
-    const prefixLength = this.#space === -1 ? 0 : sharedLength(first.key, last.key);
-    this.#prefix = first.key.slice(0, prefixLength);
+    this.#starts = new Starts(handles.map(({ start }) => start));
     this.#numbers = new Float64Array(handles.length * NUMBERS);
-    let keyBytes = 0;
-    for (const { start } of handles) keyBytes += start.key.length - prefixLength;
-    this.#keys = Buffer.allocUnsafeSlow(keyBytes);
-    let at = 0;
-    for (const [i, { start, offset, storedBytes, rawBytes, count, sums }] of handles.entries()) {
-      at += this.#keys.latin1Write(start.key.slice(prefixLength), at);
+    for (const [i, { offset, storedBytes, rawBytes, count, sums }] of handles.entries()) {
       const { entries, mainMin, mainMax, effectSum, effectMain } = sums;
-      const bytes = [offset, storedBytes, rawBytes, count];
-      const row = [start.space, start.main, start.sub, ...bytes, entries, mainMin, mainMax, effectSum, effectMain, at];
+      const row = [offset, storedBytes, rawBytes, count, entries, mainMin, mainMax, effectSum, effectMain];
       this.#numbers.set(row, i * NUMBERS);
     }
-    this.memoryBytes = INDEX_MEMORY_BYTES + this.#numbers.byteLength + keyBytes;
+    this.memoryBytes = INDEX_MEMORY_BYTES + this.#numbers.byteLength + this.#starts.memoryBytes;
   }
 
   /** Made anew each time. */
@@ -155,18 +130,11 @@ export class IndexBlock {
   }
 
   start(i: number): Position {
-    const row = i * NUMBERS;
-    const key = this.#prefix + this.#keys.latin1Slice(this.#keyStart(i), this.#numbers[row + KEY_END]!);
-    return {
-      space: this.#numbers[row + SPACE]!,
-      key,
-      main: this.#numbers[row + MAIN]!,
-      sub: this.#numbers[row + SUB]!,
-    };
+    return this.#starts.start(i);
   }
 
   space(i: number): number {
-    return this.#numbers[i * NUMBERS + SPACE]!;
+    return this.#starts.space(i);
   }
 
   offset(i: number): number {
@@ -206,51 +174,12 @@ export class IndexBlock {
 
   /** Whether what `i` points to begins amid the versions of `key`. */
   goesOnWith(i: number, key: string): boolean {
-    const row = i * NUMBERS;
-    if (this.#numbers[row + MAIN]! === MAIN_NEWEST) return false;
-    return key.startsWith(this.#prefix) && this.#compareKey(i, key) === 0;
+    return this.#starts.goesOnWith(i, key);
   }
 
   /** Index of the block in which `position` lies: the last one that starts at or before it; 0 where none does. */
   search(position: Position): number {
-    const { space, key, main, sub } = position;
-    const prefix = this.#prefix;
-    let low = 1;
-    let high = this.count;
-    if (this.#space === -1) {
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        if (comparePositions(this.start(middle), position) <= 0) low = middle + 1;
-        else high = middle;
-      }
-      return low - 1;
-    }
-    if (space !== this.#space) return space < this.#space ? 0 : high - 1;
-    for (let j = 0; j < prefix.length; j++) {
-      const difference = j < key.length ? key.charCodeAt(j) - prefix.charCodeAt(j) : -1;
-      if (difference !== 0) return difference < 0 ? 0 : high - 1;
-    }
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const order = this.#compareKey(middle, key);
-      if (order < 0 || (order === 0 && this.#isUpTo(middle, main, sub))) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
-  }
-
-  #keyStart(i: number): number {
-    return i === 0 ? 0 : this.#numbers[(i - 1) * NUMBERS + KEY_END]!;
-  }
-
-  /** Of the key of `i` and one that begins with the prefix. */
-  #compareKey(i: number, key: string): number {
-    return compareEnd(this.#keys, this.#keyStart(i), this.#numbers[i * NUMBERS + KEY_END]!, key, this.#prefix.length);
-  }
-
-  #isUpTo(i: number, main: number, sub: number): boolean {
-    const found = this.#numbers[i * NUMBERS + MAIN]!;
-    return found === main ? this.#numbers[i * NUMBERS + SUB]! >= sub : found > main;
+    return this.#starts.search(position);
   }
 }
 

@@ -12,6 +12,7 @@ import { tableKey } from "../objects/keys.ts";
 import { MemoryStore } from "../objects/memory.ts";
 import { BlockCache } from "./block-cache.ts";
 import { KeyHash } from "./bloom.ts";
+import { PointLookup } from "./point-lookup.ts";
 import { Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
 import { AT_HEAD, KEYS, spaces } from "./storage.ts";
@@ -143,11 +144,11 @@ test("keys and values far larger than a block, and a key with very many versions
   const run = await opened(key, body);
   equal(run.tables[0]!.ref.end.key.length < 200, true, "bounds are short");
   for (const main of [1, 2, 777, 15_000, 30_000]) {
-    equal((await run.get(KEYS, "hot", main, new KeyHash().of(KEYS, "hot")))?.main, main);
+    equal((await run.get(new PointLookup(KEYS, "hot", main), true))?.main, main);
     const [, hot] = await rowsOf(run, main);
     equal(main < 9 || hot === `hot@${main}.0=value ${main}`, true);
   }
-  const found = await run.get(KEYS, "big", AT_HEAD, new KeyHash().of(KEYS, "big"));
+  const found = await run.get(new PointLookup(KEYS, "big", AT_HEAD), true);
   equal(Buffer.compare(found!.bytes.subarray(found!.start, found!.end), large), 0);
   equal((await rowsOf(run)).length, 4);
   equal(await run.count(KEYS, { from: "", to: null }, AT_HEAD), 4);
@@ -205,7 +206,7 @@ test("the bloom filter knows every key, and takes few missing ones for present",
 test("a version is what was put in", async () => {
   const { body, key } = await buildTable(golden);
   const run = await opened(key, body);
-  const found = await run.get(KEYS, "ab", 9, new KeyHash().of(KEYS, "ab"));
+  const found = await run.get(new PointLookup(KEYS, "ab", 9), true);
   equal(shown(found ?? null), shown(versionOf(golden[2]!)));
   equal(found?.effect, 1);
 });

@@ -160,6 +160,17 @@ export class Table {
     return this.#loadPart(open, place, (raw) => this.#decodePartition(open, raw, place));
   }
 
+  /** The same, if it is in memory. */
+  cachedPartition(open: OpenTable, p: number): IndexBlock | undefined {
+    return this.#blocks.get(open.top.offset(p)) as IndexBlock | undefined;
+  }
+
+  /** Data block `b` of a partition, if it is in memory, unpacked. */
+  cachedBlock(partition: IndexBlock, b: number): TableBlock | undefined {
+    const found = this.#blocks.get(partition.offset(b));
+    return found instanceof TableBlock ? found : undefined;
+  }
+
   /** A long scan has left the data block, or the index partition, at `offset`. */
   passed(offset: number): void {
     this.#blocks.passed(offset);

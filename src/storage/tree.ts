@@ -6,7 +6,6 @@ import { Turns } from "../base/turns.ts";
 import type { ObjectStore } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BlockCache } from "./block-cache.ts";
-import { KeyHash } from "./bloom.ts";
 import type { Checkpoint, CheckpointPosition } from "./checkpoint.ts";
 import type { CheckpointWriter } from "./checkpoint-store.ts";
 import { checkKept, LastingVersions, type PresentLayers, resumes } from "./lasting-reads.ts";
@@ -15,6 +14,7 @@ import { scanMemtable } from "./memory-tree.ts";
 import { Memtable } from "./memtable.ts";
 import type { MemtableCursor } from "./memtable-cursor.ts";
 import type { MergePolicy } from "./merge-policy.ts";
+import { PointLookup } from "./point-lookup.ts";
 import { chain, type Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
 import type { Scratch } from "./scratch.ts";
@@ -184,7 +184,7 @@ export class BranchTree implements Tree {
     for (let i = 0; found === null && i < this.#frozen.length; i++) found = this.#frozen[i]!.find(space, key, at);
     if (found !== null) return found.tombstone ? null : found;
     if (this.#levels.runs.length === 0) return null;
-    const version = getFromRuns(this.#levels.runs, { space, key, at, hash: null }, 0);
+    const version = getFromRuns(this.#levels.runs, new PointLookup(space, key, at), 0);
     return isPromise(version) ? this.#lasting(version, space, at, (limited) => this.get(space, key, limited)) : version;
   }
 
@@ -503,18 +503,9 @@ function coveredBy(point: CheckpointPoint<CheckpointPosition>, frozen: readonly 
   return covered;
 }
 
-interface Lookup {
-  readonly space: Space;
-  readonly key: string;
-  readonly at: number;
-  hash: KeyHash | null;
-}
-
-function getFromRuns(runs: readonly Run[], lookup: Lookup, from: number): MaybePromise<Version | null> {
-  const { space, key, at } = lookup;
-  const hash = (lookup.hash ??= new KeyHash().of(space, key));
+function getFromRuns(runs: readonly Run[], lookup: PointLookup, from: number): MaybePromise<Version | null> {
   for (let i = from; i < runs.length; i++) {
-    const found = runs[i]!.get(space, key, at, hash);
+    const found = runs[i]!.get(lookup, i === runs.length - 1);
     if (isPromise(found)) {
       return found.then((version) => (version === undefined ? getFromRuns(runs, lookup, i + 1) : alive(version)));
     }
