@@ -8,6 +8,7 @@ import { encoded, type Method } from "./unary-call.ts";
 import { headerOf } from "./wire/headers.ts";
 import { decodeCompaction, decodeDeleteRange, decodePut, decodeRange, decodeTxn } from "./wire/kv-requests.ts";
 import { CompactionResponse, DeleteRangeResponse, PutResponse, TxnResponse } from "./wire/kv-responses.ts";
+import { decodePlainTxn, PlainTxnResponse } from "./wire/plain-txn.ts";
 
 /** etcdserverpb.KV. What a request may ask is checked by the engine. */
 export function kvService(checkSize: RequestSizeCheck, large: LargeRanges, counts: CallCounts): Record<string, Method> {
@@ -27,6 +28,15 @@ export function kvService(checkSize: RequestSizeCheck, large: LargeRanges, count
       return encoded(database.deleteRange(request), (result) => new DeleteRangeResponse(headerOf(database), result));
     },
     "/etcdserverpb.KV/Txn": (database, message, call) => {
+      const plain = decodePlainTxn(message);
+      if (plain !== null) {
+        const puts = plain.plain.keys.length;
+        checkSize(message);
+        return encoded(database.txn(plain), (result) => {
+          counts.txnDone(result);
+          return new PlainTxnResponse(headerOf(database), result.revision, puts);
+        });
+      }
       const request = decodeTxn(message);
       if (!isReadOnly(request)) checkSize(message);
       return encoded(database.txn(request), (result) => {

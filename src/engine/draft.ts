@@ -4,26 +4,37 @@ import { type Revision, revision } from "../base/ids.ts";
 import { VARINT_BYTES_MAX, varintSize, writeVarint } from "../base/varint.ts";
 import { AT_HEAD, type Effect, type Entry, KEYS, type Space, spaces, type Tree } from "../storage/storage.ts";
 import type { Change } from "./changes.ts";
-import type { Row } from "./engine.ts";
+import type { PlainPuts, Row } from "./engine.ts";
 import { endOfPrefix, leaseKey } from "./lease-key.ts";
 import {
   deletedKeyValueBytes,
   KeyValueReader,
   keyValueBytes,
+  type NewValue,
+  newPairBytes,
+  newPairFields,
   writeDeletedKeyValue,
   writeKeyValue,
+  writeNewPair,
 } from "./mvcc/key-value.ts";
 import { Reads } from "./reads.ts";
 import { EFFECT_SHIFT, RECORD_VERSION, type RecordKind, recordKinds, TOMBSTONE_BIT } from "./record.ts";
 
 /**
  * Records are encoded one behind the other into chunks of this size, which are never written twice: rows point into
- * them.
+ * them, and a memtable keeps them instead of copies.
  */
 const CHUNK_BYTES = 256 << 10;
+/** A record that is known to be larger gets bytes of its own: so less than that is left over at the end of a chunk. */
+const SHARED_BYTES_MAX = CHUNK_BYTES >> 3;
 /** Flags, and two varints. */
 const ENTRY_HEADER_BYTES_MAX = 1 + 2 * VARINT_BYTES_MAX;
+/** Of a pair without a lease, beside key and value: flags, its length, five fields' tags and the varints of four. */
+const PLAIN_OVERHEAD_BYTES_MAX = 1 + 5 + 6 * VARINT_BYTES_MAX;
 const NOTHING = new Uint8Array(0);
+const NO_CHUNK: Buffer = Buffer.alloc(0);
+/** Of a record: version and kind. */
+const HEADER_BYTES = 2;
 
 /** A put as it will be stored. */
 export interface NewPair {
@@ -59,10 +70,16 @@ export class Draft {
   bump: Revision | null = null;
   /** Run once what was evaluated is durable, before the answer leaves. */
   afterCommit: (() => void) | null = null;
-  #bytes: Buffer = Buffer.alloc(0);
+  /** The chunk being filled, and up to where. */
+  #chunk = NO_CHUNK;
+  #chunkAt = 0;
+  /** What this record is written into, from `start` on: that chunk, or bytes of its own. */
+  #bytes = NO_CHUNK;
   #start = 0;
   #at = 0;
   #otherSub = 0;
+  /** Some rows of this record lie in bytes that it has outgrown. */
+  #outgrown = false;
   readonly #prev = new KeyValueReader();
 
   constructor(tree: Tree, { leasesStripped = false }: { leasesStripped?: boolean } = {}) {
@@ -79,7 +96,9 @@ export class Draft {
     if (this.changes.length !== 0) this.changes = [];
     this.bump = null;
     this.afterCommit = null;
-    this.#at = this.#start;
+    this.#bytes = this.#chunk;
+    this.#start = this.#at = this.#chunkAt;
+    this.#outgrown = false;
     this.#otherSub = 0;
     this.reads.begin(answers);
   }
@@ -99,6 +118,34 @@ export class Draft {
   /** etcd's revision at this point of the request: one up from the first change on (Q5). */
   get revisionSoFar(): Revision {
     return this.changes.length === 0 ? this.revision : this.nextRevision;
+  }
+
+  /** Writes the pairs of `puts`, each over the one of `prevs` that has its key. */
+  putAll(puts: PlainPuts, prevs: readonly (Row | null)[]): void {
+    const { keys, bytes, bounds, pairBytes } = puts;
+    this.#reserve(pairBytes + keys.length * PLAIN_OVERHEAD_BYTES_MAX);
+    const fields = newPairFields(this.revision + 1);
+    for (let n = 0; n < keys.length; n++) {
+      const key = keys[n]!;
+      const valueStart = bounds[2 * n]!;
+      const valueEnd = bounds[2 * n + 1]!;
+      const prev = prevs[n]!;
+      if (prev === null) this.#putNew(key, { fields, bytes, valueStart, valueEnd });
+      else this.put({ key, value: bytes, valueStart, valueEnd, lease: 0n, prev });
+    }
+  }
+
+  /** A pair that was not there, without a lease; there is room for it. */
+  #putNew(key: string, value: NewValue): void {
+    const to = this.#bytes;
+    const size = newPairBytes(key, value);
+    to[this.#at] = entryFlags(KEYS, false, 1);
+    const start = writeVarint(to, this.#at + 1, size);
+    const end = (this.#at = writeNewPair(to, start, key, value));
+    assert(end - start === size, "a pair has the size foretold");
+    const row = new NewRow(key, this.revision + 1, this.changes.length, { bytes: to, start, end });
+    this.entries.push(row);
+    this.changes.push(row);
   }
 
   /** Writes a pair over what `pair.prev` says; returns the new one. */
@@ -196,13 +243,18 @@ export class Draft {
     return !this.isEmpty && this.kind !== recordKinds.transaction;
   }
 
-  /** The record's payload; the draft's bytes up to here are spoken for. */
+  /** All rows lie in the payload: the memory that it is in holds little else than rows, and may be kept for them. */
+  get isInOnePiece(): boolean {
+    return !this.#outgrown;
+  }
+
+  /** The record's payload; nothing else is ever written where it lies. */
   finish(): Uint8Array {
     assert(!this.isEmpty, "a record has entries");
     this.#bytes[this.#start] = RECORD_VERSION;
     this.#bytes[this.#start + 1] = this.kind;
     const payload = this.#bytes.subarray(this.#start, this.#at);
-    this.#start = this.#at;
+    if (this.#bytes === this.#chunk) this.#chunkAt = this.#at;
     return payload;
   }
 
@@ -225,19 +277,65 @@ export class Draft {
   }
 
   /**
-   * Makes room for `size` more bytes; what is written of this record so far moves along, rows into the old chunk stay
-   * good.
+   * Makes room for `size` more bytes; what is written of this record so far moves along, rows into the bytes before
+   * stay good.
    */
   #reserve(size: number): void {
     if (this.refusal !== null) throw this.refusal;
-    if (this.#at === this.#start) this.#at += 2;
+    if (this.#at === this.#start) this.#at += HEADER_BYTES;
     if (this.#at + size <= this.#bytes.length) return;
     const written = this.#at - this.#start;
-    const chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, 2 * (written + size)));
-    this.#bytes.copy(chunk, 0, this.#start, this.#at);
-    this.#bytes = chunk;
+    const needed = written + size;
+    if (!this.isEmpty) {
+      this.#outgrown = true;
+      if (this.#bytes === this.#chunk) this.#chunkAt = this.#at;
+      this.#moveTo(Buffer.allocUnsafeSlow(2 * needed));
+    } else if (needed > SHARED_BYTES_MAX) this.#moveTo(Buffer.allocUnsafeSlow(needed));
+    else {
+      this.#chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+      this.#chunkAt = 0;
+      this.#moveTo(this.#chunk);
+    }
+  }
+
+  #moveTo(bytes: Buffer): void {
+    this.#bytes.copy(bytes, 0, this.#start, this.#at);
+    this.#at -= this.#start;
+    this.#bytes = bytes;
     this.#start = 0;
-    this.#at = written;
+  }
+}
+
+/** A pair that was not there before: what is added to the tree, and what watchers are told, in one object. */
+class NewRow implements Entry, Change {
+  readonly space = KEYS;
+  readonly key: string;
+  readonly main: number;
+  readonly sub: number;
+  readonly tombstone = false;
+  readonly effect = 1;
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly deleted = false;
+  readonly prev = null;
+
+  constructor(
+    key: string,
+    main: number,
+    sub: number,
+    { bytes, start, end }: { bytes: Buffer; start: number; end: number },
+  ) {
+    this.key = key;
+    this.main = main;
+    this.sub = sub;
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
+  }
+
+  get kv(): Row {
+    return this;
   }
 }
 

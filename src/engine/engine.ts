@@ -287,11 +287,23 @@ export type Compare = { key: string; rangeEnd: string; result: CompareResult } &
   | { target: "unknown" }
 );
 
+/** Puts of a key and a value each, without a lease or any option, as a client's message holds them. */
+export interface PlainPuts {
+  readonly keys: readonly string[];
+  readonly bytes: Buffer;
+  /** The value of the n-th is bytes[bounds[2 n], bounds[2 n + 1]). */
+  readonly bounds: readonly number[];
+  /** Bytes of all keys and values. */
+  readonly pairBytes: number;
+}
+
 export interface TxnRequest {
   readonly kind: "txn";
   compare: Compare[];
   success: RequestOp[];
   failure: RequestOp[];
+  /** All that it does, where that is nothing but plain puts: `success` says the same, but costs an object for each. */
+  readonly plain?: PlainPuts;
   /** The engine's own: what its ranges hold in memory is counted there. */
   gathered?: Gathered | null;
 }
@@ -351,6 +363,10 @@ export interface WatchSink {
    * delivered.
    */
   send(message: WatchMessage): boolean;
+  /**
+   * Whether there is room for events of so many bytes; false asks as `send` does. Left out: there always is.
+   */
+  hasRoom?(bytes: number): boolean;
   /** The branch is closing, or (what is no DbError) a bug was met in telling this client: no more messages. */
   fail(error: unknown): void;
 }

@@ -66,6 +66,10 @@ class MemoryTree implements Tree {
   apply(entry: Entry): void {
     this.#memtable.apply(entry);
   }
+
+  applyKept(entry: Entry): void {
+    this.#memtable.applyKept(entry);
+  }
 }
 
 /** The live versions of a range where one memtable is all that there is. */

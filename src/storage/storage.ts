@@ -109,6 +109,8 @@ export interface Tree {
   versions(request: VersionsRequest): OrderedVersions;
   /** Adds an entry, newer than every other one of its key. In space 0 entries come in the order of (main, sub). */
   apply(entry: Entry): void;
+  /** The same for an entry whose bytes never change: the memory that they are in may be kept instead of a copy. */
+  applyKept(entry: Entry): void;
 }
 
 /** Goes through a range in bounded memory. One call at a time. Holds nothing that must be given back. */

@@ -216,6 +216,10 @@ export class SlowTree implements Tree {
     this.inner.apply(entry);
   }
 
+  applyKept(entry: Entry): void {
+    this.inner.applyKept(entry);
+  }
+
   #slowWalk(walk: Walk): Walk {
     return {
       next: (...of) => this.#give("scan", () => walk.next(...of)),

@@ -7,7 +7,11 @@ export const LEASE_COST = 64;
 export const putCost = ({ key, value }: PutRequest): number => key.length + value.length + PUT_OVERHEAD_BYTES;
 
 /** Of the dearer branch; 0 where neither can put (T16). */
-export const txnCost = ({ success, failure }: TxnRequest): number => Math.max(costOf(success), costOf(failure));
+export function txnCost(txn: TxnRequest): number {
+  const { plain } = txn;
+  if (plain !== undefined) return plain.pairBytes + plain.keys.length * PUT_OVERHEAD_BYTES;
+  return Math.max(costOf(txn.success), costOf(txn.failure));
+}
 
 function costOf(ops: readonly RequestOp[]): number {
   let sum = 0;

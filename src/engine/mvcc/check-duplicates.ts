@@ -18,6 +18,15 @@ export function checkDuplicateKeys(ops: readonly RequestOp[]): void {
   if (!arePutsInOrder(ops)) walk(ops);
 }
 
+/** The same for puts alone. */
+export function checkDuplicatePuts(keys: readonly string[]): void {
+  for (let n = 1; n < keys.length; n++) {
+    if (keys[n]! > keys[n - 1]!) continue;
+    if (new Set(keys).size !== keys.length) throw new DbError("duplicateKey");
+    return;
+  }
+}
+
 /** What is loaded comes so, mostly: then no key is twice, and nothing need be remembered to know it. */
 function arePutsInOrder(ops: readonly RequestOp[]): boolean {
   let last = "";

@@ -1,6 +1,6 @@
 import { DbError } from "../../base/errors.ts";
 import type { DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest } from "../engine.ts";
-import { checkDuplicateKeys } from "./check-duplicates.ts";
+import { checkDuplicateKeys, checkDuplicatePuts } from "./check-duplicates.ts";
 
 /**
  * What can be told of a request without the data, in etcd's order: it decides which error a doubly wrong request gets.
@@ -25,6 +25,12 @@ export function checkDeleteRange(request: DeleteRangeRequest): void {
 
 /** T1 to T5. */
 export function checkTxn(request: TxnRequest, opsMax: number): void {
+  const { plain } = request;
+  if (plain !== undefined) {
+    if (plain.keys.length > opsMax) throw new DbError("tooManyOps"); // T1
+    checkDuplicatePuts(plain.keys);
+    return;
+  }
   checkOps(request, opsMax);
   checkDuplicateKeys(request.success);
   checkDuplicateKeys(request.failure);

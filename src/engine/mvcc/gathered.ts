@@ -158,6 +158,7 @@ const isCounted = ({ rangeEnd, countOnly, limit }: RangeRequest): boolean =>
   rangeEnd !== "" && !countOnly && !(limit > 0 && limit <= FEW_ROWS);
 
 /** Whether it may gather more than a few rows. */
-const gathers = ({ success, failure }: TxnRequest): boolean => success.some(opGathers) || failure.some(opGathers);
+const gathers = (txn: TxnRequest): boolean =>
+  txn.plain === undefined && (txn.success.some(opGathers) || txn.failure.some(opGathers));
 
 const opGathers = (op: RequestOp): boolean => (op.kind === "range" ? isCounted(op) : op.kind === "txn" && gathers(op));

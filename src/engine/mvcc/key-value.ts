@@ -78,6 +78,53 @@ export function writeKeyValue(bytes: Buffer, at: number, pair: KeyValueParts): n
   return at;
 }
 
+/** The value of a pair that was not there before, and the fields that its transaction gives all such pairs. */
+export interface NewValue {
+  /** create_revision, mod_revision and version, encoded. */
+  readonly fields: Uint8Array;
+  /** The value is bytes[valueStart, valueEnd). */
+  readonly bytes: Buffer;
+  readonly valueStart: number;
+  readonly valueEnd: number;
+}
+
+/** Of pairs that revision `revision` makes. */
+export function newPairFields(revision: number): Uint8Array {
+  const fields = new Uint8Array(5 + 2 * varintSize(revision));
+  fields[0] = CREATE_TAG;
+  let at = writeVarint(fields, 1, revision);
+  fields[at] = MOD_TAG;
+  at = writeVarint(fields, at + 1, revision);
+  fields[at] = VERSION_TAG;
+  fields[at + 1] = 1;
+  return fields.subarray(0, at + 2);
+}
+
+/** keyValueBytes of such a pair, without a lease. */
+export function newPairBytes(key: string, { fields, valueStart, valueEnd }: NewValue): number {
+  const valueBytes = valueEnd - valueStart;
+  const size = 1 + varintSize(key.length) + key.length + fields.length;
+  return valueBytes === 0 ? size : size + 1 + varintSize(valueBytes) + valueBytes;
+}
+
+/** Below this many bytes a loop is cheaper than the call into native code. */
+const VALUE_LOOP_BYTES_MAX = 64;
+const nativeCopy = Buffer.prototype.copy;
+
+/** What writeKeyValue writes of such a pair. */
+export function writeNewPair(to: Buffer, at: number, key: string, value: NewValue): number {
+  const { fields, bytes, valueStart, valueEnd } = value;
+  at = writeKeyField(to, at, key);
+  for (let i = 0; i < fields.length; i++) to[at++] = fields[i]!;
+  const valueBytes = valueEnd - valueStart;
+  if (valueBytes === 0) return at;
+  to[at] = VALUE_TAG;
+  at = writeVarint(to, at + 1, valueBytes);
+  if (valueBytes > VALUE_LOOP_BYTES_MAX) nativeCopy.call(bytes, to, at, valueStart, valueEnd);
+  else for (let i = 0; i < valueBytes; i++) to[at + i] = bytes[valueStart + i]!;
+  return at + valueBytes;
+}
+
 /** The KeyValue of a deletion: key and mod_revision alone (W11). */
 export function writeDeletedKeyValue(bytes: Buffer, at: number, key: string, modRevision: number): number {
   at = writeKeyField(bytes, at, key);

@@ -6,6 +6,7 @@ import type { Draft } from "../draft.ts";
 import type {
   DeleteRangeRequest,
   DeleteRangeResult,
+  PlainPuts,
   PutRequest,
   RangeRequest,
   RequestOp,
@@ -32,12 +33,24 @@ import { type Found, find, type RangePoint, rangeResult } from "./range.ts";
  */
 export function txn(draft: Draft, leases: LeaseLookup, request: TxnRequest): TxnResult {
   const { reads } = draft;
+  if (request.plain !== undefined) return plainTxn(draft, request.plain);
   const taken = choose(reads, request);
   const writes = new PathWrites();
   const steps = prepare(taken, { draft, reads, leases, point: draft, writes, gathered: request.gathered ?? null });
   const own = writes.isEmpty || !meet(steps) ? null : new OwnWrites();
   const responses = execute(steps, { draft, own });
   return { kind: "txn", revision: draft.revisionSoFar, succeeded: taken.succeeded, responses };
+}
+
+/** The same where all operations are plain puts, of which none meets another (T5): all are read, then written. */
+function plainTxn(draft: Draft, puts: PlainPuts): TxnResult {
+  const { reads, nextRevision } = draft;
+  const prevs: (Version | null)[] = [];
+  for (const key of puts.keys) prevs.push(reads.get(key));
+  draft.putAll(puts, prevs);
+  const response: ResponseOp = { kind: "put", revision: nextRevision, prev: null };
+  const responses = new Array<ResponseOp>(prevs.length).fill(response);
+  return { kind: "txn", revision: nextRevision, succeeded: true, responses };
 }
 
 /**
@@ -51,7 +64,7 @@ function meet(steps: readonly Step[]): boolean {
 
 /** T13: nothing but ranges in either branch. Such a transaction does not pass the sequencer. */
 export const isReadOnly = (request: TxnRequest): boolean =>
-  request.success.every(isRange) && request.failure.every(isRange);
+  request.plain === undefined && request.success.every(isRange) && request.failure.every(isRange);
 
 const isRange = (op: RequestOp): boolean => op.kind === "range";
 
