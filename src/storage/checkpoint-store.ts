@@ -115,6 +115,11 @@ export class CheckpointWriter {
     return this.#newest;
   }
 
+  /** One that was sent and has no answer yet, or got none: it may be the newest one already. */
+  get unanswered(): Checkpoint | null {
+    return this.#unresolved?.checkpoint ?? null;
+  }
+
   get epoch(): Epoch {
     return this.#options.epoch;
   }

@@ -27,6 +27,8 @@ import { createSimulation, type Simulation, type SimulationOptions } from "./sim
 const request = { timeoutMs: 5 * REQUEST_MS };
 const TROUBLE_MS = 300_000;
 const BRANCHES_MAX = 3;
+/** A request now and then takes longer than its time, with no fault at all: so often what must succeed is begun anew. */
+const TRIES_MAX = 10;
 /** Late requests of the dead have come by then. */
 const QUIET_MS = 4 * 3_600_000;
 
@@ -73,6 +75,7 @@ class CollectionWorld {
   readonly #changes: CollectionChanges;
   #main: BranchId | null = null;
   #names = 0;
+  #bystander: SimNode | null = null;
   #judge: CollectionJudge | null = null;
 
   constructor(simulation: Simulation, changes: CollectionChanges) {
@@ -87,9 +90,11 @@ class CollectionWorld {
     const faults = { ...this.storage.faults };
     Object.assign(this.storage.faults, noStoreFaults);
     const store = this.storage.storeOf(node);
-    await openRepository({ store, runtime: node.runtime, requestTimeoutMs: 5000, window: 3 });
-    this.#main = (await branchNameRegister(store, MAIN, node.runtime).read(request))!.body.branch;
-    await new CollectionLeader(node, store, this.#main).lead(2);
+    const { runtime } = node;
+    await this.#surely(() => openRepository({ store, runtime, requestTimeoutMs: 5000, window: 3 }));
+    const main = await this.#surely(() => branchNameRegister(store, MAIN, runtime).read(request));
+    this.#main = main!.body.branch;
+    await this.#surely(() => new CollectionLeader(node, store, this.#main!).lead(2));
     Object.assign(this.storage.faults, faults);
   }
 
@@ -124,6 +129,24 @@ class CollectionWorld {
     await this.#collector(node).collect();
   }
 
+  /**
+   * For who stalls: meanwhile others lead the branch, which thins what it had, and collect that. By chance alone that
+   * comes between two steps of one cut too rarely.
+   */
+  async #thinAndCollect(branch: BranchId): Promise<void> {
+    this.#bystander ??= this.#simulation.machine("bystander").start();
+    const node = this.#bystander;
+    try {
+      for (let n = 0; n < 2; n++) {
+        await new CollectionLeader(node, this.storage.storeOf(node), branch).lead(3);
+        await sleep(node, 6000);
+      }
+      await this.#collector(node).collect();
+    } catch (error) {
+      if (!isOrdinary(error)) throw error;
+    }
+  }
+
   #collector(node: SimNode): Collector {
     const plain = this.storage.storeOf(node);
     const store = this.#changes.collectorStore?.(plain, node) ?? plain;
@@ -149,7 +172,8 @@ class CollectionWorld {
     const parent = random.chance(0.6) ? this.#main! : random.pick([this.#main!, ...others]);
     const name = `b${++this.#names}`;
     const point = (references: CutParent): Promise<CutPoint> => choose(store, references, random);
-    await new SlowCut({ store, runtime, parent, name, point, request }, node).run();
+    const meanwhile = (): Promise<void> => this.#thinAndCollect(parent);
+    await new SlowCut({ store, runtime, parent, name, point, request }, node, meanwhile).run();
   }
 
   /** As far as others can see: the leader record becomes a tombstone, the origin goes. */
@@ -177,9 +201,22 @@ class CollectionWorld {
   async collectAll(): Promise<void> {
     const node = this.#simulation.machine("last").start();
     const store = this.storage.storeOf(node);
-    for (const branch of this.#judged().named()) await new CollectionLeader(node, store, branch).lead(2);
-    await this.#collector(node).collect();
-    await this.#collector(node).collect();
+    for (const branch of this.#judged().named()) {
+      await this.#surely(() => new CollectionLeader(node, store, branch).lead(2));
+    }
+    for (let n = 0; n < 2; n++) await this.#surely(() => this.#collector(node).collect());
+  }
+
+  /** With nothing in the way. */
+  async #surely<T>(work: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isOrdinary(error) || tries === TRIES_MAX) throw error;
+        await this.#simulation.sleep(1000);
+      }
+    }
   }
 
   judgeEnd(): void {
@@ -208,11 +245,13 @@ const dawdle = (node: SimNode, random: SimRandom): Promise<void> =>
 class SlowCut extends BranchCut {
   readonly #node: SimNode;
   readonly #random: SimRandom;
+  readonly #meanwhile: () => Promise<void>;
 
-  constructor(options: CutOptions, node: SimNode) {
+  constructor(options: CutOptions, node: SimNode, meanwhile: () => Promise<void>) {
     super(options);
     this.#node = node;
     this.#random = node.random.fork("cut");
+    this.#meanwhile = meanwhile;
   }
 
   override async createOrigin(origin: Origin): Promise<void> {
@@ -236,7 +275,8 @@ class SlowCut extends BranchCut {
   }
 
   override async createName(origin: Origin): Promise<boolean> {
-    await dawdle(this.#node, this.#random);
+    if (this.#random.chance(0.2)) await this.#meanwhile();
+    else await dawdle(this.#node, this.#random);
     return super.createName(origin);
   }
 }

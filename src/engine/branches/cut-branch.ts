@@ -50,6 +50,8 @@ export type CutPoint = Pick<Origin, "checkpoint" | "runs" | "position" | "strips
 export interface CutParent {
   readonly branch: BranchId;
   readonly newest: Checkpoint | null;
+  /** One that its leader has sent and has no answer to: it may be the newest one already. */
+  readonly unanswered?: Checkpoint | null;
   /** Null where the branch needs it no more. Costs a request: most cuts need not ask. */
   origin(): Promise<Origin | null>;
 }
@@ -78,7 +80,8 @@ const ATTEMPTS_MAX = 10;
  *    its leader record then shows, or where its leader cuts: what that leadership lists had been listed, or was not yet
  *    written, whenever a collection read the references. A collection reads them twice, before it announces its names
  *    and after: one that has not met the origin the second time had read them before the parent was read again, when
- *    they had all that is needed; so it names nothing of it.
+ *    they had all that is needed; so it names nothing of it. What its leader knows may be behind the store by the one
+ *    checkpoint that it has no answer to: that must list what is needed, too.
  * 4. The name is swapped on the version that was read before the origin was made, or created where none was read. Who
  *    takes the origin for one that a crash has left writes that name anew first (left-origins.ts): then nothing is
  *    swapped here, however late.
@@ -156,10 +159,13 @@ export class BranchCut {
   }
 
   /** Step 3, its first half: the parent is not deleted, and still has what was chosen of it. */
-  async isListed({ checkpoint, runs }: Origin): Promise<boolean> {
+  async isListed(origin: Origin): Promise<boolean> {
+    const { checkpoint, runs } = origin;
     const parent = await this.readParentAnew();
+    const { unanswered } = parent;
+    if (unanswered && !keeps({ ...parent, newest: unanswered }, origin)) this.settled = false;
+    if (keeps(parent, origin)) return true;
     const isOwn = checkpoint === null || lists(parent, checkpoint);
-    if (isOwn && runs.every((run) => isKept(run, parent))) return true;
     // What the parent itself begins with.
     const start = await parent.origin();
     if (start === null) return false;
@@ -356,6 +362,10 @@ function lists({ newest }: CutParent, checkpoint: OriginCheckpoint): boolean {
   if (sameCheckpoint(named, checkpoint)) return true;
   return newest.retained.some((each) => sameCheckpoint({ ...each, sha256: each.id }, checkpoint));
 }
+
+/** All of it is the parent's own, and is retained. */
+const keeps = (parent: CutParent, { checkpoint, runs }: Origin): boolean =>
+  (checkpoint === null || lists(parent, checkpoint)) && runs.every((run) => isKept(run, parent));
 
 /** The log is kept for the parent's own checkpoints. */
 const isKept = ({ branch, first }: OriginRun, { branch: parent, newest }: CutParent): boolean =>

@@ -8,6 +8,7 @@ import type { LogPosition, LogWriter } from "../../log/log.ts";
 import { orAborted } from "../../log/writer-options.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
 import type { RetentionPolicy } from "../../storage/checkpoint-retention.ts";
+import type { CheckpointWriter } from "../../storage/checkpoint-store.ts";
 import type { BranchTree } from "../../storage/tree.ts";
 import { policyOf, RETENTION_SETTING, settingOf } from "../branches/branch-retention.ts";
 import type { CutLeader, CutParent } from "../branches/cut-branch.ts";
@@ -25,6 +26,7 @@ export interface OpenBranchParts {
   readonly localLog: LocalLog | null;
   readonly leadership: Leadership;
   readonly checkpointer: Checkpointer;
+  readonly checkpoints: Pick<CheckpointWriter, "newest" | "unanswered">;
   readonly outages: OutageNotices;
   /** Sets what the next checkpoint retains; null: what the node has set. */
   readonly useRetention: (policy: RetentionPolicy | null) => void;
@@ -81,7 +83,7 @@ export class OpenBranch {
 
   /** For who cuts a branch off this one. */
   cutLeader(): CutLeader {
-    const { database, leadership, checkpointer, start } = this.#parts;
+    const { database, leadership, checkpoints, start } = this.#parts;
     let origin = start.origin;
     const originOf = async (newest: Checkpoint | null): Promise<Origin | null> => {
       if (newest !== null && newest.firstLogSlot > 1) return null;
@@ -91,9 +93,11 @@ export class OpenBranch {
     const parent = async (): Promise<CutParent> => {
       const why = database.unprovenBecause();
       if (why !== null) throw why;
+      // In one turn: the one that is unanswered, and the one before it.
+      const { newest: last, unanswered } = checkpoints;
       // Before the first one of its own: what the branch itself was cut with.
-      const newest = this.#isOwn(checkpointer.newest) ? checkpointer.newest : null;
-      return { branch: leadership.branch, newest, origin: () => originOf(newest) };
+      const newest = this.#isOwn(last) ? last : null;
+      return { branch: leadership.branch, newest, unanswered, origin: () => originOf(newest) };
     };
     return { epoch: leadership.epoch, parent };
   }

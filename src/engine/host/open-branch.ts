@@ -373,6 +373,7 @@ class Opening {
       localLog: this.#localLog,
       leadership,
       checkpointer,
+      checkpoints,
       outages,
       useRetention: (policy) => {
         checkpoints.retention = policy ?? settings.retention;
