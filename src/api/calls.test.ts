@@ -102,6 +102,9 @@ class FakeStream implements GrpcStream {
   cancel(): void {
     for (const handler of this.#onCancel.splice(0)) handler();
   }
+  hasRoom(): boolean {
+    return true;
+  }
   send(message: Encodable): boolean {
     if (this.status !== null) throw new Error("nothing is sent after the end");
     const bytes = Buffer.alloc(message.byteLength());

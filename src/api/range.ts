@@ -91,6 +91,12 @@ async function sendChunks(call: StreamCall, request: RangeRequest, timers: Servi
   request.sortTarget = sortTargets.key;
   const cursor = await database.openRange(request);
   for (let rowsMax = CHUNK_ROWS_MIN; ; rowsMax = Math.min(CHUNK_ROWS_MAX, 2 * rowsMax)) {
+    while (!stream.hasRoom(CHUNK_BYTES)) {
+      await new Promise<void>((resume) => {
+        stream.onDrain = resume;
+      });
+      if (call.ended) return;
+    }
     const rows = await cursor.next(rowsMax, CHUNK_BYTES);
     if (call.ended) return;
     if (!cursor.ended && cursor.at < database.compactRevision) throw new DbError("compacted");

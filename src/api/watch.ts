@@ -32,6 +32,7 @@ export function watch(call: StreamCall): void {
       }
       return flows;
     },
+    hasRoom: (bytes) => stream.hasRoom(bytes),
     fail: (error) => call.fail(error),
   };
   const watchers = database.watch(sink);

@@ -72,10 +72,17 @@ export class TransportContext {
 
   /** Bytes that a connection may have unsent just now. */
   get connectionQueueBytesMax(): number {
-    const { connectionQueueBytesMax, queueBytesTotalMax = QUEUED_BYTES_TOTAL_MAX } = this.settings;
-    return this.queuedBytes > queueBytesTotalMax
-      ? Math.min(connectionQueueBytesMax, QUEUED_BYTES_SHARE)
-      : connectionQueueBytesMax;
+    const { connectionQueueBytesMax } = this.settings;
+    return this.isCrowded ? Math.min(connectionQueueBytesMax, QUEUED_BYTES_SHARE) : connectionQueueBytesMax;
+  }
+
+  /** What waits unsent is over its bound, over all connections; and twice that. */
+  get isCrowded(): boolean {
+    return this.queuedBytes > (this.settings.queueBytesTotalMax ?? QUEUED_BYTES_TOTAL_MAX);
+  }
+
+  get isFull(): boolean {
+    return this.queuedBytes > 2 * (this.settings.queueBytesTotalMax ?? QUEUED_BYTES_TOTAL_MAX);
   }
 
   countRefused(reason: string): void {

@@ -17,7 +17,7 @@ Object.freeze(noMessages);
  *  - in: while messages are paused, what arrives is not given back as window, so the inbox ends with the stream's
  *    window;
  *  - out: `send` says stop at `streamQueueBytesMax` queued, or as soon as anything is while the connection is over its
- *    bound.
+ *    bound; who asks `hasRoom` before queues nothing at all then, but what leaves at once.
  */
 export class StreamingCall extends GrpcCall implements GrpcStream {
   onMessage: (message: Buffer) => void = nothing;
@@ -72,6 +72,10 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     if (this.closed) return false;
     this.drainDue = this.queuedBytes > this.queueBytesMax;
     return !this.drainDue;
+  }
+
+  protected override onRoom(): void {
+    if (!this.ending) this.call(() => this.onDrain());
   }
 
   end(code: number, message = ""): void {
@@ -141,7 +145,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
   }
 
   private get queueBytesMax(): number {
-    return this.connection.queueIsFull ? 0 : this.connection.context.settings.streamQueueBytesMax;
+    return this.connection.room.isFull ? 0 : this.connection.context.settings.streamQueueBytesMax;
   }
 
   private get wanted(): boolean {

@@ -35,6 +35,7 @@ import {
   TURN_COST_MAX,
 } from "./limits.ts";
 import { ReceiveWindow } from "./receive-window.ts";
+import { SendRoom } from "./send-room.ts";
 
 /**
  * The payload of the ping whose answer says that the client has seen our first GOAWAY; and of those that ask for life.
@@ -58,6 +59,8 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   readonly secure: boolean;
   readonly peer: PeerIdentity | null;
   readonly sender: H2Sender;
+  /** While it is full, streams queue no more than a message; those that ask before, nothing. */
+  readonly room: SendRoom;
   readonly receiveWindow: ReceiveWindow;
   readonly assemblyBudget: ConnectionBudget;
   readonly streams = new Map<number, H2Stream>();
@@ -106,6 +109,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.stallCheckedMs = this.turnMs;
     this.output = new H2Output(context, bytes, () => this.relieved());
     this.sender = new H2Sender(this.output, () => context.timers.defer(this.continueSending));
+    this.room = new SendRoom(context, this.sender);
     this.receiveWindow = new ReceiveWindow(this.output);
     this.assemblyBudget = new ConnectionBudget(context.assembly, settings, () => this.giveUpRequests());
     this.meter = new FloodMeter(this.turnMs);
@@ -180,6 +184,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   private flush(): void {
     if (this.parked.length > 0) this.unpark();
+    if (this.room.isAwaited) this.lookForRoom();
     this.output.flush();
     if (this.output.congested && !this.paused) this.pauseWhenFull();
     if (this.farewell?.final === true && this.streams.size === 0) this.finish(STALL_TIMEOUT_MS);
@@ -242,6 +247,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     if (stream.closed) return;
     stream.closed = true;
     this.streams.delete(stream.id);
+    this.room.forget(stream);
     this.context.streams--;
     this.countStream(-STREAM_BYTES - stream.head.listBytes);
     if (!stream.remoteEnded) this.rememberEarly(stream.id);
@@ -353,9 +359,11 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   // Bounds of what waits.
 
-  /** What is queued altogether is over its bound: streams queue no more than a message. */
-  get queueIsFull(): boolean {
-    return this.sender.queuedBytes > this.queueBytesMax;
+  private lookForRoom(): void {
+    this.inTurn = true;
+    const more = this.room.lookForSome();
+    this.inTurn = false;
+    if (more) this.touch();
   }
 
   /** Requests may be handed to handlers. */
@@ -375,7 +383,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     this.sender.queuedBytes -= bytes;
     this.context.queuedBytes -= bytes;
     if (stream.completes) this.sender.completeQueuedBytes -= bytes;
-    if (this.parked.length > 0 && this.mayDispatch) this.touch();
+    if (this.parked.length > 0 ? this.mayDispatch : this.room.isAwaited && !this.room.isFull) this.touch();
   }
 
   hold(bytes: number): void {
@@ -449,6 +457,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
     }
     if (this.farewell?.final === false && nowMs - this.farewell.startedMs >= DRAIN_GRACE_MS) this.endDrain();
     this.pingIdle(nowMs);
+    if (this.room.isAwaited) this.touch();
     if (nowMs - this.stallCheckedMs < STALL_CHECK_MS) return;
     this.stallCheckedMs = nowMs;
     this.guard(() => this.endStalled());
@@ -481,7 +490,9 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   private endStalled(): void {
     for (const stream of this.streams.values()) {
-      const isStalled = stream.completes && !stream.busy && this.turnMs - stream.progressMs >= STALL_TIMEOUT_MS;
+      // A stream may be quiet for as long as it likes, but not keep others from the room that there is.
+      const mustGoOn = stream.completes ? !stream.busy : stream.queuedBytes > 0 && this.context.isCrowded;
+      const isStalled = mustGoOn && this.turnMs - stream.progressMs >= STALL_TIMEOUT_MS;
       if (!isStalled && this.turnMs - stream.unfinishedSinceMs < BODY_TIMEOUT_MS) continue;
       this.context.countRefused("stalled_stream");
       this.resetStream(stream, ErrorCode.cancel);

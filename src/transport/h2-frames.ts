@@ -1,15 +1,6 @@
 import { FloodKind } from "./flood-meter.ts";
 import type { FrameSink } from "./frame-reader.ts";
-import {
-  ConnectionError,
-  ErrorCode,
-  Flag,
-  FrameType,
-  frameSizeError,
-  protocolError,
-  readUint31,
-  WINDOW_BYTES_MAX,
-} from "./frames.ts";
+import { ConnectionError, ErrorCode, Flag, FrameType, frameSizeError, protocolError, readUint31 } from "./frames.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { H2Requests } from "./h2-requests.ts";
 import { readSettings } from "./h2-settings.ts";
@@ -206,14 +197,7 @@ export class H2Frames implements FrameSink {
         connection.resetId(streamId, ErrorCode.protocolError);
         return;
       }
-      const stream = connection.streams.get(streamId);
-      if (stream === undefined) return;
-      stream.sendWindow += bytesMore;
-      if (stream.sendWindow > WINDOW_BYTES_MAX) {
-        connection.resetStream(stream, ErrorCode.flowControlError);
-        return;
-      }
-      if (stream.queuedBytes > 0) connection.sender.ready(stream);
+      connection.streams.get(streamId)?.windowGrew(bytesMore);
     }
     connection.sender.pump();
   }

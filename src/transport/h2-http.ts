@@ -58,13 +58,20 @@ export class HttpExchange extends H2Stream implements HttpSink {
     this.connection.unqueued(this, bytes);
     if (!this.drainDue || this.queuedBytes > this.queueBytesMax / 2) return;
     this.drainDue = false;
-    if (this.bodyEnded) return;
+    if (!this.bodyEnded) this.tellDrained();
+  }
+
+  private tellDrained(): void {
     try {
       this.onDrain();
     } catch (error) {
       this.connection.context.onBug(error);
       this.abort();
     }
+  }
+
+  protected override onRoom(): void {
+    if (!this.bodyEnded) this.tellDrained();
   }
 
   write(bytes: Buffer): boolean {
@@ -95,7 +102,7 @@ export class HttpExchange extends H2Stream implements HttpSink {
   }
 
   private get queueBytesMax(): number {
-    return this.connection.queueIsFull ? 0 : this.connection.context.settings.streamQueueBytesMax;
+    return this.connection.room.isFull ? 0 : this.connection.context.settings.streamQueueBytesMax;
   }
 
   private enqueue(bytes: Buffer): void {

@@ -1,5 +1,6 @@
 import { ByteQueue } from "./byte-queue.ts";
-import { ErrorCode, FrameType } from "./frames.ts";
+import { ErrorCode, FrameType, WINDOW_BYTES_MAX } from "./frames.ts";
+import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { STREAM_WINDOW_BYTES } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
@@ -32,6 +33,8 @@ export abstract class H2Stream {
   /** Received, taken, and not yet given back to the peer as window. */
   private taken = 0;
   private bodyBytes = 0;
+  /** How many bytes of an answer wait, unmade, for room; 0: none. */
+  private roomWanted = 0;
 
   constructor(connection: H2Connection, id: number, head: RequestHead) {
     this.connection = connection;
@@ -70,6 +73,34 @@ export abstract class H2Stream {
 
   get queuedBytes(): number {
     return this.queue === null ? 0 : this.queue.length;
+  }
+
+  /** False: so many bytes are not to be queued now; `onRoom` is called when they may. */
+  hasRoom(bytes: number): boolean {
+    const framed = bytes + MESSAGE_PREFIX_BYTES;
+    if (this.closed || this.connection.room.has(this, framed)) return true;
+    this.roomWanted = framed;
+    this.connection.room.await(this);
+    return false;
+  }
+
+  /** There is the room that was asked for. */
+  protected onRoom(): void {}
+
+  /** True: there is room, and the stream knows. */
+  tellOfRoom(): boolean {
+    if (!this.connection.room.has(this, this.roomWanted)) return false;
+    this.roomWanted = 0;
+    this.onRoom();
+    return true;
+  }
+
+  /** The peer takes more. */
+  windowGrew(bytes: number): void {
+    this.sendWindow += bytes;
+    if (this.sendWindow > WINDOW_BYTES_MAX) this.connection.resetStream(this, ErrorCode.flowControlError);
+    else if (this.queuedBytes > 0) this.connection.sender.ready(this);
+    else if (this.roomWanted > 0) this.connection.room.lookFor(this);
   }
 
   /** A DATA frame: `bytes[start, end)` without the padding that `frameBytes` counts. */

@@ -65,6 +65,9 @@ export const TURN_BYTES_MAX = 256 << 10;
 export const QUEUED_BYTES_TOTAL_MAX = 256 << 20;
 export const QUEUED_BYTES_SHARE = 128 << 10;
 
+/** Streams that wait for room, looked at in one turn of a connection. */
+export const ROOM_WAITERS_PER_TURN = 16;
+
 /** Time from a connection's start to its complete preface and first SETTINGS, or to its first HTTP/1.1 request line. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 

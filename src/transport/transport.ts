@@ -87,8 +87,14 @@ export interface GrpcStream extends Call {
   onHalfClose: () => void;
   /** Queues a message. False when what is queued for this stream is over its bound: stop until onDrain. */
   send(message: Encodable): boolean;
-  /** Queued has fallen below the bound again. */
+  /** Queued has fallen below the bound again, or there is the room that was asked for. */
   onDrain: () => void;
+  /**
+   * Whether a message of so many bytes may be queued now, as others wait for clients that do not take theirs. False:
+   * onDrain is called when there may be room. Whoever makes large messages that nobody has asked for one by one asks
+   * first, for `send` itself refuses nothing.
+   */
+  hasRoom(bytes: number): boolean;
   /** Bytes queued for this stream and not yet handed to the connection. */
   readonly queuedBytes: number;
   /** Stops reading messages (and, by flow control, the client's sending) until resumed. */
@@ -126,7 +132,9 @@ export type HttpBody = (sink: HttpSink) => void;
 export interface HttpSink {
   /** Queues bytes. False when what is queued is over its bound: stop until onDrain. Nothing is sent to who has gone. */
   write(bytes: Buffer): boolean;
-  /** Queued has fallen below the bound again. */
+  /** As of a GrpcStream; left out where a connection carries one answer at a time. */
+  hasRoom?(bytes: number): boolean;
+  /** Queued has fallen below the bound again, or there is the room that was asked for. */
   onDrain: () => void;
   /** The body is complete. */
   end(): void;

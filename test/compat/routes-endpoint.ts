@@ -111,6 +111,10 @@ class LocalStream extends LocalCall implements GrpcStream {
     this.#inbox = inbox;
   }
 
+  hasRoom(): boolean {
+    return true;
+  }
+
   send(message: Encodable): boolean {
     if (this.#over) return false;
     const bytes = bytesOf(message);

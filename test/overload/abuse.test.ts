@@ -18,6 +18,7 @@ const WATCH = "/etcdserverpb.Watch/Watch";
 const KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive";
 const GRANT = "/etcdserverpb.Lease/LeaseGrant";
 const RANGE = "/etcdserverpb.KV/Range";
+const RANGE_STREAM = "/etcdserverpb.KV/RangeStream";
 const PUT = "/etcdserverpb.KV/Put";
 /** A client that takes whatever it is sent, and one that takes nothing. */
 const takesAll = [[Setting.initialWindowSize, 0x7fffffff]] as const;
@@ -241,7 +242,7 @@ test("watchers and ranges that take nothing of what they asked for", { timeout: 
       for (let id = 1; id < 60; id += 6) {
         client.write(Buffer.concat([client.headers(id, WATCH), client.data(id, watchCreate)]));
         client.write(Buffer.concat([client.headers(id + 2, RANGE), client.data(id + 2, range, true)]));
-        client.write(client.headers(id + 4, "/etcdserverpb.KV/RangeStream"));
+        client.write(client.headers(id + 4, RANGE_STREAM));
         client.write(client.data(id + 4, range, true));
       }
     }
@@ -256,6 +257,45 @@ test("watchers and ranges that take nothing of what they asked for", { timeout: 
     for (const client of clients) client.destroy();
   });
   served(found, { growthMiB: 650 });
+});
+
+test("thousands of streams that take nothing, of changes that come many at once", { timeout: 120_000 }, async () => {
+  const watchFrom = encode(pb.WatchRequestSchema, {
+    requestUnion: {
+      case: "createRequest",
+      value: { key: Buffer.from("a"), rangeEnd: Buffer.from("b"), startRevision: 2n, prevKv: true },
+    },
+  });
+  const value = Buffer.alloc(4_000, "v");
+  const changes = async (endpoint: SocketEndpoint): Promise<void> => {
+    const puts = Array.from({ length: 200 }, (_, n) =>
+      endpoint.unary(PUT, encode(pb.PutRequestSchema, { key: Buffer.from(`a${n}`), value })),
+    );
+    await Promise.all(puts);
+  };
+  const range = encode(pb.RangeRequestSchema, { key: Buffer.from("a"), rangeEnd: Buffer.from("b") });
+  const found = await besieged("watchers that take nothing", { prepare: changes }, async ({ address }) => {
+    const endpoint = new SocketEndpoint(address);
+    const clients = await Promise.all(Array.from({ length: 20 }, () => RawClient.openH2(address, takesNothing)));
+    for (const client of clients) {
+      for (let id = 1; id < 600; id += 2) {
+        // Some are owed all the history there is, some what is changed from now on, some what there is.
+        const [path, asked] = (
+          [
+            [WATCH, watchFrom],
+            [WATCH, watchCreate],
+            [RANGE_STREAM, range],
+          ] as const
+        )[id % 3]!;
+        client.write(Buffer.concat([client.headers(id, path), client.data(id, asked, path === RANGE_STREAM)]));
+      }
+      await client.drained();
+    }
+    await untilOver(() => changes(endpoint));
+    await endpoint.close();
+    for (const client of clients) client.destroy();
+  });
+  served(found, { growthMiB: 600 });
 });
 
 test("JSON that is hard to read", { timeout: 120_000 }, async () => {

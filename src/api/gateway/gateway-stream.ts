@@ -11,6 +11,8 @@ const nothing = (): void => {};
 
 /** What a stream may hold before its answer has begun: what is sent in the turn in which it opens. */
 const EARLY_BYTES_MAX = 1 << 20;
+/** And what is held without asking the connection. */
+const EARLY_ROOM_BYTES = 16 << 10;
 
 /**
  * A streaming call by JSON. All requests are in the body, so they are given out at once, at the handler's pace, and
@@ -69,6 +71,12 @@ export class GatewayStream extends GatewayCall implements GrpcStream {
   send(message: Encodable): boolean {
     if (this.#ended) return false;
     return this.#put(resultLine(responseJson(this.#method, message)), 200);
+  }
+
+  hasRoom(bytes: number): boolean {
+    const room = this.#sink === null ? bytes <= EARLY_ROOM_BYTES : (this.#sink.hasRoom?.(bytes) ?? true);
+    if (!room) this.#drainDue = true;
+    return room;
   }
 
   end(code: number, message = ""): void {

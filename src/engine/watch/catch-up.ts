@@ -25,6 +25,8 @@ export interface CatchUpPort {
 /** Bounds of one message while catching up, and of one of several revisions at all; always whole revisions. */
 const MESSAGE_EVENTS = 1000;
 export const MESSAGE_BYTES = 1 << 20;
+/** Where there is room for less, nothing is read of the tree yet. */
+const ROOM_BYTES = 64 << 10;
 /** Versions asked of the tree at once, and bytes of them. */
 const READ_VERSIONS = 512;
 const READ_BYTES = 1 << 20;
@@ -82,7 +84,7 @@ export class CatchUp {
         this.#port.goLive(watcher);
       } else if (watcher.next < compacted) watcher.stream.cancelCompacted(watcher, compacted);
       else if (this.#recent.covers(watcher.next)) this.#tellRecent(watcher);
-      else this.#enqueue(watcher);
+      else if (watcher.stream.hasRoom(ROOM_BYTES)) this.#enqueue(watcher);
     }
   }
 
@@ -100,6 +102,7 @@ export class CatchUp {
       }
       revision++;
     }
+    if (events.length > 0 && !watcher.stream.hasRoom(bytes)) return;
     watcher.next = revision;
     if (events.length > 0) watcher.stream.sendEvents(watcher, events, (revision - 1) as Revision);
   }
@@ -190,15 +193,20 @@ export class CatchUp {
     const first = reading.next;
     const page = await reading.versions.next(READ_VERSIONS, READ_BYTES);
     const events: Uint8Array[] = [];
+    let bytes = 0;
     for (const version of page.versions) {
       if (version.tombstone ? watcher.noDelete : watcher.noPut) continue;
       let prev: MaybePromise<Version | null> = watcher.prevKv && !isBirth(version) ? this.#previous(version) : null;
       if (isPromise(prev)) prev = await prev;
-      events.push(eventOf(version, prev).encoded(watcher));
+      const encoded = eventOf(version, prev).encoded(watcher);
+      events.push(encoded);
+      bytes += encoded.length;
     }
     reading.next = page.through + 1;
     // What was read may lack versions that a compaction since has dropped: `run` then finds the watcher compacted.
     if (watcher.state !== "behind" || first < this.#source.compactRevision) return;
+    // Read again when there is room: what is not sent is not kept.
+    if (events.length > 0 && !watcher.stream.hasRoom(bytes)) return;
     watcher.next = reading.next;
     if (events.length > 0) watcher.stream.sendEvents(watcher, events, page.through as Revision);
   }

@@ -96,8 +96,9 @@ function setup(settings: Partial<WatchSettings> = {}) {
 
 function client(hub: WatchHub) {
   const messages: WatchMessage[] = [];
-  const state = { open: true, failed: null as DbError | null };
+  const state = { open: true, room: true, failed: null as DbError | null };
   const stream = hub.open({
+    hasRoom: () => state.room,
     send: (message) => {
       messages.push(message);
       return state.open;
@@ -342,6 +343,30 @@ test("W19: a slow client misses nothing and holds no events here", async () => {
   deepEqual(c.lines(), ["0 [a@3, a@4, a@5, a@6, a@7] @7", "0 [a@8] @8"]);
 });
 
+test("W19: without room nothing is made for a client, live or from history, and it misses nothing", async () => {
+  const { history, hub } = setup({ recent: { revisionsMax: 2, bytesMax: 1 << 20 } });
+  const { stream, state, lines } = client(hub);
+  history.write(hub, "a");
+  stream.create(request("a"));
+  lines();
+  state.room = false;
+  history.write(hub, "a");
+  deepEqual(lines(), []);
+  // What was put off is told of the recent revisions, then of the tree.
+  stream.resume();
+  deepEqual(lines(), []);
+  for (let n = 0; n < 3; n++) history.write(hub, "a");
+  stream.resume();
+  await settled();
+  deepEqual([lines(), history.reads], [[], []]);
+  state.room = true;
+  stream.resume();
+  await settled();
+  deepEqual(lines(), ["0 [a@3, a@4, a@5, a@6] @6"]);
+  history.write(hub, "a");
+  deepEqual(lines(), ["0 [a@7] @7"]);
+});
+
 test("a slow client whose next revision is compacted is told so when it reads on (C6)", () => {
   const { history, hub } = setup();
   const c = client(hub);
@@ -440,6 +465,7 @@ test("W13, W20: any client, however slow, gets each of its events once and in or
       }),
     },
     { weight: 1, arbitrary: fc.record({ open: fc.boolean() }) },
+    { weight: 1, arbitrary: fc.record({ room: fc.boolean() }) },
     { weight: 1, arbitrary: fc.constant({ settle: true }) },
     { weight: 1, arbitrary: fc.constant({ turn: true }) },
   );
@@ -461,10 +487,14 @@ test("W13, W20: any client, however slow, gets each of its events once and in or
           else if ("open" in s) {
             c.state.open = s.open;
             if (s.open) c.stream.resume();
+          } else if ("room" in s) {
+            c.state.room = s.room;
+            if (s.room) c.stream.resume();
           } else if ("turn" in s) timers.turn();
           else await settled();
         }
         c.state.open = true;
+        c.state.room = true;
         c.stream.resume();
         for (let i = 0; i < 5; i++) {
           timers.turn();

@@ -169,7 +169,7 @@ export class WatchHub implements CommitListener {
     watcher.event = null;
     watcher.moreEvents = null;
     if (watcher.state !== "live") return;
-    if (!watcher.stream.congested && (more === null || !isTooMuch(event, more))) {
+    if (!watcher.stream.congested && mayBeTold(watcher, event, more)) {
       watcher.stream.sendEvents(watcher, event.encodedWith(more, watcher), this.#told);
       return;
     }
@@ -231,11 +231,13 @@ export class WatchHub implements CommitListener {
 
 /**
  * A disk or a store that was slow makes many revisions durable at once: they go out a part at a time, else each stream
- * would hold them all.
+ * would hold them all. And a client that takes nothing has nothing put by for it where others do so, too.
  */
-function isTooMuch(first: WatchEvent, more: readonly WatchEvent[]): boolean {
-  if (first.revision === more[more.length - 1]!.revision) return false;
+function mayBeTold(watcher: Watcher, first: WatchEvent, more: readonly WatchEvent[] | null): boolean {
   let bytes = first.bytes;
-  for (const event of more) bytes += event.bytes;
-  return bytes > MESSAGE_BYTES;
+  if (more !== null) {
+    for (const event of more) bytes += event.bytes;
+    if (bytes > MESSAGE_BYTES && first.revision !== more[more.length - 1]!.revision) return false;
+  }
+  return watcher.stream.hasRoom(bytes);
 }

@@ -41,6 +41,13 @@ export class HubStream implements WatchStream {
     return this.#congested;
   }
 
+  /** False: the stream is congested until there is. */
+  hasRoom(bytes: number): boolean {
+    if (this.#sink.hasRoom === undefined || this.#sink.hasRoom(bytes)) return true;
+    this.#congested = true;
+    return false;
+  }
+
   create(request: WatchCreate): void {
     if (this.#closed) return;
     const committed = this.#hub.told;
