@@ -47,6 +47,7 @@ const STREAMS = ["Log", "Diff", "Merge"];
 
 /** The methods, and what encodes their messages. */
 type Loaded = typeof import("./methods.ts") & { readonly methods: RepositoryMethods };
+type WithMethod<M> = Loaded & { readonly method: M };
 
 /** With the first call: the messages' descriptors would make each start longer. */
 class Loader {
@@ -57,13 +58,17 @@ class Loader {
     this.#source = source;
   }
 
-  load(): Promise<Loaded> {
-    this.#loading ??= import("./methods.ts").then((module) => {
-      const methods = module.repositoryMethods(this.#source);
-      assert(isExactly(methods.unary, UNARY) && isExactly(methods.streams, STREAMS), "each method has its path");
-      return { ...module, methods };
-    });
-    return this.#loading;
+  async method<M>(name: string, among: (methods: RepositoryMethods) => ReadonlyMap<string, M>): Promise<WithMethod<M>> {
+    this.#loading ??= this.#load();
+    const loaded = await this.#loading;
+    return { ...loaded, method: among(loaded.methods).get(name)! };
+  }
+
+  async #load(): Promise<Loaded> {
+    const module = await import("./methods.ts");
+    const methods = module.repositoryMethods(this.#source);
+    assert(isExactly(methods.unary, UNARY) && isExactly(methods.streams, STREAMS), "each method has its path");
+    return { ...module, methods };
   }
 }
 
@@ -73,28 +78,20 @@ const isExactly = (methods: ReadonlyMap<string, unknown>, names: readonly string
 /** t4.v1.Repository (proto/t4/v1/repository.proto). Its calls are few: what is common to all is done here, plainly. */
 export function repositoryRoutes(source: RepositorySource, counts: CallCounts): RepositoryRoutes {
   const loader = new Loader(source);
-  const unary = new Map<string, UnaryHandler>();
-  const streams = new Map<string, StreamHandler>();
-  for (const name of UNARY) {
-    const path = SERVICE + name;
-    const load = async () => {
-      const loaded = await loader.load();
-      return { ...loaded, method: loaded.methods.unary.get(name)! };
-    };
-    unary.set(path, unaryHandler(source, load, counts.of(path, "unary")));
-  }
-  for (const name of STREAMS) {
-    const path = SERVICE + name;
-    const load = async () => {
-      const loaded = await loader.load();
-      return { ...loaded, method: loaded.methods.streams.get(name)! };
-    };
-    streams.set(path, streamHandler(source, load, counts.of(path, "server_stream")));
-  }
-  return { unary, streams };
+  return {
+    unary: byPath(UNARY, (name, path) =>
+      unaryHandler(source, () => loader.method(name, ({ unary }) => unary), counts.of(path, "unary")),
+    ),
+    streams: byPath(STREAMS, (name, path) =>
+      streamHandler(source, () => loader.method(name, ({ streams }) => streams), counts.of(path, "server_stream")),
+    ),
+  };
 }
 
-type Load<M> = () => Promise<Loaded & { readonly method: M }>;
+const byPath = <H>(names: readonly string[], make: (name: string, path: string) => H): Map<string, H> =>
+  new Map(names.map((name) => [SERVICE + name, make(name, SERVICE + name)]));
+
+type Load<M> = () => Promise<WithMethod<M>>;
 
 function contextOf(call: Call, { databaseOf }: RepositorySource): RepositoryContext {
   const gone = new AbortController();
