@@ -53,7 +53,7 @@ async function begunByOneThatStalls(t: TestContext) {
 
 async function dyingBefore(step: "raise" | "swap", run: () => Promise<unknown>): Promise<void> {
   const before = Promotion.prototype[step];
-  Promotion.prototype[step] = () => Promise.reject(new Error("died"));
+  Object.assign(Promotion.prototype, { [step]: () => Promise.reject(new Error("died")) });
   try {
     await run();
   } finally {
