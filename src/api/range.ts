@@ -30,13 +30,25 @@ export function answerRange(
   }
   const cursor = database.openRange(request);
   const begin = (opened: RangeCursor): MaybePromise<Encodable> => {
-    const page = opened.next(FIRST_PAGE_ROWS, FIRST_PAGE_BYTES);
-    return isPromise(page) ? page.then((rows) => rest(opened, rows)) : rest(opened, page);
+    const failed = (error: unknown): never => {
+      opened.close?.();
+      throw error;
+    };
+    try {
+      const page = opened.next(FIRST_PAGE_ROWS, FIRST_PAGE_BYTES);
+      return isPromise(page) ? page.then((rows) => rest(opened, rows)).catch(failed) : rest(opened, page);
+    } catch (error) {
+      return failed(error);
+    }
   };
   const rest = (opened: RangeCursor, first: readonly Row[]): MaybePromise<Encodable> => {
     const header = headerOf(database);
     if (!opened.ended) {
-      const release = database.holdOpen();
+      const letGo = database.holdOpen();
+      const release = (): void => {
+        letGo();
+        opened.close?.();
+      };
       const asked = { header, keysOnly: request.keysOnly, call, cursor: opened, first, onClose: release };
       return large.answer(asked).catch((error: unknown) => {
         release();
@@ -44,6 +56,8 @@ export function answerRange(
       });
     }
     const { revision, more, count } = opened;
+    // Encoded in this turn.
+    opened.close?.();
     return new RangeResponse(header, request, { kind: "range", revision, rows: first, more, count });
   };
   return isPromise(cursor) ? cursor.then(begin) : begin(cursor);

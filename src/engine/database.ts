@@ -239,10 +239,13 @@ export class BranchDatabase implements Database {
     return this.#openRange(request, access);
   }
 
+  readonly #turn = (): Promise<void> => new Promise((resume) => this.#options.runtime.timers.defer(resume));
+
   #openRange(request: RangeRequest, access: Access | null): MaybePromise<RangeCursor> {
-    if (access === null) return openRange(this.#tree, this.#committed, request);
+    const options = { turn: this.#turn };
+    if (access === null) return openRange(this.#tree, this.#committed, request, options);
     const permittedBy = access.range(request);
-    const rows = openRange(this.#tree, this.#committed, request);
+    const rows = openRange(this.#tree, this.#committed, request, options);
     if (!isPromise(rows)) return new PermittedRange(rows, access, permittedBy);
     return rows.then((opened) => new PermittedRange(opened, access, permittedBy));
   }

@@ -242,6 +242,8 @@ export interface RangeCursor {
   readonly count: number;
   /** The same once more from the beginning, whatever has happened meanwhile. */
   again(): RangeCursor;
+  /** Its rows are not held any more. Left out: it holds none. */
+  close?(): void;
 }
 
 export interface PutRequest {

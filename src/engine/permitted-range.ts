@@ -44,6 +44,10 @@ export class PermittedRange implements RangeCursor {
     return new PermittedRange(this.#rows.again(), this.#access, this.#permittedBy);
   }
 
+  close(): void {
+    this.#rows.close?.();
+  }
+
   #checked(rows: readonly Row[]): readonly Row[] {
     this.#access.unchanged(this.#permittedBy);
     return rows;

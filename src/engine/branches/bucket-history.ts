@@ -130,7 +130,8 @@ export class BucketHistory implements History {
       const { revision, wallMs } = state;
       // What was compacted is seen as well: it is as of a moment before.
       const point = { revision: revision as Revision, compactRevision: -1 };
-      const cursor = await openRange(state.tree, point, { ...request, revision: 0 });
+      const turn = (): Promise<void> => new Promise((resume) => this.#options.runtime.timers.defer(resume));
+      const cursor = await openRange(state.tree, point, { ...request, revision: 0 }, { turn });
       const rows: Row[] = [];
       let bytes = 0;
       while (!cursor.ended) {
@@ -139,10 +140,12 @@ export class BucketHistory implements History {
           bytes += row.end - row.start;
         }
         if (bytes > ANSWER_BYTES_MAX) {
+          cursor.close?.();
           throw new DbError("requestTooLarge", `over ${ANSWER_BYTES_MAX >> 20} MiB are asked for: limit the range`);
         }
       }
       const { more, count } = cursor;
+      cursor.close?.();
       return { kind: "range", revision: point.revision, rows, more, count, wallMs };
     } finally {
       leave();

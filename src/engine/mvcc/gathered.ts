@@ -18,10 +18,15 @@ const PAGE_BYTES = 256 << 10;
 /** Bytes that may be gathered together. */
 export class GatherBudget {
   readonly #bytesMax: number;
+  readonly #refusal: string;
   #bytes = 0;
 
-  constructor(bytesMax: number) {
+  constructor(
+    bytesMax: number,
+    refusal = "ranges of transactions hold too much in memory: ask for them by themselves",
+  ) {
     this.#bytesMax = bytesMax;
+    this.#refusal = refusal;
   }
 
   get bytes(): number {
@@ -30,12 +35,7 @@ export class GatherBudget {
 
   /** Throws `tooManyRequests` where there is no room. */
   take(bytes: number): void {
-    if (this.#bytes + bytes > this.#bytesMax) {
-      throw new DbError(
-        "tooManyRequests",
-        "ranges of transactions hold too much in memory: ask for them by themselves",
-      );
-    }
+    if (this.#bytes + bytes > this.#bytesMax) throw new DbError("tooManyRequests", this.#refusal);
     this.#bytes += bytes;
   }
 

@@ -1,24 +1,28 @@
-import { DbError } from "../../base/errors.ts";
 import type { Revision } from "../../base/ids.ts";
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.ts";
 import { KEYS, type Tree, type Version, type Walk } from "../../storage/storage.ts";
 import { type RangeCursor, type RangeRequest, type RangeResult, type Row, sortTargets } from "../engine.ts";
 import { keyRange } from "./key-range.ts";
-import { effectiveRevision, isBackwards, type RangePoint, range, rangeResult, scanLimit } from "./range.ts";
+import { effectiveRevision, isBackwards, type RangePoint, range } from "./range.ts";
 import { filterRows, hasFilters } from "./range-order.ts";
+import { type SortingOptions, sortedRange } from "./sorted-range.ts";
 
-/** What must be sorted by something else than the key is gathered in memory: up to so much of it. */
-const SORTED_BYTES_MAX = 64 << 20;
-/** What a row costs in memory beside its bytes. */
-const ROW_OVERHEAD_BYTES = 100;
-const GATHER_ROWS = 4096;
-const GATHER_BYTES = 1 << 20;
+export interface OpenRangeOptions {
+  /** Resolves when others had their turn: what is sorted is gathered first, and may take long. */
+  readonly turn: () => Promise<void>;
+  readonly sorting?: SortingOptions;
+}
 
 /**
  * Any range, to be read page by page. All of it is as of the moment of the call, also the count: what it is made of may
  * be compacted while pages are read. Throws what `range` throws.
  */
-export function openRange(tree: Tree, point: RangePoint, request: RangeRequest): MaybePromise<RangeCursor> {
+export function openRange(
+  tree: Tree,
+  point: RangePoint,
+  request: RangeRequest,
+  { turn, sorting }: OpenRangeOptions,
+): MaybePromise<RangeCursor> {
   const at = effectiveRevision(point, request);
   if (request.rangeEnd === "" || request.countOnly) {
     const result = range(tree, point, request);
@@ -28,11 +32,12 @@ export function openRange(tree: Tree, point: RangePoint, request: RangeRequest):
   const walk = tree.walk(keys, at, isBackwards(request));
   // Where nothing is cut the count is that of the rows.
   const count = request.limit > 0 ? tree.count(KEYS, keys, at) : null;
-  if (request.sortTarget !== sortTargets.key) return sortedRows(walk, { count, at, revision: point.revision, request });
+  if (request.sortTarget !== sortTargets.key)
+    return sortedRange(walk, { count, at, revision: point.revision, request }, { turn, ...sorting });
   return new WalkedRows(walk, { count, at, revision: point.revision, request });
 }
 
-interface Opened {
+export interface Opened {
   readonly request: RangeRequest;
   readonly revision: Revision;
   /** What is read. */
@@ -67,24 +72,6 @@ class ReadyRows implements RangeCursor {
   again(): RangeCursor {
     return new ReadyRows(this.#result, this.at);
   }
-}
-
-/** By another target than the key: all rows take part in the order. */
-async function sortedRows(walk: Walk, { request, revision, at, count }: Opened): Promise<RangeCursor> {
-  const limit = scanLimit(request, 0);
-  const rows: Version[] = [];
-  let bytes = 0;
-  // Each page gets further, as far as SORTED_BYTES_MAX.
-  for (;;) {
-    const page = await walk.next(limit === 0 ? GATHER_ROWS : Math.min(GATHER_ROWS, limit - rows.length), GATHER_BYTES);
-    for (const row of page) {
-      bytes += row.end - row.start + ROW_OVERHEAD_BYTES;
-      rows.push(row);
-    }
-    if (bytes > SORTED_BYTES_MAX) throw new DbError("tooManyRequests", "too much to be sorted: ask for it by key");
-    if (page.length === 0 || rows.length === limit) break;
-  }
-  return new ReadyRows(rangeResult(revision, { rows, count: (await count) ?? rows.length }, request), at);
 }
 
 /** In the order of keys, either way, as the tree gives them. */

@@ -108,7 +108,11 @@ export const isBackwards = (request: RangeRequest): boolean =>
   request.sortOrder === sortOrders.descend && request.sortTarget === sortTargets.key;
 
 /** Filters, order and limit, in this order. */
-export function rangeResult(revision: Revision, found: Found, request: RangeRequest): RangeResult {
+export function rangeResult(
+  revision: Revision,
+  found: { readonly rows: readonly Row[]; readonly count: number },
+  request: RangeRequest,
+): RangeResult {
   const { count } = found;
   if (request.countOnly) return { kind: "range", revision, rows: NO_ROWS, more: false, count };
   let rows: readonly Row[] = found.rows;

@@ -1,0 +1,90 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { test } from "node:test";
+import { SlowTree } from "../../../test/engine/doubles.ts";
+import { everything, range } from "../../../test/engine/requests.ts";
+import { isDbError } from "../../base/errors.ts";
+import type { Revision } from "../../base/ids.ts";
+import { KEYS } from "../../storage/storage.ts";
+import { type RangeCursor, type RangeRequest, type RangeResult, type Row, sortOrders, sortTargets } from "../engine.ts";
+import { GatherBudget } from "./gathered.ts";
+import { keyValueBytes, writeKeyValue } from "./key-value.ts";
+import { range as atOnce } from "./range.ts";
+import { openRange } from "./range-cursor.ts";
+
+const ROWS = 9_000;
+const point = { revision: (ROWS + 1) as Revision, compactRevision: -1 };
+
+/** More rows than are read in one page; of their values many tie. */
+function filledTree(): SlowTree {
+  const tree = new SlowTree();
+  for (let n = 0; n < ROWS; n++) {
+    const key = `k${String((n * 7919) % ROWS).padStart(5, "0")}`;
+    const revisions = { createRevision: n + 2, modRevision: n + 2, version: 1 };
+    const value = Buffer.from(`v${n % 13}`);
+    const pair = { key, ...revisions, value, valueStart: 0, valueEnd: value.length, lease: 0n };
+    const bytes = Buffer.alloc(keyValueBytes(pair));
+    writeKeyValue(bytes, 0, pair);
+    const fields = { space: KEYS, key, main: n + 2, sub: 0, tombstone: false, effect: 1 } as const;
+    tree.apply({ ...fields, bytes, start: 0, end: bytes.length });
+  }
+  return tree;
+}
+
+const tree = filledTree();
+let turns = 0;
+const turn = async (): Promise<void> => {
+  turns++;
+};
+const opened = async (request: RangeRequest, budget: GatherBudget): Promise<RangeCursor> =>
+  openRange(tree, point, request, { turn, sorting: { budget } });
+
+async function readAll(cursor: RangeCursor): Promise<RangeResult> {
+  const rows: Row[] = [];
+  while (!cursor.ended) rows.push(...(await cursor.next(700, 100_000)));
+  const { revision, more, count } = cursor;
+  return { kind: "range", revision, rows, more, count };
+}
+
+/** The very same rows. */
+function same(got: RangeResult, want: RangeResult): void {
+  deepEqual({ ...got, rows: got.rows.length }, { ...want, rows: want.rows.length });
+  ok(got.rows.every((row, n) => row.bytes === want.rows[n]!.bytes));
+}
+
+const byValue = { sortTarget: sortTargets.value, sortOrder: sortOrders.descend };
+const requests = [
+  range(...everything, { ...byValue, limit: 10 }),
+  range(...everything, { ...byValue, limit: 4_000 }),
+  range(...everything, { ...byValue }),
+  range(...everything, { ...byValue, limit: 5, minModRevision: 8_900 }),
+  range(...everything, { ...byValue, limit: 5, minModRevision: 90_000 }),
+  range(...everything, { sortTarget: sortTargets.mod, sortOrder: sortOrders.ascend, limit: 1 }),
+  range(...everything, { sortTarget: sortTargets.create, limit: 5_000 }),
+];
+
+test("R8 Q1 what is sorted page by page is the range, ties in the order of keys; others have turns between pages", async () => {
+  const budget = new GatherBudget(1 << 30);
+  for (const request of requests) {
+    turns = 0;
+    const cursor = await opened(request, budget);
+    const want = await atOnce(tree, point, request);
+    same(await readAll(cursor), want);
+    same(await readAll(cursor.again()), want);
+    ok(turns >= 1, `${turns} turns`);
+    cursor.close?.();
+    cursor.close?.();
+    equal(budget.bytes, 0);
+  }
+});
+
+test("with a limit, or filters, little is held at a time, whatever the range has; without there is a bound", async () => {
+  const budget = new GatherBudget(900_000);
+  const [limited, , unlimited, filtered] = requests as [RangeRequest, ...RangeRequest[]];
+  const held = await opened(limited, budget);
+  ok(budget.bytes > 0 && budget.bytes < 2000, `${budget.bytes} bytes`);
+  await rejects(opened(unlimited!, budget), (error) => isDbError(error, "tooManyRequests"));
+  const other = await opened(filtered!, budget);
+  held.close?.();
+  other.close?.();
+  equal(budget.bytes, 0);
+});
