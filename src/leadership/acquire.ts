@@ -58,6 +58,11 @@ export interface LocalDisk {
    * taken over, before anything is appended. Called again after a crash.
    */
   readonly createLog: (log: { path: string; epoch: Epoch }) => Promise<void>;
+  /**
+   * Reads the log of a disk that was the member, and whatever else of its opening no leadership is needed for: called
+   * before the branch is won. What fails of it is met again when the log is opened.
+   */
+  readonly prepareLog?: (path: string) => Promise<unknown>;
 }
 
 export interface Acquired<Start> {
@@ -99,11 +104,21 @@ export const leaderRegister = (
 
 type Take = Extract<Claim, { kind: "take" }>;
 
+/** At once, both to their end: what follows a failure of one of them does not meet the other at work. */
+async function bothOf<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  const [first, second] = await Promise.allSettled([a, b]);
+  if (first.status === "rejected") throw first.reason;
+  if (second.status === "rejected") throw second.reason;
+  return [first.value, second.value];
+}
+
 class Acquisition<Start extends { readonly id: string }> {
   readonly #options: AcquireOptions<Start>;
   readonly #register: Register<LeaderRecord>;
   readonly #request: RequestOptions;
   #hold: SessionHold | null = null;
+  /** Of the local log; never rejects. */
+  #prepared: Promise<unknown> = Promise.resolve();
 
   constructor(options: AcquireOptions<Start>) {
     this.#options = options;
@@ -183,10 +198,11 @@ class Acquisition<Start extends { readonly id: string }> {
 
   /** Null: the record was not won, or was lost again; judge anew. */
   async #take(state: RegisterState<LeaderRecord> | null, claim: Take): Promise<Acquired<Start> | null> {
-    const { session, settings } = this.#options;
+    const { session, settings, takeoverLog } = this.#options;
+    takeoverLog.readAhead?.();
+    if (claim.disk === "keep") this.#prepareLog();
     const firstEpoch = state === null ? await this.#firstEpoch() : epoch(state.body.epoch + 1);
-    const hold = await this.#held();
-    const inSync = await this.#openDisk(claim.disk);
+    const [hold, inSync] = await bothOf(this.#held(), this.#openDisk(claim.disk));
     const record = takenBy(
       state?.body ?? null,
       {
@@ -200,9 +216,10 @@ class Acquisition<Start extends { readonly id: string }> {
     );
     const outcome = await this.#register.swap(state, record, this.#request);
     if (outcome.kind !== "swapped") return null;
-    if (claim.disk !== "none") await this.#localDisk().disk.finish();
     try {
-      const start = await this.#takeOverLog(record.epoch, claim.fence, hold);
+      // An opening that is not finished when it is fenced is finished by the next start, as after any crash.
+      const finished = claim.disk === "none" ? Promise.resolve() : this.#localDisk().disk.finish();
+      const [start] = await bothOf<Start, unknown>(this.#takeOverLog(record.epoch, claim.fence, hold), finished);
       const localLog = await this.#openLocalLog(claim.disk, record.epoch);
       const leadership = this.#leadership(record, hold);
       this.#hold = null;
@@ -235,6 +252,11 @@ class Acquisition<Start extends { readonly id: string }> {
     return [{ disk: id, generation: next! }];
   }
 
+  #prepareLog(): void {
+    const { disk, prepareLog } = this.#localDisk();
+    this.#prepared = prepareLog?.(disk.logPath).catch(() => {}) ?? Promise.resolve();
+  }
+
   #takeOverLog(won: Epoch, fence: boolean, hold: SessionHold): Promise<Start> {
     const { takeoverLog, repository, signal } = this.#options;
     const canceled = () => (signal?.aborted ? new DbError("canceled", "taking over was given up by the caller") : null);
@@ -251,6 +273,8 @@ class Acquisition<Start extends { readonly id: string }> {
     if (how === "none") return null;
     const { disk, createLog } = this.#localDisk();
     if (how === "keep") return { path: disk.logPath, tail: "recover" };
+    // An earlier attempt may have been about to keep it.
+    await this.#prepared;
     await disk.emptyLog();
     await createLog({ path: disk.logPath, epoch: won });
     await disk.establish();

@@ -37,6 +37,9 @@ export type Durability = "object" | "local";
  * `Start` is the newest checkpoint, or the branch's origin: `id` tells two apart.
  */
 export interface TakeoverLog<Start extends { readonly id: string }> {
+  /** Called before the leader record is swapped: whatever can be read by then need not be waited for later. */
+  readAhead?(): void;
+  /** The first answer may be what was the newest when it was read ahead; each further one is asked for. */
   newestStart(): Promise<Start>;
   /**
    * Reads slots in order from `start`, judging each by the rules (void below the highest epoch seen, hash chain), to

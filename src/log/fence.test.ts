@@ -3,10 +3,11 @@ import { test } from "node:test";
 import { at, branch, nonce, sample, sampleBytes, slotAt, start } from "../../test/log/samples.ts";
 import { ScriptedStore } from "../../test/log/scripted-store.ts";
 import { createSimulation, type Simulation } from "../../test/sim/simulation.ts";
+import { DbError } from "../base/errors.ts";
 import type { Epoch } from "../base/ids.ts";
 import { segmentKey } from "../objects/keys.ts";
 import { Chain } from "./chain.ts";
-import { createTakeoverLog, type FencingLog, type TakeoverStart } from "./fence.ts";
+import { createTakeoverLog, type FencingLog, type Replay, type TakeoverStart } from "./fence.ts";
 import type { LogPosition } from "./log.ts";
 import { readLog } from "./reader.ts";
 
@@ -18,7 +19,11 @@ interface Scene {
   simulation: Simulation;
   store: ScriptedStore;
   begin: TakeoverStart;
-  takeover: (options?: { nonce?: string; newestStart?: () => Promise<TakeoverStart> }) => FencingLog<TakeoverStart>;
+  takeover: (options?: {
+    nonce?: string;
+    newestStart?: () => Promise<TakeoverStart>;
+    replay?: Replay<TakeoverStart>;
+  }) => FencingLog<TakeoverStart>;
 }
 
 function withStore(story: (scene: Scene) => Promise<void>): Promise<void> {
@@ -34,6 +39,7 @@ function withStore(story: (scene: Scene) => Promise<void>): Promise<void> {
       nonce: options.nonce ?? nonce,
       requestTimeoutMs: 1000,
       newestStart: options.newestStart ?? (async () => begin),
+      ...(options.replay && { replay: options.replay }),
     });
   return simulation.run(() => story({ simulation, store, begin, takeover }));
 }
@@ -184,4 +190,75 @@ test("a log that does not follow is read anew from a newer start; without one it
     await log.firstFreeSlot(begin, epoch(2));
     deepEqual(log.end, second);
     equal(log.start.id, "checkpoint");
+  }));
+
+/** What was replayed: starts and payloads, in their order. */
+function replaying(refuse = (_text: string): void => {}) {
+  const taken: string[] = [];
+  const replay: Replay<TakeoverStart> = {
+    begin: async ({ id }) => void taken.push(`from ${id}`),
+    take: ({ header, records }) => {
+      if (header.fence) taken.push(`fence of ${header.epoch}`);
+      for (const { payload } of records) {
+        const text = Buffer.from(payload).toString();
+        refuse(text);
+        taken.push(text);
+      }
+    },
+  };
+  return { replay, taken };
+}
+
+test("what was read ahead is read and replayed once; what comes behind it follows", () =>
+  withStore(async (scene) => {
+    const { store, begin, takeover } = scene;
+    let position = put(store, begin.position, 1, "one");
+    position = put(store, position, 1, "two");
+    const { replay, taken } = replaying();
+    const log = takeover({ replay });
+    log.readAhead();
+    const start = await log.newestStart();
+    deepEqual(taken, ["from origin", "one", "two"]);
+    position = put(store, position, 1, "late");
+    const before = store.reads;
+    await log.firstFreeSlot(start, epoch(2));
+    equal(store.reads - before, 1);
+    equal(await answering(scene, log.fence(epoch(2))), "fenced");
+    deepEqual(taken, ["from origin", "one", "two", "late", "fence of 2"]);
+    equal(log.end.lastRecord, 3);
+  }));
+
+test("another start than that of what was read ahead, and an epoch met there, are read anew", () =>
+  withStore(async ({ store, begin, takeover }) => {
+    const behind = put(store, begin.position, 3, "one");
+    put(store, behind, 3, "two");
+    const starts = [begin, { id: "checkpoint", position: behind }];
+    const { replay, taken } = replaying();
+    const log = takeover({ replay, newestStart: async () => starts.shift()! });
+    log.readAhead();
+    equal((await log.newestStart()).id, "origin");
+    const newest = await log.newestStart();
+    equal(newest.id, "checkpoint");
+    await log.firstFreeSlot(newest, epoch(4));
+    deepEqual(taken, ["from origin", "one", "two", "from checkpoint", "two"]);
+    const deposed = takeover();
+    deposed.readAhead();
+    await rejects(deposed.firstFreeSlot(await deposed.newestStart(), epoch(2)), { kind: "leadershipLost" });
+  }));
+
+test("who fails to read ahead, or to replay, begins anew: nothing that was judged is left out", () =>
+  withStore(async ({ store, begin, takeover }) => {
+    put(store, put(store, begin.position, 1, "one"), 1, "two");
+    let failing = true;
+    const { replay, taken } = replaying((text) => {
+      if (failing && text === "two") throw new DbError("corrupt", "not now");
+    });
+    const log = takeover({ replay });
+    log.readAhead();
+    equal((await log.newestStart()).id, "origin");
+    await rejects(log.firstFreeSlot(begin, epoch(2)), /not now/);
+    failing = false;
+    await log.firstFreeSlot(begin, epoch(2));
+    deepEqual(taken, [...["from origin", "one"], ...["from origin", "one"], ...["from origin", "one", "two"]]);
+    await log.close();
   }));

@@ -9,13 +9,7 @@ import { Chain } from "./chain.ts";
 import type { LogPosition, Segment } from "./log.ts";
 import { readListed } from "./reader.ts";
 import { markOfPosition } from "./record-codec.ts";
-import {
-  decodeSegment,
-  encodeFence,
-  hashOfSegment,
-  SEGMENT_HEADER_BYTES,
-  SEGMENT_TRAILER_BYTES,
-} from "./segment-codec.ts";
+import { decodeSegment, encodeFence, hashOfSegment } from "./segment-codec.ts";
 
 /** Where a takeover begins to read: the newest checkpoint, or the branch's origin. */
 export interface TakeoverStart {
@@ -32,6 +26,16 @@ export interface TakeoverLogOptions<Start extends TakeoverStart> {
   readonly requestTimeoutMs: number;
   readonly signal?: AbortSignal;
   newestStart(): Promise<Start>;
+  /** Left out: nobody replays what is read (a branch that is taken to be ended). */
+  readonly replay?: Replay<Start>;
+}
+
+/** Takes what a takeover reads, as it is read: no segment is fetched or decoded twice, or kept. */
+export interface Replay<Start> {
+  /** What was taken so far is void: the log is read from `start` on. */
+  begin(start: Start): Promise<void>;
+  /** A valid segment or fence, each in its turn. */
+  take(segment: Segment): void;
 }
 
 /**
@@ -39,9 +43,6 @@ export interface TakeoverLogOptions<Start extends TakeoverStart> {
  * same effect.
  */
 const CREATE_REQUESTS = 3;
-/** Of segments that are kept for the replay: what a leader leaves behind its last checkpoint, mostly. */
-const KEPT_BYTES_MAX = 16 << 20;
-const FENCE_BYTES = SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES;
 
 /**
  * The log's part of a takeover (DESIGN: leadership and fencing, rule 2); the driver is leadership's.
@@ -51,9 +52,12 @@ const FENCE_BYTES = SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES;
  * 2. A segment or fence of a higher epoch, or of this one that is not our own bytes, ends the takeover.
  * 3. The further fences all name the first one, so they are created at once; what a lower epoch holds there is void and
  *    just as good.
+ * 4. What is there may be read before the branch is won (`readAhead`), while the swap of the leader record is on its
+ *    way. A slot never changes, and whether it is valid depends on the slots before it alone: what was read then is
+ *    what the taker finds, if it begins from the same start and no epoch read is its own or above. Whether the start is
+ *    still the newest is asked once the fence is in place, as ever.
  *
- * It exposes `end`, behind all fences: the records up to it are replayed with readLog, from `start.position` until
- * `end.nextSlot`.
+ * It exposes `end`, behind all fences. `replay` has taken all that is valid from `start.position` up to there.
  */
 export class FencingLog<Start extends TakeoverStart> {
   private readonly options: TakeoverLogOptions<Start>;
@@ -61,16 +65,45 @@ export class FencingLog<Start extends TakeoverStart> {
   private startOfChain: Start | null = null;
   /** The slot of our first fence in the chain as read. */
   private fencedSlot: Slot | null = null;
-  /** What was read of the log, from its start on, up to a bound: whoever replays it need not read that again. */
-  readonly kept = new Map<Slot, Segment>();
-  private keptBytes = 0;
+  /** The start of what was read ahead, null where that failed; until the taker has asked for it. */
+  private ahead: Promise<Start | null> | null = null;
+  private readonly closing = new AbortController();
 
   constructor(options: TakeoverLogOptions<Start>) {
     this.options = options;
   }
 
-  newestStart(): Promise<Start> {
-    return this.options.newestStart();
+  /** Begins to read what the log has now. What fails of it is met again by who takes the branch. */
+  readAhead(): void {
+    if (this.chain !== null) return;
+    this.ahead ??= this.readFromNewest();
+    // A bug in it is thrown to whoever asks for its start; nobody may.
+    this.ahead.catch(() => {});
+  }
+
+  private async readFromNewest(): Promise<Start | null> {
+    try {
+      const start = await this.options.newestStart();
+      await this.readFrom(start);
+      return start;
+    } catch (error) {
+      if (!isDbError(error)) throw error;
+      this.chain = null;
+      return null;
+    }
+  }
+
+  /** Ends what is being read: nothing is replayed any more. */
+  async close(): Promise<void> {
+    this.closing.abort();
+    await this.ahead?.catch(() => {});
+  }
+
+  /** The first time what was read ahead from, if that was done: the newest one then. */
+  async newestStart(): Promise<Start> {
+    const ahead = await this.ahead;
+    this.ahead = null;
+    return ahead ?? this.options.newestStart();
   }
 
   /** What the chain was read from. */
@@ -98,23 +131,46 @@ export class FencingLog<Start extends TakeoverStart> {
   }
 
   private async read(start: Start, epoch: Epoch): Promise<void> {
-    const { branch } = this.options;
     if (start.position.highestEpoch > epoch) throw deposed(start.id, start.position.highestEpoch, epoch);
-    const chain = new Chain(branch, start.position);
-    this.startOfChain = start;
-    this.chain = chain;
     this.fencedSlot = null;
-    this.kept.clear();
-    this.keptBytes = 0;
-    await readListed(chain, this.options, (segment, bytes) => {
-      if (this.isOwn(segment, epoch)) this.fencedSlot ??= segment.header.slot;
-      this.keep(segment, bytes);
+    const isAhead = this.chain !== null && this.startOfChain?.id === start.id;
+    // One that has met our own epoch, or a later one, was read by an earlier attempt: fences of ours must be known.
+    if (isAhead && this.end.highestEpoch < epoch) await this.readOn(epoch);
+    else await this.readFrom(start, epoch);
+  }
+
+  /** All that a listing shows behind the chain. Without an epoch nobody has won the branch yet. */
+  private async readOn(epoch: Epoch | null): Promise<void> {
+    const { signal } = this.options;
+    const options = {
+      ...this.options,
+      signal: signal ? AbortSignal.any([signal, this.closing.signal]) : this.closing.signal,
+    };
+    await readListed(this.judged(), options, (segment) => {
+      if (epoch !== null && this.isOwn(segment, epoch)) this.fencedSlot ??= segment.header.slot;
+      this.accept(segment);
     });
   }
 
-  private keep(segment: Segment, bytes: number): void {
-    this.keptBytes += bytes;
-    if (this.keptBytes <= KEPT_BYTES_MAX) this.kept.set(segment.header.slot, segment);
+  private async readFrom(start: Start, epoch: Epoch | null = null): Promise<void> {
+    this.chain = null;
+    await this.options.replay?.begin(start);
+    this.startOfChain = start;
+    this.chain = new Chain(this.options.branch, start.position);
+    await this.readOn(epoch);
+  }
+
+  private accept(segment: Segment): "valid" | "void" {
+    const verdict = this.judged().accept(segment);
+    if (verdict === "void") return verdict;
+    try {
+      this.options.replay?.take(segment);
+    } catch (error) {
+      // What was replayed is behind the chain now: nobody goes on from here.
+      this.chain = null;
+      throw error;
+    }
+    return verdict;
   }
 
   async fence(epoch: Epoch): Promise<"fenced" | "taken"> {
@@ -123,8 +179,7 @@ export class FencingLog<Start extends TakeoverStart> {
     const { nextSlot } = chain.position();
     const segment = await this.create(nextSlot, epoch);
     const own = this.isOwn(segment, epoch);
-    chain.accept(segment);
-    this.keep(segment, FENCE_BYTES);
+    this.accept(segment);
     if (!own) return "taken";
     this.fencedSlot = nextSlot;
     return "fenced";
@@ -143,8 +198,7 @@ export class FencingLog<Start extends TakeoverStart> {
     for (const one of settled) {
       assert(one.status === "fulfilled", "failures were thrown");
       const own = this.isOwn(one.value, epoch);
-      const verdict = chain.accept(one.value);
-      this.keep(one.value, FENCE_BYTES);
+      const verdict = this.accept(one.value);
       assert(own === (verdict === "valid"), "behind the first fence all but our own fences is void");
     }
   }

@@ -53,7 +53,14 @@ export async function makeDurable(disk: Disk, path: string, tornAt: number | nul
  */
 export async function createFile(
   options: FileOptions,
-  wanted: { sequence: number; bytes: number; mark?: RecordMark; spare?: { path: string; bytes: number } | null },
+  wanted: {
+    sequence: number;
+    bytes: number;
+    mark?: RecordMark;
+    spare?: { path: string; bytes: number } | null;
+    /** The file of zeros is there. */
+    filled?: boolean;
+  },
 ): Promise<LogFile> {
   const { runtime, directory, branch } = options;
   const { disk } = runtime;
@@ -70,7 +77,7 @@ export async function createFile(
   try {
     // The old name must be gone for good before the content changes.
     if (wanted.spare) await disk.syncDirectory(directory);
-    else await writeZeros(disk, temporary, wanted.bytes);
+    else if (wanted.filled !== true) await writeZeros(disk, temporary, wanted.bytes);
     const handle = await openFilled(disk, { temporary, path, bytes });
     return {
       path,
@@ -120,7 +127,8 @@ export function parentOf(path: string): string {
   return at > 0 ? path.slice(0, at) : at === 0 ? "/" : ".";
 }
 
-async function writeZeros(disk: Disk, path: string, bytes: number): Promise<void> {
+/** Replaces it: of `bytes` zeros, synced. */
+export async function writeZeros(disk: Disk, path: string, bytes: number): Promise<void> {
   await disk.remove(path);
   const file = await disk.open(path, { create: true });
   assert(file !== null, "a file that is created is there");

@@ -4,7 +4,7 @@ import type { BranchId, Epoch, RecordNumber } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Disk, Runtime } from "../runtime/runtime.ts";
 import { FILE_HEADER_BYTES, sealFrame } from "./local-log-codec.ts";
-import { createFile, type LogFile, makeDurable, parentOf, SPARE_NAME } from "./local-log-file.ts";
+import { createFile, type LogFile, makeDurable, parentOf, SPARE_NAME, writeZeros } from "./local-log-file.ts";
 import { type LocalLogContent, lastOfTail } from "./local-log-reader.ts";
 import type { RecordBatch } from "./record-batch.ts";
 import { type RecordMark, sameMark } from "./record-codec.ts";
@@ -35,6 +35,8 @@ export interface LocalLogOptions {
    * until it is uploaded.
    */
   readonly discard: boolean;
+  /** `prepare` has been called with this content, and has ended. */
+  readonly prepared?: boolean;
   readonly settings?: LocalLogSettings;
 }
 
@@ -108,11 +110,26 @@ export class LocalLog {
   }
 
   /**
+   * What a start does to files that it keeps, whoever leads: what they hold is made durable, and the file that the new
+   * leadership will write is there, of zeros and without a name. Throws `diskFailed`. Nothing that counts is changed:
+   * it may be done again, or in vain.
+   */
+  static async prepare(
+    options: Pick<LocalLogOptions, "runtime" | "directory" | "content" | "settings">,
+  ): Promise<void> {
+    const { content, directory, settings = defaultLocalLogSettings } = options;
+    const { disk } = options.runtime;
+    for (const file of content.files) if (file.lastRecord !== null) await makeDurable(disk, file.path, file.tornAt);
+    await writeZeros(disk, `${directory}/${SPARE_NAME}`, settings.firstFileBytes);
+  }
+
+  /**
    * Throws `leadershipLost` if a later epoch has written here, `diskFailed`. A crash within leaves all that was there,
    * or (`discard`) a part.
    */
   static async start(options: LocalLogOptions): Promise<LocalLog> {
-    const { content, directory, epoch } = options;
+    const { content, directory, epoch, prepared = false } = options;
+    assert(!(prepared && options.discard), "what is discarded is not prepared");
     const { disk } = options.runtime;
     if (content.epoch > epoch) {
       throw new DbError(
@@ -138,14 +155,15 @@ export class LocalLog {
           );
         }
       } else {
-        await makeDurable(disk, file.path, file.tornAt);
+        if (!prepared) await makeDurable(disk, file.path, file.tornAt);
         older.push({ path: file.path, lastRecord: file.lastRecord, file: null });
       }
     }
-    await disk.remove(`${directory}/${SPARE_NAME}`);
+    if (!prepared) await disk.remove(`${directory}/${SPARE_NAME}`);
     const sequence = (content.files.at(-1)?.sequence ?? 0) + 1;
     const settings = options.settings ?? defaultLocalLogSettings;
-    const current = await createFile(options, { sequence, bytes: settings.firstFileBytes, mark: options.after });
+    const bytes = settings.firstFileBytes;
+    const current = await createFile(options, { sequence, bytes, mark: options.after, filled: prepared });
     return new LocalLog(options, { current, sequence, older, notes });
   }
 

@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import { DbError, isDbError } from "../base/errors.ts";
 import type { BranchId, Slot } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
@@ -25,8 +26,6 @@ export interface LogTailOptions extends LogReadOptions {
   newestCheckpointSlot(): Promise<Slot>;
   /** Reads up to this slot, which is known to lie within the log; unset: to the first free slot. */
   readonly until?: Slot;
-  /** Segments that were read before, as a slot never changes; each is taken out when its turn comes. */
-  readonly kept?: Map<Slot, Segment>;
 }
 
 export type LogReadResult =
@@ -45,23 +44,17 @@ export type LogReadResult =
  * `onSegment` does.
  */
 export async function readLog(options: LogTailOptions): Promise<LogReadResult> {
-  const { branch, from, until, kept } = options;
+  const { branch, from, until } = options;
   const chain = new Chain(branch, from);
   let fetcher: SlotFetcher | null = null;
   try {
     for (;;) {
       const { nextSlot } = chain.position();
       if (until !== undefined && nextSlot >= until) return { kind: "end", position: chain.position() };
-      // What was kept is a run from the beginning on: once one is fetched, all that follow are.
-      let segment = fetcher === null ? kept?.get(nextSlot) : undefined;
-      if (segment === undefined) {
-        fetcher ??= new SlotFetcher({ ...options, from: nextSlot, request: requestOf(options) });
-        const object = await fetcher.next();
-        if (object === null) return await judgeMiss(options, chain.position());
-        segment = decodeSegment(segmentKey(branch, nextSlot), object.body);
-      } else {
-        kept!.delete(nextSlot);
-      }
+      fetcher ??= new SlotFetcher({ ...options, from: nextSlot, request: requestOf(options) });
+      const object = await fetcher.next();
+      if (object === null) return await judgeMiss(options, chain.position());
+      const segment = decodeSegment(segmentKey(branch, nextSlot), object.body);
       const error = accept(chain, segment);
       if (error === "void") continue;
       if (error !== null) return { kind: "broken", position: chain.position(), error };
@@ -101,12 +94,12 @@ async function judgeMiss(options: LogTailOptions, position: LogPosition): Promis
 
 /**
  * For a takeover: reads what a listing shows from the chain's position on, up to the first slot that it does not show
- * (or that has gone meanwhile). `onObject` is called with each segment before it is judged, and may throw.
+ * (or that has gone meanwhile). `accept` judges each segment by the chain; it may throw.
  */
 export async function readListed(
   chain: Chain,
   options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
-  onObject: (segment: Segment, bytes: number) => void,
+  accept: (segment: Segment) => void,
 ): Promise<void> {
   const from = chain.position().nextSlot;
   const until = await listRun(chain.branch, from, options);
@@ -125,8 +118,8 @@ export async function readListed(
       // Collected since it was listed: a newer checkpoint is there, which the taker reads next (rule 2d).
       if (object === null) return;
       const segment = decodeSegment(segmentKey(chain.branch, nextSlot), object.body);
-      onObject(segment, object.bytes);
-      chain.accept(segment);
+      accept(segment);
+      assert(chain.position().nextSlot === nextSlot + 1, "a segment that is read is judged");
     }
   } finally {
     fetcher.close();

@@ -1,7 +1,7 @@
 import type { BranchId, Epoch } from "../../base/ids.ts";
 import type { FencingLog } from "../../log/fence.ts";
 import { LocalLog } from "../../log/local-log.ts";
-import { lastOfTail, readLocalLog } from "../../log/local-log-reader.ts";
+import { type LocalLogContent, lastOfTail, readLocalLog } from "../../log/local-log-reader.ts";
 import type { LogRecord } from "../../log/log.ts";
 import { markOfPosition } from "../../log/record-codec.ts";
 import { tailToReappend } from "../../log/tail.ts";
@@ -38,14 +38,26 @@ export async function createLocalLog(options: LocalDiskOptions, path: string, ep
   await log.close();
 }
 
-/** Opens the local log for writing in `epoch`; `tail` is what it has and the bucket has not. */
+/** Reads the local log, and does what needs no leadership. */
+export async function prepareLocalLog(
+  { runtime, branch }: Pick<LocalDiskOptions, "runtime" | "branch">,
+  path: string,
+): Promise<LocalLogContent> {
+  const content = await readLocalLog({ disk: runtime.disk, directory: path, branch });
+  if (content.tail !== null) await LocalLog.prepare({ runtime, directory: path, content });
+  return content;
+}
+
+/**
+ * Opens the local log for writing in `epoch`; `tail` is what it has and the bucket has not. `prepared`: what
+ * `prepareLocalLog` has given, if it was called.
+ */
 export async function openLocalLog(
   options: LocalDiskOptions,
-  path: string,
-  epoch: Epoch,
+  { path, epoch, prepared }: { path: string; epoch: Epoch; prepared: LocalLogContent | null },
 ): Promise<{ log: LocalLog; tail: readonly LogRecord[] }> {
   const { runtime, branch, takeover, notices } = options;
-  const content = await readLocalLog({ disk: runtime.disk, directory: path, branch });
+  const content = prepared ?? (await readLocalLog({ disk: runtime.disk, directory: path, branch }));
   for (const note of content.notes) notices.warn(note);
   const { end } = takeover;
   const tail = tailToReappend(end, content.tail);
@@ -60,6 +72,7 @@ export async function openLocalLog(
     after,
     uploaded,
     discard: false,
+    prepared: prepared !== null && content.tail !== null,
   });
   for (const note of log.notes) notices.info(note);
   return { log, tail };

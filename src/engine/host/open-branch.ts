@@ -1,7 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { ClosedByBug, DbError, isDbError } from "../../base/errors.ts";
-import type { BranchId, Revision, Slot } from "../../base/ids.ts";
-import { acquireLeadership, type LocalDisk } from "../../leadership/acquire.ts";
+import type { BranchId, Revision } from "../../base/ids.ts";
+import { type Acquired, acquireLeadership, type LocalDisk } from "../../leadership/acquire.ts";
 import type { DataDirectory } from "../../leadership/data-directory.ts";
 import { BranchDisk } from "../../leadership/disk-identity.ts";
 import { clusterId, memberId } from "../../leadership/identity.ts";
@@ -14,8 +14,8 @@ import type { LeadershipSettings } from "../../leadership/settings.ts";
 import { firstPosition } from "../../log/chain.ts";
 import { createTakeoverLog, type FencingLog } from "../../log/fence.ts";
 import type { LocalLog } from "../../log/local-log.ts";
-import type { LogRecord, LogSettings, LogWriter } from "../../log/log.ts";
-import { readLog } from "../../log/reader.ts";
+import type { LocalLogContent } from "../../log/local-log-reader.ts";
+import type { LogRecord, LogSettings, LogWriter, Segment } from "../../log/log.ts";
 import { readRuns } from "../../log/run-reader.ts";
 import { createLogWriter } from "../../log/writer.ts";
 import { originKey } from "../../objects/keys.ts";
@@ -42,7 +42,7 @@ import { type BranchStart, BranchStarts } from "./branch-start.ts";
 import { Checkpointer, type CheckpointerSettings } from "./checkpointer.ts";
 import { closeAll } from "./close-all.ts";
 import { defragment } from "./defragment.ts";
-import { createLocalLog, openLocalLog } from "./local-disk.ts";
+import { createLocalLog, openLocalLog, prepareLocalLog } from "./local-disk.ts";
 import type { Notices } from "./notices.ts";
 import { OpenBranch } from "./open-branch-handle.ts";
 import { OutageNotices } from "./outage-notices.ts";
@@ -122,6 +122,10 @@ class Opening {
   /** Of the upload of what only the local log had. */
   #logFailure: unknown = null;
   #tree: BranchTree | null = null;
+  /** What the local log had before the branch was won. */
+  #prepared: Promise<LocalLogContent> | null = null;
+  /** Of what was replayed into the tree. */
+  #revision = 0;
 
   constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }, options: OpenOptions) {
     const { store, runtime, settings } = surroundings;
@@ -139,6 +143,7 @@ class Opening {
       requestTimeoutMs: settings.requestTimeoutMs,
       signal: options.signal,
       newestStart: () => this.#starts.newest(),
+      replay: { begin: (start) => this.#beginReplay(start), take: (segment) => this.#replay(segment) },
     });
   }
 
@@ -161,9 +166,10 @@ class Opening {
     this.#leadership = leadership;
     if (acquired.warning !== null) notices.warn(acquired.warning);
 
-    const tree = await this.#openTree(start);
-    const revision = await this.#replay(tree, start);
-    const { log, tail } = await this.#openLog(leadership, acquired.localLog?.path ?? null);
+    const tree = this.#tree;
+    const { revision } = this.#takeover.end;
+    assert(tree !== null && this.#revision === revision, "the log is replayed up to the end that the takeover found");
+    const { log, tail } = await this.#openLog(leadership, acquired.localLog);
     const head = tail.reduce((before, record) => applyTo(tree, record, before), revision as number) as Revision;
     if (tail.length > 0) notices.info("uploading what only the local log has", { records: tail.length });
     // Nobody waits for that: it is on the disk, synced, all that was promised of what is acknowledged here, and stays
@@ -182,7 +188,33 @@ class Opening {
     if (directory.localRefusal !== null) return { refusal: directory.localRefusal };
     const disk = await BranchDisk.open({ runtime, directory: directory.path, branch: this.#branch.id });
     const options = { runtime, branch: this.#branch.id, takeover: this.#takeover, notices };
-    return { disk, createLog: ({ path, epoch }) => createLocalLog(options, path, epoch) };
+    return {
+      disk,
+      createLog: ({ path, epoch }) => createLocalLog(options, path, epoch),
+      prepareLog: (path) => {
+        this.#prepared ??= prepareLocalLog(options, path);
+        return this.#prepared;
+      },
+    };
+  }
+
+  /**
+   * The state that a start begins with; the log behind it follows, as the takeover reads it. Nobody sees any of it
+   * before the branch is won and all is replayed.
+   */
+  async #beginReplay(start: BranchStart): Promise<void> {
+    // Of a start that is not the newest any more.
+    await this.#tree?.close();
+    this.#tree = null;
+    const tree = await this.#openTree(start);
+    this.#tree = tree;
+    this.#revision = await this.#replayRuns(tree, start);
+  }
+
+  #replay({ records }: Segment): void {
+    assert(this.#tree !== null, "what is replayed has begun");
+    const kept = keeping(this.#tree);
+    for (const record of records) this.#revision = applyTo(kept, record, this.#revision);
   }
 
   async #openTree(start: BranchStart): Promise<BranchTree> {
@@ -190,9 +222,7 @@ class Opening {
     const { checkpoint } = start;
     const { id } = this.#branch;
     const scratch = directory === null ? null : await this.#openScratch(`${directory.path}/scratch/${id}`);
-    const tree = openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree });
-    this.#tree = tree;
-    return tree;
+    return openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree });
   }
 
   /** Null, with a line in the log, where the disk fails: what is sorted is then read in as many passes as it takes. */
@@ -208,31 +238,6 @@ class Opening {
       });
       return null;
     }
-  }
-
-  /** The log from the start to the end that the takeover found. Returns the revision there. */
-  async #replay(tree: BranchTree, start: BranchStart): Promise<Revision> {
-    const { store, settings } = this.#s;
-    const { end } = this.#takeover;
-    let before = await this.#replayRuns(tree, start);
-    const kept = keeping(tree);
-    const result = await readLog({
-      store,
-      branch: this.#branch.id,
-      from: start.position,
-      until: end.nextSlot,
-      kept: this.#takeover.kept,
-      requestTimeoutMs: settings.requestTimeoutMs,
-      signal: this.#options.signal,
-      newestCheckpointSlot: async () => (await this.#starts.newest()).position.nextSlot as Slot,
-      onSegment: ({ records }) => {
-        for (const record of records) before = applyTo(kept, record, before);
-      },
-    });
-    if (result.kind === "broken") throw result.error;
-    // The takeover read the newest start after its fence was in place: a later one is another leader's.
-    if (result.kind === "passed") throw new DbError("leadershipLost", "another leader has checkpointed meanwhile");
-    return result.position.revision;
   }
 
   /** What lies between a cut branch's first checkpoint and its own log. Returns the revision behind it. */
@@ -260,14 +265,16 @@ class Opening {
 
   async #openLog(
     leadership: Leadership,
-    localPath: string | null,
+    localLog: Acquired<BranchStart>["localLog"],
   ): Promise<{ log: LogWriter; tail: readonly LogRecord[] }> {
     const { runtime, store, repository, settings, notices } = this.#s;
     const branch = this.#branch.id;
     let tail: readonly LogRecord[] = [];
-    if (localPath !== null) {
+    if (localLog !== null) {
       const options = { runtime, branch, takeover: this.#takeover, notices };
-      const opened = await openLocalLog(options, localPath, leadership.epoch);
+      const { path, tail: kind } = localLog;
+      const prepared = kind === "recover" ? await this.#prepared : null;
+      const opened = await openLocalLog(options, { path, epoch: leadership.epoch, prepared });
       this.#localLog = opened.log;
       tail = opened.tail;
     }
@@ -386,6 +393,9 @@ class Opening {
   /** After a failure: as a crash would leave it, but for what this process holds. */
   async undo(): Promise<void> {
     await closeAll([
+      () => this.#takeover.close(),
+      // Its failure is why the branch could not be opened, or does not count any more.
+      () => this.#prepared?.catch(() => {}),
       () => this.#log?.close(),
       () => this.#localLog?.close(),
       () => this.#tree?.close(),
