@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { runCommand } from "./commands/run.ts";
 import { versionText } from "./commands/version.ts";
 import { CommandError, UsageError } from "./errors.ts";
 
@@ -25,7 +26,6 @@ async function buildProgram(wanted: string | undefined): Promise<Command> {
     .description("An etcd v3 database whose durable home is a bucket")
     .version(versionText, "-V, --version", "print the version")
     .addHelpText("after", "\nExamples:\n  t4 run\n  t4 put greeting hello\n  t4 get greeting\n  t4 status");
-  const { runCommand } = await import("./commands/run.ts");
   program.addCommand(runCommand());
   if (wanted === "run") return program;
   const [{ addOnlineCommands }, { connectionOptions }] = await Promise.all([

@@ -5,6 +5,7 @@
  */
 
 const END_OF_STRING = 256;
+const NOT_MADE = -2;
 
 /** Bits of the code of each byte, and of END_OF_STRING. */
 const CODE_BITS = [
@@ -21,11 +22,17 @@ const CODE_BITS = [
 
 const CODES = makeCodes();
 
-/** transitions[state * 16 + bits]: the next state << 9 | a symbol is complete << 8 | the symbol; -1 = END_OF_STRING. */
-const transitions = new Int32Array(END_OF_STRING * 16);
+/** The code's tree: children[node * 2 + bit] is an inner node's number, or ~symbol. 257 leaves make 256 inner nodes. */
+const children = makeTree();
+
+/**
+ * transitions[state * 16 + bits]: the next state << 9 | a symbol is complete << 8 | the symbol; -1 = END_OF_STRING.
+ * Each is made when it is first needed: most never are, and all of them would take a start 5 ms.
+ */
+const transitions = new Int32Array(END_OF_STRING * 16).fill(NOT_MADE);
 /** States in which a string may end: those reached from the root by at most seven bits, all ones. */
 const accepting = new Uint8Array(END_OF_STRING);
-makeTables();
+for (let node = 0, depth = 0; depth <= 7; depth++, node = children[node * 2 + 1]!) accepting[node] = 1;
 
 function makeCodes(): Uint32Array {
   const codes = new Uint32Array(CODE_BITS.length);
@@ -36,8 +43,7 @@ function makeCodes(): Uint32Array {
   return codes;
 }
 
-function makeTables(): void {
-  // The tree: children[node * 2 + bit] is an inner node's number, or ~symbol. 257 leaves make 256 inner nodes.
+function makeTree(): Int32Array {
   const children = new Int32Array(END_OF_STRING * 2);
   let nodes = 1;
   for (let symbol = 0; symbol < CODES.length; symbol++) {
@@ -49,23 +55,25 @@ function makeTables(): void {
     }
     children[node * 2 + (CODES[symbol]! & 1)] = ~symbol;
   }
-  for (let state = 0; state < nodes; state++) {
-    for (let bits = 0; bits < 16; bits++) transitions[state * 16 + bits] = step(children, state, bits);
-  }
-  for (let node = 0, depth = 0; depth <= 7; depth++, node = children[node * 2 + 1]!) accepting[node] = 1;
+  return children;
 }
 
-function step(children: Int32Array, state: number, bits: number): number {
-  let node = state;
+function makeTransition(at: number): number {
+  let node = at >>> 4;
   let symbol = -1;
   for (let shift = 3; shift >= 0; shift--) {
-    node = children[node * 2 + ((bits >>> shift) & 1)]!;
+    node = children[node * 2 + ((at >>> shift) & 1)]!;
     if (node >= 0) continue;
-    if (~node === END_OF_STRING) return -1;
+    if (~node === END_OF_STRING) {
+      transitions[at] = -1;
+      return -1;
+    }
     symbol = ~node;
     node = 0;
   }
-  return (node << 9) | (symbol < 0 ? 0 : 0x100 | symbol);
+  const transition = (node << 9) | (symbol < 0 ? 0 : 0x100 | symbol);
+  transitions[at] = transition;
+  return transition;
 }
 
 /** The most bytes that `length` encoded ones can stand for. */
@@ -79,10 +87,12 @@ export function huffmanDecode(bytes: Uint8Array, start: number, end: number, int
   let length = 0;
   for (let at = start; at < end; at++) {
     const byte = bytes[at]!;
-    const high = transitions[(state << 4) | (byte >>> 4)]!;
+    let high = transitions[(state << 4) | (byte >>> 4)]!;
+    if (high === NOT_MADE) high = makeTransition((state << 4) | (byte >>> 4));
     if (high < 0) return -1;
     if ((high & 0x100) !== 0) into[length++] = high;
-    const low = transitions[((high >>> 9) << 4) | (byte & 15)]!;
+    let low = transitions[((high >>> 9) << 4) | (byte & 15)]!;
+    if (low === NOT_MADE) low = makeTransition(((high >>> 9) << 4) | (byte & 15));
     if (low < 0) return -1;
     if ((low & 0x100) !== 0) into[length++] = low;
     state = low >>> 9;
