@@ -18,6 +18,9 @@ class FakeFile implements DiskFile {
     this.reading--;
     return this.content.copy(into, 0, position);
   }
+  readAtOnce(): null {
+    return null;
+  }
   async size(): Promise<number> {
     return this.content.length;
   }

@@ -1,6 +1,7 @@
 import { equal } from "node:assert/strict";
 import { test } from "node:test";
-import { BLOCKING_BYTES_MAX, DiskPace } from "./disk-pace.ts";
+import { BLOCKING_BYTES_MAX, DiskPace, READ_PROBE_INTERVAL_MS_MIN } from "./disk-pace.ts";
+import { createReadPace } from "./node-disk-file.ts";
 
 /**
  * A disk on which every write takes `writeMs`, and the pool adds `poolMs`; returns how many of `count` writes blocked.
@@ -67,4 +68,14 @@ test("large writes neither block nor teach", () => {
   equal(pace.shouldBlock(4096, 0.02), false);
   equal(pace.shouldBlock(BLOCKING_BYTES_MAX + 1, 5000), false);
   equal(pace.shouldBlock(BLOCKING_BYTES_MAX, 5000), true);
+});
+
+test("reads that a moment's stall sent to the pool come back soon, whatever the pool takes", () => {
+  const pace = createReadPace();
+  const nowMs = performance.now();
+  equal(run(pace, { startMs: nowMs + READ_PROBE_INTERVAL_MS_MIN, writeMs: 0.01, poolMs: 5, count: 100 }).blocked, 100);
+  const stalled = run(pace, { startMs: nowMs + 1000, writeMs: 4, poolMs: 5, count: 1 });
+  equal(stalled.blocked, 1);
+  // Reads of 5 ms each in the pool until the next probe is due.
+  equal(run(pace, { startMs: stalled.nowMs, writeMs: 0.01, poolMs: 5, count: 100 }).blocked, 90);
 });

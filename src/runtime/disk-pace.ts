@@ -21,6 +21,11 @@ export const BLOCKING_BYTES_MAX = 256 * 1024;
 /** So many quick writes in a row: on a disk that stalls every now and then, most stalls then find the pool. */
 const QUICK_RUN = 8;
 const PROBE_INTERVAL_MS_MIN = 1000;
+/**
+ * Of reads: a moment in which the machine did something else looks like a slow disk, and reads that waited in the pool
+ * behind others never look quick. A disk that is slow is probed a few times more for it.
+ */
+export const READ_PROBE_INTERVAL_MS_MIN = 50;
 const PROBE_INTERVAL_MS_MAX = 64_000;
 /** Weight of the newest write: one of 4 ms among quick ones is enough to leave the loop. */
 const NEWEST_WEIGHT = 1 / 8;
@@ -29,13 +34,16 @@ export class DiskPace {
   private blocking = false;
   private averageMs = 0;
   private quickRun = 0;
-  private probeIntervalMs = PROBE_INTERVAL_MS_MIN;
+  private probeIntervalMs: number;
   private probeAtMs: number;
   private readonly blockingMsMax: number;
+  private readonly probeIntervalMsMin: number;
 
-  constructor(nowMs: number, blockingMsMax: number = BLOCKING_MS_MAX) {
+  constructor(nowMs: number, blockingMsMax = BLOCKING_MS_MAX, probeIntervalMsMin = PROBE_INTERVAL_MS_MIN) {
     this.blockingMsMax = blockingMsMax;
-    this.probeAtMs = nowMs + PROBE_INTERVAL_MS_MIN;
+    this.probeIntervalMsMin = probeIntervalMsMin;
+    this.probeIntervalMs = probeIntervalMsMin;
+    this.probeAtMs = nowMs + probeIntervalMsMin;
   }
 
   /** Whether a write of `bytes` that begins now should hold the event loop. */
@@ -71,7 +79,7 @@ export class DiskPace {
   private enterLoop(elapsedMs: number): void {
     this.blocking = true;
     this.averageMs = elapsedMs;
-    this.probeIntervalMs = PROBE_INTERVAL_MS_MIN;
+    this.probeIntervalMs = this.probeIntervalMsMin;
   }
 
   private leaveLoop(nowMs: number): void {

@@ -3,7 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { assert } from "../base/assert.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import { DiskError, diskError } from "./disk-error.ts";
-import { BLOCKING_READ_MS_MAX, DiskPace } from "./disk-pace.ts";
+import { BLOCKING_READ_MS_MAX, DiskPace, READ_PROBE_INTERVAL_MS_MIN } from "./disk-pace.ts";
 import type { DiskFile } from "./runtime.ts";
 
 /** A read or write of one system call; Linux takes no more than 2 GiB less a page in one. */
@@ -51,9 +51,13 @@ export class NodeDiskFile implements DiskFile {
   }
 
   read(into: Uint8Array, position: number): MaybePromise<number> {
+    return this.readAtOnce(into, position) ?? this.readPooled(into, position, performance.now());
+  }
+
+  readAtOnce(into: Uint8Array, position: number): number | null {
     this.checkUse(position);
     const startMs = performance.now();
-    if (!this.readPace.shouldBlock(into.length, startMs)) return this.readPooled(into, position, startMs);
+    if (!this.readPace.shouldBlock(into.length, startMs)) return null;
     let at = 0;
     try {
       for (let bytes = -1; bytes !== 0 && at < into.length; at += bytes) {
@@ -127,7 +131,8 @@ export class NodeDiskFile implements DiskFile {
   }
 }
 
-export const createReadPace = (): DiskPace => new DiskPace(performance.now(), BLOCKING_READ_MS_MAX);
+export const createReadPace = (): DiskPace =>
+  new DiskPace(performance.now(), BLOCKING_READ_MS_MAX, READ_PROBE_INTERVAL_MS_MIN);
 
 /** Fills `into` from `position`, whatever pieces the system gives; fewer bytes only at the end of the file. */
 export async function readFully(handle: FileHandle, into: Uint8Array, position: number): Promise<number> {

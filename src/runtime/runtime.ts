@@ -97,6 +97,8 @@ export interface DiskFile {
    * Fills `into` from `position`; answers, as `write` does, with the bytes read, fewer only at the end of the file.
    */
   read(into: Uint8Array, position: number): MaybePromise<number>;
+  /** The same, if it is quick enough to be done at once; null: it is not, and nothing was begun. */
+  readAtOnce(into: Uint8Array, position: number): number | null;
   size(): Promise<number>;
   truncate(bytes: number): Promise<void>;
   /** Makes content and size durable. */

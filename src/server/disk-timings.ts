@@ -48,6 +48,7 @@ export class DiskTimings {
     return {
       write,
       read: (into, position) => file.read(into, position),
+      readAtOnce: (into, position) => file.readAtOnce(into, position),
       size: () => file.size(),
       truncate: (bytes) => file.truncate(bytes),
       sync: () => file.sync(),

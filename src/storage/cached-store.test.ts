@@ -5,6 +5,7 @@ import { createSimulation } from "../../test/sim/simulation.ts";
 import { buildTable, type Row } from "../../test/storage/table-samples.ts";
 import { isDbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
+import { isPromise } from "../base/maybe-promise.ts";
 import { MemoryBucket, MemoryStore } from "../objects/memory.ts";
 import type { GetOptions, StoredObject } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -53,7 +54,7 @@ interface World {
 }
 
 async function story(tell: (world: World) => Promise<void>): Promise<void> {
-  for (let seed = 1; seed <= 3; seed++) {
+  for (let seed = 1; seed <= 6; seed++) {
     const simulation = createSimulation(seed);
     await simulation.run(async () => {
       const machine = simulation.machine("a");
@@ -254,3 +255,28 @@ test("without the disk everything comes from the store; when it is back it is us
     await scan(run().run, 0, rows.length);
     equal(store.gets.length, 0);
   }));
+
+test("what the disk has is read at once where the disk is quick, without a promise", async () => {
+  let atOnce = 0;
+  await story(async ({ disk, machine, run, store }) => {
+    const first = run().run;
+    for (let i = 100; i < 140; i++) await read(first, i);
+    await disk.settled();
+    const { run: second, cache } = run();
+    await read(second, 100);
+    const requests = store.gets.length;
+    const misses = cache.misses;
+    // Blocks that the disk has, and this memory has not.
+    for (let i = 101; i < 140; i++) {
+      const { key, value } = rows[i]!;
+      const found = second.get(new PointLookup(KEYS, key, AT_HEAD), true);
+      if (!isPromise(found)) {
+        deepEqual(Buffer.from(found!.bytes.subarray(found!.start, found!.end)), value);
+        if (cache.misses > misses) atOnce++;
+      } else if (machine.diskBlocking === 1) ok(false, "a disk that is quick is not waited for");
+      else await found;
+    }
+    equal(store.gets.length, requests);
+  });
+  ok(atOnce > 0);
+});

@@ -50,6 +50,28 @@ export class CachedStore extends ForwardingStore {
     return this.#read(key, table, range, options);
   }
 
+  /**
+   * Fills `into` with a table's bytes from `start` on, if the disk has them and is quick; answers with the size of the
+   * whole table, or −1: `get` finds them, wherever they are.
+   */
+  readAtOnce(key: ObjectKey, start: number, into: Buffer): number {
+    const table = this.#tableOf(key);
+    if (table === null) return -1;
+    const { pieceBytes } = this.#cache;
+    const end = start + into.length;
+    let objectBytes = -1;
+    for (let at = start; at < end; ) {
+      const piece = Math.floor(at / pieceBytes);
+      const partEnd = Math.min(end, (piece + 1) * pieceBytes);
+      const isAll = at === start && partEnd === end;
+      const part = isAll ? into : into.subarray(at - start, partEnd - start);
+      objectBytes = this.#cache.readAtOnce({ table, piece }, at - piece * pieceBytes, part);
+      if (objectBytes < 0) break;
+      at = partEnd;
+    }
+    return objectBytes;
+  }
+
   override async put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {
     const outcome = await this.inner.put(key, body, options);
     const table = this.#tableOf(key);

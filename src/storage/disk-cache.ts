@@ -164,6 +164,27 @@ export class DiskCache {
     return this.#read(shelf, id, from, into);
   }
 
+  /** The same, if it can be done at once; −1: it cannot, or it is not there. `read` tells which. */
+  readAtOnce(id: PieceId, from: number, into: Buffer): number {
+    if (this.#state.kind !== "on" || this.#readsUnderWay >= READS_MAX) return -1;
+    const waiting = this.readWaiting(id, from, into);
+    if (waiting >= 0) return waiting;
+    const shelf = this.#shelves[shelfOf(id, this.#shelves.length)]!;
+    const place = shelf.isLoaded ? shelf.find(id) : -1;
+    if (place < 0) return -1;
+    const objectBytes = shelf.objectBytes(place);
+    if (from + into.length > pieceLength(objectBytes, id.piece, this.pieceBytes)) return -1;
+    try {
+      if (shelf.readAtOnce(place, from, into) !== true) return -1;
+    } catch (error) {
+      this.#fail(error, shelf);
+      return -1;
+    }
+    this.#hits++;
+    shelf.use(place, ++this.#tick);
+    return objectBytes;
+  }
+
   /** The same, of what was offered and waits to be written. */
   readWaiting(id: PieceId, from: number, into: Buffer): number {
     const waiting = this.#writing === null ? null : this.#queue.find(id);

@@ -1,6 +1,6 @@
 /**
  * The first eight bytes of a key as two numbers, the most significant byte first and zeros behind a shorter one: where
- * they differ they are ordered as the keys are, and no byte need be looked at. Where they are equal the keys may differ.
+ * they differ they are ordered as the keys are, and no byte need be looked at. Keys with equal ones may differ.
  */
 
 /** Bytes 0 to 3 of what lies in [start, end). */

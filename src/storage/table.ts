@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import { DbError, isDbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
@@ -5,6 +6,7 @@ import type { ObjectStore } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BlockCache, Cacheable, CachedBlocks } from "./block-cache.ts";
 import { type KeyHash, mayHold, partitionOf } from "./bloom.ts";
+import { CachedStore } from "./cached-store.ts";
 import { TableMissing } from "./lasting-reads.ts";
 import { decodeBlock, TableBlock } from "./table-block.ts";
 import {
@@ -94,6 +96,11 @@ class Stored implements Cacheable, TableBytes {
 const OPEN = -1;
 const TAIL = -2;
 
+/** Parts below this many bytes, packed and unpacked, are read from a quick disk at once. */
+const NEAR_BYTES_MAX = 128 << 10;
+/** Only ever used within one call: what is unpacked from it is memory of its own. */
+const nearBytes = Buffer.allocUnsafeSlow(NEAR_BYTES_MAX);
+
 export interface ReadAhead {
   /** Blocks that follow are fetched with the one asked for, up to this many bytes unpacked. */
   readonly bytes: number;
@@ -109,12 +116,15 @@ export class Table {
   readonly ref: TableRef;
   readonly #context: TableContext;
   readonly #blocks: CachedBlocks;
+  /** What may have a part at hand, on the node's own disk. */
+  readonly #near: CachedStore | null;
   /** Known once the table was opened. */
   #salt: Buffer | null = null;
 
   constructor(ref: TableRef, context: TableContext) {
     this.ref = ref;
     this.#context = context;
+    this.#near = context.store instanceof CachedStore ? context.store : null;
     this.#blocks = context.cache.acquire(ref.key);
   }
 
@@ -284,7 +294,32 @@ export class Table {
       this.#blocks.put(place.offset, part);
       return part;
     }
+    const raw = this.#readNear(open, place);
+    if (raw !== null) return this.#cameAtOnce(place, decode(raw));
     return this.#blocks.expect(place.offset, this.#load(open, place).then(decode));
+  }
+
+  #cameAtOnce<T extends Cacheable>(place: Place, part: T): T {
+    this.#context.cache.misses++;
+    this.#blocks.put(place.offset, part);
+    return part;
+  }
+
+  /**
+   * A part of the table, unpacked, if the node's own disk has it and is quick: then it is read, checked and unpacked
+   * here and now, which takes half of what waiting for it does. Null: it has to be waited for; also where what the disk
+   * has is wrong, which is told there.
+   */
+  #readNear(open: OpenTable, place: Place): Buffer | null {
+    const bytes = place.storedBytes + BLOCK_TRAILER_BYTES;
+    if (this.#near === null || bytes >= NEAR_BYTES_MAX || place.rawBytes >= NEAR_BYTES_MAX) return null;
+    if (this.#context.closing?.aborted === true) return null;
+    const part = { bytes: nearBytes.subarray(0, bytes), offset: place.offset };
+    if (this.#near.readAtOnce(this.ref.key, place.offset, part.bytes) !== this.ref.bytes) return null;
+    if (!isWhole(open.footer.salt, place, part)) return null;
+    const raw = unpackChecked(this.ref.key, place, part, this.#context.runtime.offload);
+    assert(!isPromise(raw), "a small block is unpacked at once");
+    return raw;
   }
 
   async #load(open: OpenTable, place: Place): Promise<Buffer> {
@@ -316,6 +351,10 @@ export class Table {
     };
     if (ahead?.reverse) while (takes(first - 1)) first--;
     else while (takes(last + 1)) last++;
+    if (first === last) {
+      const raw = this.#readNear(open, place);
+      if (raw !== null) return this.#cameAtOnce(place, this.#decode(place, raw));
+    }
     const places = partition.handles(first, last + 1);
     const fetched = this.#fetchChecked(places, false);
     for (const each of places) if (each.offset !== place.offset) this.#expectAhead(open, each, fetched);

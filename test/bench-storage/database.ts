@@ -9,6 +9,8 @@ export interface Place {
   /** file:///DIR or s3://… */
   readonly store: string;
   readonly dataDirectory: string;
+  /** Undefined: as is right for the store. */
+  readonly cacheDiskBytes?: number;
 }
 
 export interface Opened {

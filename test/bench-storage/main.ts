@@ -74,6 +74,7 @@ async function libraryCases(): Promise<void> {
     });
     await measure(`${name}: reads`, () => library("reads", job));
     await measure(`${name}: reads, all over`, () => library("readsAllOver", job));
+    await measure(`${name}: reads, disk cache`, () => library("readsFromDiskCache", job));
     await measure(`${name}: RangeStream`, () => streamCase(place));
     await measure(`${name}: put latency`, () => library("latency", job));
     if (options.directory === undefined) emptied(base);

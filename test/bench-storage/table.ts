@@ -21,7 +21,7 @@ const ofStorage: Targets = {
   requests: { text: "≤ 20", reached: (value) => value <= 20, in: /open/ },
   pointsPerSecond: { text: "≥ 300,000", reached: (value) => value >= 300_000, in: /reads$/ },
   rowsPerSecond: { text: "≥ 1,500,000", reached: (value) => value >= 1_500_000, in: /reads$/ },
-  diskPointsPerSecond: { text: "≥ 20,000", reached: (value) => value >= 20_000, in: /all over$/ },
+  cachedPointsPerSecond: { text: "≥ 20,000", reached: (value) => value >= 20_000, in: /disk cache$/ },
   growthMiB: { text: "≤ 64", reached: (value) => value <= 64, in: /RangeStream$/ },
   head10Ms: { text: "≤ 0.3", reached: (value) => value <= 0.3, in: /reads$/ },
   countMs: { text: "≤ 0.3", reached: (value) => value <= 0.3, in: /reads$/ },

@@ -1,4 +1,13 @@
-import { type Figures, type LibraryJob, latency, load, openAndRead, reads, readsAllOver } from "./library-cases.ts";
+import {
+  type Figures,
+  type LibraryJob,
+  latency,
+  load,
+  openAndRead,
+  reads,
+  readsAllOver,
+  readsFromDiskCache,
+} from "./library-cases.ts";
 
 /** One case in a process of its own: `work.ts CASE JOB`, both as main.ts gives them; its figures as a line of JSON. */
 const cases: Record<string, (job: LibraryJob) => Promise<Figures>> = {
@@ -6,6 +15,7 @@ const cases: Record<string, (job: LibraryJob) => Promise<Figures>> = {
   openAndRead,
   reads,
   readsAllOver,
+  readsFromDiskCache,
   latency,
 };
 const [name = "", job = "{}"] = process.argv.slice(2);

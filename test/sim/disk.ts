@@ -206,15 +206,23 @@ class SimDiskFile implements DiskFile {
 
   read(into: Uint8Array, position: number): MaybePromise<number> {
     this.#check(position);
+    return (
+      this.readAtOnce(into, position) ??
+      this.#do(`read ${this.#path} at ${position}`, () => this.#readNow(into, position))
+    );
+  }
+
+  readAtOnce(into: Uint8Array, position: number): number | null {
+    this.#check(position);
     const { machine, alive, simulation } = this.#node;
-    const label = `read ${this.#path} at ${position}`;
-    const apply = (): number => {
-      if (this.#node.random.chance(machine.diskFaults.readError)) throw systemError("EIO", this.#path);
-      return this.#inode.read(into, position);
-    };
-    if (!alive || !this.#random.chance(machine.diskBlocking)) return this.#do(label, apply);
-    simulation.note(this.#node.name, `${label} (blocking)`);
-    return apply();
+    if (!alive || !this.#random.chance(machine.diskBlocking)) return null;
+    simulation.note(this.#node.name, `read ${this.#path} at ${position} (blocking)`);
+    return this.#readNow(into, position);
+  }
+
+  #readNow(into: Uint8Array, position: number): number {
+    if (this.#node.random.chance(this.#node.machine.diskFaults.readError)) throw systemError("EIO", this.#path);
+    return this.#inode.read(into, position);
   }
 
   async size(): Promise<number> {
