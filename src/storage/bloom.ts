@@ -36,6 +36,20 @@ export class KeyHash {
     this.second = mix(b);
     return this;
   }
+
+  /** The same, of a key that is bytes[start, end). */
+  ofBytes(space: number, bytes: Uint8Array, start: number, end: number): this {
+    let a = 0x811c9dc5 ^ space;
+    let b = 0x9e3779b9 ^ space;
+    for (let i = start; i < end; i++) {
+      const byte = bytes[i]!;
+      a = Math.imul(a ^ byte, 0x01000193);
+      b = Math.imul(b + byte, 0x85ebca6b) ^ (b >>> 15);
+    }
+    this.first = mix(a ^ (end - start));
+    this.second = mix(b);
+    return this;
+  }
 }
 
 /** The first hash, of a key that is put together from bytes: continued from what its beginning gave. */

@@ -7,10 +7,14 @@ import type { Version } from "./storage.ts";
  * = outputs + dropped. It finds mistakes, not forgers. The hash of an entry is part of the table format
  * (docs/formats/table.md).
  */
-const HEAD_BYTES = 24;
+export const BEFORE_KEY_BYTES = 24;
+const TOMBSTONE = 0x100;
+
+const viewOf = (bytes: Buffer): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 
 const state = new Uint32Array(4);
 let scratch = Buffer.alloc(1024);
+let scratchView = viewOf(scratch);
 
 export class ContentHash {
   readonly lanes = new Uint32Array(4);
@@ -44,31 +48,67 @@ export class ContentHash {
   }
 }
 
+/** An entry as it stands in a block: its value is [start, end) of the block's bytes. */
+export interface EntryHead {
+  readonly space: number;
+  keyBytes: number;
+  tombstone: boolean;
+  main: number;
+  sub: number;
+  start: number;
+  end: number;
+}
+
+/** Adds an entry of a block to `lanes`; its key stands in `keyScratch`. */
+export function hashEncoded(entry: EntryHead, block: DataView, lanes: Uint32Array): void {
+  const { space, keyBytes, tombstone, main, sub, start, end } = entry;
+  writeHead(space | (tombstone ? TOMBSTONE : 0), keyBytes, main, sub, end - start);
+  begin();
+  absorbWords(scratchView, 0, BEFORE_KEY_BYTES + keyBytes);
+  absorbWords(block, start, end);
+  finish();
+  for (let i = 0; i < 4; i++) lanes[i] = lanes[i]! + state[i]!;
+}
+
+/**
+ * Bytes with room for a key of so many, from BEFORE_KEY_BYTES on. What is there stays until an entry is hashed
+ * otherwise.
+ */
+export function keyScratch(keyBytes: number): Buffer {
+  if (BEFORE_KEY_BYTES + keyBytes > scratch.length) {
+    const larger = Buffer.alloc((BEFORE_KEY_BYTES + keyBytes) * 2);
+    scratch.copy(larger);
+    scratch = larger;
+    scratchView = viewOf(larger);
+  }
+  return scratch;
+}
+
 function hashEntry(space: number, version: Version): void {
   const { key, main, sub, bytes, start, end } = version;
-  const headBytes = HEAD_BYTES + key.length;
-  if (headBytes > scratch.length) scratch = Buffer.alloc(headBytes * 2);
-  writeWord(0, space | (version.tombstone ? 0x100 : 0));
-  writeWord(4, key.length);
-  writeWord(8, main % 0x1_0000_0000);
-  writeWord(12, Math.floor(main / 0x1_0000_0000));
-  writeWord(16, sub);
-  writeWord(20, end - start);
-  scratch.latin1Write(key, HEAD_BYTES, key.length);
-  state[0] = 0x243f6a88;
-  state[1] = 0x85a308d3;
-  state[2] = 0x13198a2e;
-  state[3] = 0x03707344;
-  absorb(scratch, 0, headBytes);
+  keyScratch(key.length);
+  writeHead(space | (version.tombstone ? TOMBSTONE : 0), key.length, main, sub, end - start);
+  scratch.latin1Write(key, BEFORE_KEY_BYTES, key.length);
+  begin();
+  absorb(scratch, 0, BEFORE_KEY_BYTES + key.length);
   absorb(bytes, start, end);
   finish();
 }
 
-function writeWord(at: number, value: number): void {
-  scratch[at] = value;
-  scratch[at + 1] = value >>> 8;
-  scratch[at + 2] = value >>> 16;
-  scratch[at + 3] = value >>> 24;
+function writeHead(kind: number, keyBytes: number, main: number, sub: number, valueBytes: number): void {
+  scratchView.setInt32(0, kind, true);
+  scratchView.setInt32(4, keyBytes, true);
+  scratchView.setInt32(8, main % 0x1_0000_0000, true);
+  scratchView.setInt32(12, Math.floor(main / 0x1_0000_0000), true);
+  scratchView.setInt32(16, sub, true);
+  scratchView.setInt32(20, valueBytes, true);
+}
+
+function begin(): void {
+  state[0] = 0x243f6a88;
+  state[1] = 0x85a308d3;
+  state[2] = 0x13198a2e;
+  state[3] = 0x03707344;
 }
 
 /** Takes in words of four bytes, round and round the four lanes; bytes that are missing at the end count as 0. */
@@ -94,6 +134,38 @@ function absorb(bytes: Uint8Array, start: number, end: number): void {
   state[1] = b;
   state[2] = c;
   state[3] = d;
+}
+
+/** The same of a view, four bytes at a time: twice as fast, but a view must be at hand. */
+function absorbWords(view: DataView, start: number, end: number): void {
+  let a = state[0]!;
+  let b = state[1]!;
+  let c = state[2]!;
+  let d = state[3]!;
+  let at = start;
+  for (const whole = end - 15; at < whole; at += 16) {
+    a = step(a, view.getInt32(at, true));
+    b = step(b, view.getInt32(at + 4, true));
+    c = step(c, view.getInt32(at + 8, true));
+    d = step(d, view.getInt32(at + 12, true));
+  }
+  if (at < end) {
+    a = step(a, lastWordAt(view, at, end));
+    b = step(b, lastWordAt(view, at + 4, end));
+    c = step(c, lastWordAt(view, at + 8, end));
+    d = step(d, lastWordAt(view, at + 12, end));
+  }
+  state[0] = a;
+  state[1] = b;
+  state[2] = c;
+  state[3] = d;
+}
+
+function lastWordAt(view: DataView, at: number, end: number): number {
+  if (at + 4 <= end) return view.getInt32(at, true);
+  let word = 0;
+  for (let i = 0; at + i < end; i++) word |= view.getUint8(at + i) << (8 * i);
+  return word;
 }
 
 function wordAt(bytes: Uint8Array, at: number, end: number): number {

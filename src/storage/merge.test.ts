@@ -67,6 +67,7 @@ const mergeRun = (compactRevision: number, tables: readonly TableRef[]): Promise
 class RowSource implements EntrySource {
   version: Version | null = null;
   space: Space = KEYS;
+  readonly block = null;
   readonly #rows: readonly Row[];
   #i = -1;
 
@@ -80,6 +81,8 @@ class RowSource implements EntrySource {
     this.version = row === undefined ? null : versionOf(row);
     if (row !== undefined) this.space = row.space;
   }
+
+  pass(): void {}
 }
 
 async function merge(sources: Row[][], how: { compactRevision: number; bottom: boolean }): Promise<Merged> {

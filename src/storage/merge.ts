@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { DbError } from "../base/errors.ts";
-import { isPromise } from "../base/maybe-promise.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { TaskSurroundings } from "../runtime/runtime.ts";
 import { ContentHash } from "./content-hash.ts";
+import type { EncodedBlock } from "./encoded-block.ts";
 import { comparePositions, type Position } from "./position.ts";
 import type { EntrySource } from "./run-source.ts";
 import type { Effect, Version } from "./storage.ts";
@@ -100,6 +101,20 @@ export class Merge {
     const heap = new SourceHeap(this.#options.sources);
     let previous: Position | null = null;
     for (let source = heap.first; source !== null; source = heap.first) {
+      const { block } = source;
+      if (block !== null && this.#goesWhole(block, heap.second)) {
+        if (previous !== null && comparePositions(previous, block.first) >= 0)
+          throw wrong("a version is in two sources");
+        previous = block.last;
+        const added = this.#takeBlock(block);
+        if (isPromise(added)) await added;
+        const passed = source.pass();
+        if (isPromise(passed)) await passed;
+        heap.moved();
+        this.#work += ENTRY_COST_BYTES * block.count + block.bytes.length;
+        if (this.#sliceIsOver()) await this.#pause();
+        continue;
+      }
       const version = source.version!;
       const { space } = source;
       const position = { space, key: version.key, main: version.main, sub: version.sub };
@@ -119,6 +134,42 @@ export class Merge {
     if (this.#builder !== null) await this.#finishTable(this.#options.before);
     const dropped = { hash: this.#dropped, entries: this.#droppedEntries };
     return { tables: this.#tables, dropped, entries: this.#entries, effectSums: this.#effectSums };
+  }
+
+  /**
+   * Whether a block has nothing to drop, and no entry of another source comes before its last: so none of an older
+   * version of what came before it, as that is not newer than C.
+   */
+  #goesWhole({ space, mainMin, last }: EncodedBlock, other: EntrySource | null): boolean {
+    if (!keepsVersions(space) || mainMin <= this.#options.compactRevision) return false;
+    if (other === null) return true;
+    const { key, main, sub } = other.version!;
+    return comparePositions(last, { space: other.space, key, main, sub }) < 0;
+  }
+
+  #takeBlock(block: EncodedBlock): MaybePromise<void> {
+    const flushed = this.#writeSurvivor();
+    return flushed === undefined ? this.#writeBlock(block) : flushed.then(() => this.#writeBlock(block));
+  }
+
+  #writeBlock(block: EncodedBlock): MaybePromise<void> {
+    const builder = this.#builder;
+    if (builder !== null && builder.bytes >= this.#options.tableBytes) {
+      return this.#finishTable(block.first).then(() => this.#addBlock(this.#newBuilder(), block));
+    }
+    return this.#addBlock(builder ?? this.#newBuilder(), block);
+  }
+
+  #addBlock(builder: TableBuilder, block: EncodedBlock): MaybePromise<void> {
+    this.#entries += block.count;
+    const added = builder.addBlock(block);
+    return isPromise(added)
+      ? added.then((effect) => this.#addEffect(block.space, effect))
+      : this.#addEffect(block.space, added);
+  }
+
+  #addEffect(space: number, effect: number): void {
+    if (effect !== 0) this.#effectSums.set(space, (this.#effectSums.get(space) ?? 0) + effect);
   }
 
   #take(space: number, version: Version, sameKey: boolean): Promise<void> | undefined {
@@ -177,7 +228,7 @@ export class Merge {
 
   #add(builder: TableBuilder, space: number, version: Version, effect: Effect): Promise<void> | undefined {
     this.#entries++;
-    if (effect !== 0) this.#effectSums.set(space, (this.#effectSums.get(space) ?? 0) + effect);
+    this.#addEffect(space, effect);
     const added = builder.add(space, version, effect);
     return isPromise(added) ? added : undefined;
   }
@@ -243,6 +294,10 @@ class SourceHeap {
 
   get first(): EntrySource | null {
     return this.#sources[0] ?? null;
+  }
+
+  get second(): EntrySource | null {
+    return this.#sources[1] ?? null;
   }
 
   /** The first one has moved on: puts it where it belongs. */

@@ -1,53 +1,72 @@
 import { assert } from "../base/assert.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import { ByteReader } from "../base/varint.ts";
 import { ByteWriter } from "./byte-writer.ts";
+import type { EncodedBlock } from "./encoded-block.ts";
 import type { MemtableSource } from "./memtable-cursor.ts";
-import { sharedLength } from "./position.ts";
+import { MAIN_NEWEST, type Position, sharedLength } from "./position.ts";
 import type { EntrySource } from "./run-source.ts";
 import type { Space, Version } from "./storage.ts";
-import { decodeBlock, type TableBlock, writeEntry } from "./table-block.ts";
+import { StoredVersion } from "./stored-version.ts";
+import { decodeBlock, readEntryHead, type TableBlock, writeEntry } from "./table-block.ts";
 
 /** What is handed over at once: a millisecond of the event loop. */
 const BATCH_BYTES = 256 << 10;
-const BLOCK_BYTES = 64 << 10;
 
 /** Entries of a memtable, encoded as blocks of tables are, one behind the other in `bytes`. Without blocks: the end. */
 export interface RowBatch {
   readonly bytes: Uint8Array;
-  readonly blocks: readonly { readonly space: Space; readonly count: number; readonly end: number }[];
+  readonly blocks: readonly RowBlock[];
 }
 
-/** Hands a frozen memtable over to who writes it as tables, in another thread: a memtable itself cannot go there. */
+interface RowBlock {
+  readonly count: number;
+  readonly end: number;
+  readonly last: Position;
+  readonly mainMin: number;
+}
+
+/**
+ * Hands a frozen memtable over to who writes it as tables, in another thread: a memtable itself cannot go there. Blocks
+ * are of the size that they have in tables, so that they can go there as they are.
+ */
 export class RowFeed {
   readonly #source: MemtableSource;
+  readonly #blockBytes: number;
 
-  constructor(source: MemtableSource) {
+  constructor(source: MemtableSource, blockBytes: number) {
     this.#source = source;
+    this.#blockBytes = blockBytes;
   }
 
   next(): RowBatch {
     const source = this.#source;
-    const writer = new ByteWriter(BATCH_BYTES + BLOCK_BYTES);
-    const blocks: { space: Space; count: number; end: number }[] = [];
-    while (source.version !== null && writer.at < BATCH_BYTES) {
-      const { space } = source;
-      const start = writer.at;
-      let count = 0;
-      let last = "";
-      for (
-        let version: Version | null = source.version;
-        version !== null && source.space === space && writer.at - start < BLOCK_BYTES;
-        version = source.version
-      ) {
-        const { key } = version;
-        writeEntry(writer, version, version.effect, count === 0 ? 0 : sharedLength(last, key));
-        last = key;
-        count++;
-        source.advance();
-      }
-      blocks.push({ space, count, end: writer.at });
-    }
+    const writer = new ByteWriter(BATCH_BYTES + 2 * this.#blockBytes);
+    const blocks: RowBlock[] = [];
+    while (source.version !== null && writer.at < BATCH_BYTES) blocks.push(this.#writeBlock(writer, source.version));
     return { bytes: writer.view(), blocks };
+  }
+
+  #writeBlock(writer: ByteWriter, first: Version): RowBlock {
+    const source = this.#source;
+    const { space } = source;
+    const full = writer.at + this.#blockBytes;
+    let count = 0;
+    let mainMin = MAIN_NEWEST;
+    let last = first;
+    for (
+      let version: Version | null = first;
+      version !== null && source.space === space && writer.at < full;
+      version = source.version
+    ) {
+      writeEntry(writer, version, version.effect, count === 0 ? 0 : sharedLength(last.key, version.key));
+      if (version.main < mainMin) mainMin = version.main;
+      last = version;
+      count++;
+      source.advance();
+    }
+    const { key, main, sub } = last;
+    return { count, end: writer.at, last: { space, key, main, sub }, mainMin };
   }
 }
 
@@ -55,11 +74,13 @@ export class RowFeed {
 export class RowSource implements EntrySource {
   version: Version | null = null;
   space: Space = 0;
+  block: EncodedBlock | null = null;
   readonly #ask: () => Promise<RowBatch>;
   #batch: RowBatch | null = null;
   #coming: Promise<RowBatch> | null = null;
   #nextBlock = 0;
-  #block: TableBlock | null = null;
+  /** What `block` was, once entries of it are read one at a time. */
+  #decoded: TableBlock | null = null;
   #i = 0;
 
   constructor(ask: () => Promise<RowBatch>) {
@@ -68,34 +89,44 @@ export class RowSource implements EntrySource {
 
   /** Goes to the first entry. */
   async start(): Promise<void> {
-    const moved = this.#toNextBlock();
+    const moved = this.pass();
     if (isPromise(moved)) await moved;
   }
 
   advance(): MaybePromise<void> {
-    const block = this.#block;
-    assert(block !== null, "a source at its end does not advance");
-    if (++this.#i < block.count) {
-      this.version = block.version(this.#i);
+    const { block } = this;
+    if (block !== null) {
+      this.#decoded = decodeBlock(block.bytes, block.count);
+      this.#i = 0;
+      this.block = null;
+    }
+    const decoded = this.#decoded;
+    assert(decoded !== null, "a source at its end does not advance");
+    if (++this.#i < decoded.count) {
+      this.version = decoded.version(this.#i);
       return;
     }
-    return this.#toNextBlock();
+    return this.pass();
   }
 
-  #toNextBlock(): MaybePromise<void> {
+  /** To the next block. */
+  pass(): MaybePromise<void> {
     this.version = null;
-    this.#block = null;
+    this.block = null;
+    this.#decoded = null;
     const batch = this.#batch;
     if (batch === null || this.#nextBlock === batch.blocks.length) return this.#toNextBatch();
-    const { space, count, end } = batch.blocks[this.#nextBlock]!;
+    const { count, end, last, mainMin } = batch.blocks[this.#nextBlock]!;
     const start = this.#nextBlock === 0 ? 0 : batch.blocks[this.#nextBlock - 1]!.end;
     this.#nextBlock++;
     const { buffer, byteOffset } = batch.bytes;
-    const block = decodeBlock(Buffer.from(buffer, byteOffset + start, end - start), count);
-    this.#block = block;
-    this.#i = 0;
-    this.space = space;
-    this.version = block.version(0);
+    const bytes = Buffer.from(buffer, byteOffset + start, end - start);
+    const { space } = last;
+    const version = firstEntry(bytes, space);
+    this.space = space as Space;
+    this.version = version;
+    const { key, main, sub } = version;
+    this.block = { space: this.space, count, bytes, first: { space, key, main, sub }, last, mainMin };
   }
 
   async #toNextBatch(): Promise<void> {
@@ -107,7 +138,20 @@ export class RowSource implements EntrySource {
     this.#coming = this.#ask();
     // Whoever awaits it gets the failure; nobody may, if the merge ends early.
     this.#coming.catch(() => {});
-    const moved = this.#toNextBlock();
+    const moved = this.pass();
     if (isPromise(moved)) await moved;
   }
+}
+
+function firstEntry(bytes: Buffer, space: number): Version {
+  const reader = new ByteReader(bytes);
+  const shared = reader.varint();
+  assert(shared === 0, "the first key of a block shares with none");
+  const keyBytes = reader.varint();
+  const keyStart = reader.skip(keyBytes);
+  const key = bytes.latin1Slice(keyStart, keyStart + keyBytes);
+  const head = { space, keyBytes, tombstone: false, main: 0, sub: 0, start: 0, end: 0 };
+  const effect = readEntryHead(reader, head);
+  const { main, sub, tombstone, start, end } = head;
+  return new StoredVersion(key, main, sub, tombstone, effect, bytes, start, end);
 }

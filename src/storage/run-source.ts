@@ -1,5 +1,6 @@
-import { assert } from "../base/assert.ts";
+import { AssertionError, assert } from "../base/assert.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import type { EncodedBlock } from "./encoded-block.ts";
 import type { Run } from "./run.ts";
 import { chain } from "./run.ts";
 import type { Space, Version } from "./storage.ts";
@@ -16,6 +17,9 @@ export interface EntrySource {
   readonly version: Version | null;
   readonly space: Space;
   advance(): MaybePromise<void>;
+  /** The block that the present entry begins, where that may be taken as it is; `pass` then goes behind it. */
+  readonly block: EncodedBlock | null;
+  pass(): MaybePromise<void>;
 }
 
 interface Window {
@@ -33,6 +37,7 @@ interface Window {
 export class RunSource implements EntrySource {
   version: Version | null = null;
   space: Space = 0;
+  readonly block = null;
   readonly #run: Run;
   #block: TableBlock | null = null;
   #i = 0;
@@ -51,6 +56,10 @@ export class RunSource implements EntrySource {
   /** Goes to the first entry. */
   async start(): Promise<void> {
     await this.#toNextBlock();
+  }
+
+  pass(): never {
+    throw new AssertionError("entries of tables are read one at a time");
   }
 
   advance(): MaybePromise<void> {

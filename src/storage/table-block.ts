@@ -2,6 +2,7 @@ import { assert } from "../base/assert.ts";
 import { ByteReader } from "../base/varint.ts";
 import { FirstHash } from "./bloom.ts";
 import type { ByteWriter } from "./byte-writer.ts";
+import type { EntryHead } from "./content-hash.ts";
 import { compareEnd, isLike } from "./key-bytes.ts";
 import type { PointLookup } from "./point-lookup.ts";
 import { MAIN_NEWEST, SUB_NEWEST } from "./position.ts";
@@ -18,6 +19,23 @@ const FLAG_TOMBSTONE = 1;
 const EFFECT_SHIFT = 1;
 const FLAG_SUB = 8;
 const FLAGS_ALL = 15;
+
+/** Reads what stands behind the key of an entry, into `head`; returns its effect. Throws a RangeError. */
+export function readEntryHead(reader: ByteReader, head: EntryHead): Effect {
+  const flags = reader.u8();
+  const effect = ((flags >>> EFFECT_SHIFT) & 3) - 1;
+  if (flags > FLAGS_ALL || effect > 1) throw new RangeError(`flags ${flags}`);
+  const main = reader.varint();
+  const sub = (flags & FLAG_SUB) !== 0 ? reader.varint() : 0;
+  if (main === 0 || main === MAIN_NEWEST || sub >= SUB_NEWEST) throw new RangeError(`main ${main}, sub ${sub}`);
+  head.tombstone = (flags & FLAG_TOMBSTONE) !== 0;
+  head.main = main;
+  head.sub = sub;
+  const valueBytes = head.tombstone ? 0 : reader.varint();
+  head.start = reader.skip(valueBytes);
+  head.end = head.start + valueBytes;
+  return effect as Effect;
+}
 
 /** What is kept of an entry: main (low, high with flags in the top byte), sub, where its value is, where its key is. */
 const WORDS = 7;

@@ -5,6 +5,7 @@ import { packBlock } from "./block-packing.ts";
 import { addToBloom, bloomShape, KeyHash } from "./bloom.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { ContentHash } from "./content-hash.ts";
+import { type EncodedBlock, passThrough } from "./encoded-block.ts";
 import { comparePositions, type Position, separate, sharedLength, shortEnd, shortStart } from "./position.ts";
 import type { Effect, Version } from "./storage.ts";
 import { writeEntry } from "./table-block.ts";
@@ -72,7 +73,7 @@ export class TableBuilder {
   readonly #block: ByteWriter;
   #open: OpenBlock | null = null;
   #first: Position | null = null;
-  #last: { space: number; version: Version } | null = null;
+  #last: Position | null = null;
   readonly #spaces: SpaceSums[] = [];
   #keyHashes = new Uint32Array(4096);
   #keys = 0;
@@ -84,6 +85,7 @@ export class TableBuilder {
   readonly #partitions: { handles: BlockHandle[]; sums: Sums }[] = [];
   #rawBytesMax = 0;
   readonly #hash = new KeyHash();
+  readonly #passing = { lanes: this.contentHash.lanes, onKey: (hash: KeyHash) => this.#addKey(hash) };
 
   constructor(options: TableBuilderOptions) {
     assert(options.salt.length === SALT_BYTES, "a salt has 16 bytes");
@@ -107,7 +109,7 @@ export class TableBuilder {
 
   /** The last entry added. */
   get last(): Position | null {
-    return this.#last === null ? null : positionOf(this.#last);
+    return this.#last;
   }
 
   /** Adds the next entry, with this effect in place of its own. A promise: wait for it before the next one. */
@@ -118,6 +120,12 @@ export class TableBuilder {
       if (isPromise(closing)) return closing.then(() => this.#append(space, version, effect));
     }
     this.#append(space, version, effect);
+  }
+
+  /** Adds a block of entries as it is; gives the sum of their effects. A promise: wait for it before the next one. */
+  addBlock(block: EncodedBlock): MaybePromise<number> {
+    const closing = this.#open === null ? undefined : this.#closeBlock(this.#open);
+    return isPromise(closing) ? closing.then(() => this.#appendBlock(block)) : this.#appendBlock(block);
   }
 
   /**
@@ -141,10 +149,9 @@ export class TableBuilder {
     const top = new ByteWriter();
     writeHandles(top, tops);
     const topStoredBytes = await this.#writeBlock(top);
-    const lastPosition = positionOf(last);
     const facts: TableFacts = {
       first: this.#first,
-      end: options.next === null ? shortEnd(lastPosition) : separate(lastPosition, options.next),
+      end: options.next === null ? shortEnd(last) : separate(last, options.next),
       spaces: this.#spaces,
       contentHash: this.contentHash.hex(),
       compactRevision: options.compactRevision,
@@ -167,43 +174,60 @@ export class TableBuilder {
   }
 
   #append(space: number, version: Version, effect: Effect): void {
+    const { key, main, sub } = version;
+    const position = { space, key, main, sub };
     const last = this.#last;
-    const sameSpace = last !== null && last.space === space;
-    const sameKey = sameSpace && last.version.key === version.key;
-    if (this.#open === null) this.#openBlock(space, version);
-    else assert(sameSpace, "a block has entries of one space");
-    if (last !== null) assert(isAfter(last, space, version), "entries come in order");
+    const sameKey = last !== null && last.space === space && last.key === key;
+    if (this.#open === null) this.#openBlock(position);
     const open = this.#open!;
-    const shared = open.count === 0 ? 0 : sameKey ? version.key.length : sharedLength(last!.version.key, version.key);
+    assert(open.space === space, "a block has entries of one space");
+    assert(last === null || comparePositions(last, position) < 0, "entries come in order");
+    const shared = open.count === 0 ? 0 : sameKey ? key.length : sharedLength(last!.key, key);
     writeEntry(this.#block, version, effect, shared);
     open.count++;
-    const { main } = version;
     if (main < open.mainMin) open.mainMin = main;
     if (main > open.mainMax) open.mainMax = main;
     open.effectSum += effect;
     if (effect !== 0 && main > open.effectMain) open.effectMain = main;
     this.contentHash.add(space, version);
-    this.#last = { space, version };
+    this.#last = position;
     this.#addToSpace(space, version, sameKey, effect);
-    if (!sameKey) this.#addKey(space, version.key);
+    if (!sameKey) this.#addKey(this.#hash.of(space, key));
   }
 
-  #openBlock(space: number, version: Version): void {
-    const { key, main, sub } = version;
-    const first = { space, key, main, sub };
-    const last = this.#last === null ? this.#previous : positionOf(this.#last);
+  #appendBlock(block: EncodedBlock): number {
+    const { space, count, bytes, first } = block;
+    const last = this.last;
+    assert(last === null || comparePositions(last, first) < 0, "entries come in order");
+    this.#openBlock(first);
+    const open = this.#open!;
+    this.#block.raw(bytes);
+    const totals = passThrough(block, last !== null && last.space === space ? last.key : null, this.#passing);
+    const { mainMin, mainMax, effectSum, effectMain, keys, tombstones, valueBytes } = totals;
+    Object.assign(open, { count, mainMin, mainMax, effectSum, effectMain });
+    this.#last = block.last;
+    const sums = this.#sumsOf(space, mainMin);
+    sums.entries += count;
+    sums.mainMin = Math.min(sums.mainMin, mainMin);
+    sums.mainMax = Math.max(sums.mainMax, mainMax);
+    sums.effectSum += effectSum;
+    sums.effectMain = Math.max(sums.effectMain, effectMain);
+    sums.keys += keys;
+    sums.tombstones += tombstones;
+    sums.valueBytes += valueBytes;
+    return effectSum;
+  }
+
+  #openBlock(first: Position): void {
+    const { space, main } = first;
+    const last = this.#last ?? this.#previous;
     const start = last === null ? shortStart(first) : separate(last, first);
     this.#first ??= start;
     this.#open = { start, space, count: 0, mainMin: main, mainMax: main, effectSum: 0, effectMain: 0 };
   }
 
   #addToSpace(space: number, version: Version, sameKey: boolean, effect: Effect): void {
-    const spaces = this.#spaces;
-    let sums = spaces[spaces.length - 1] as Mutable<SpaceSums> | undefined;
-    if (sums === undefined || sums.space !== space) {
-      sums = { space, ...noSums, mainMin: version.main, keys: 0, tombstones: 0, valueBytes: 0 };
-      spaces.push(sums);
-    }
+    const sums = this.#sumsOf(space, version.main);
     sums.entries++;
     sums.mainMin = Math.min(sums.mainMin, version.main);
     sums.mainMax = Math.max(sums.mainMax, version.main);
@@ -214,13 +238,23 @@ export class TableBuilder {
     sums.valueBytes += version.end - version.start;
   }
 
-  #addKey(space: number, key: string): void {
+  /** Of the space that entries are added of. */
+  #sumsOf(space: number, mainMin: number): Mutable<SpaceSums> {
+    const spaces = this.#spaces;
+    let sums = spaces[spaces.length - 1] as Mutable<SpaceSums> | undefined;
+    if (sums === undefined || sums.space !== space) {
+      sums = { space, ...noSums, mainMin, keys: 0, tombstones: 0, valueBytes: 0 };
+      spaces.push(sums);
+    }
+    return sums;
+  }
+
+  #addKey(hash: KeyHash): void {
     if (2 * this.#keys === this.#keyHashes.length) {
       const larger = new Uint32Array(this.#keyHashes.length * 2);
       larger.set(this.#keyHashes);
       this.#keyHashes = larger;
     }
-    const hash = this.#hash.of(space, key);
     this.#keyHashes[2 * this.#keys] = hash.first;
     this.#keyHashes[2 * this.#keys + 1] = hash.second;
     this.#keys++;
@@ -307,19 +341,6 @@ export class TableBuilder {
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-const positionOf = (entry: { space: number; version: Version }): Position => ({
-  space: entry.space,
-  key: entry.version.key,
-  main: entry.version.main,
-  sub: entry.version.sub,
-});
-
-function isAfter(last: { space: number; version: Version }, space: number, version: Version): boolean {
-  if (last.space !== space) return last.space < space;
-  if (last.version.key !== version.key) return last.version.key < version.key;
-  return last.version.main > version.main || (last.version.main === version.main && last.version.sub > version.sub);
-}
 
 function writeHandles(writer: ByteWriter, handles: readonly BlockHandle[]): void {
   let previous = "";

@@ -39,7 +39,7 @@ export async function flushMemtables(
   memtables: readonly Memtable[],
   bottom: boolean,
 ): Promise<TableRef[]> {
-  const feeds = memtables.map((memtable) => new RowFeed(memtable.source()));
+  const feeds = memtables.map((memtable) => new RowFeed(memtable.source(), context.blockBytes));
   const bytesHint = memtables.reduce((sum, memtable) => sum + memtable.bytes, 0);
   const inputs = memtables.map((_, memtable) => ({ kind: "rows" as const, memtable }));
   const merged = await runMerge(context, { inputs, bytesHint, bottom, after: null, before: null }, { feeds });

@@ -59,7 +59,7 @@ const shown = async (rig: Rig) => {
 };
 const records = ({ log }: Rig) => log.records.map(({ payload }) => Buffer.from(payload).toString("hex"));
 
-test("plain puts make the record and the state that the same operations make, also over pairs with leases", async () => {
+test("plain puts make the record and the state that the operations make, also over pairs with leases", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(pairs, { maxLength: 12 }), fc.boolean(), async (transactions, slow) => {
       const rigs = [await openRig(), await openRig()] as const;

@@ -1,0 +1,205 @@
+import { deepEqual, equal, notEqual, throws } from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { runtime } from "../../test/storage/table-samples.ts";
+import type { ObjectKey } from "../base/ids.ts";
+import { ContentHash } from "./content-hash.ts";
+import { type EncodedBlock, passThrough } from "./encoded-block.ts";
+import { Memtable } from "./memtable.ts";
+import { Merge, type WrittenTable } from "./merge.ts";
+import { type RowBatch, RowFeed, RowSource } from "./row-feed.ts";
+import type { EntrySource } from "./run-source.ts";
+import { type Effect, KEYS, type Space, spaces, type Version } from "./storage.ts";
+
+const BLOCK_BYTES = 200;
+
+/** The oracle: the same entries, one at a time. */
+class OneAtATime implements EntrySource {
+  readonly block = null;
+  readonly #source: RowSource;
+
+  constructor(source: RowSource) {
+    this.#source = source;
+  }
+
+  get version(): Version | null {
+    return this.#source.version;
+  }
+
+  get space(): Space {
+    return this.#source.space;
+  }
+
+  advance() {
+    return this.#source.advance();
+  }
+
+  pass(): void {}
+}
+
+interface Write {
+  readonly key: number;
+  readonly value: number | null;
+  readonly lease: boolean;
+  /** Goes on in the memtable that comes next. */
+  readonly freezes: boolean;
+}
+
+const writes = fc.array(
+  fc.record({
+    key: fc.integer({ min: 0, max: 30 }),
+    value: fc.option(fc.oneof(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 30, max: 500 })), { freq: 4 }),
+    lease: fc.boolean(),
+    freezes: fc.integer({ min: 0, max: 40 }).map((n) => n === 0),
+  }),
+  { maxLength: 300, size: "max" },
+);
+
+const keyOf = (n: number): string =>
+  n % 3 === 0 ? `key/${n}` : n % 3 === 1 ? `key/${n}/${"x".repeat(n * 3)}` : `k\u00ff${n}`;
+
+/** Memtables as those writes make them, the youngest first. */
+function memtablesOf(all: readonly Write[]): Memtable[] {
+  const made = [new Memtable()];
+  const alive = new Set<string>();
+  all.forEach(({ key: n, value, lease, freezes }, i) => {
+    const memtable = made[0]!;
+    const key = keyOf(n);
+    const tombstone = value === null;
+    if (tombstone && !alive.has(key)) return;
+    const effect: Effect = tombstone ? -1 : alive.has(key) ? 0 : 1;
+    if (tombstone) alive.delete(key);
+    else alive.add(key);
+    const bytes = Buffer.alloc(value ?? 0, `${i}`);
+    const [main, sub] = [2 + Math.floor(i / 3), i % 3];
+    memtable.apply({ space: KEYS, key, main, sub, tombstone, effect, bytes, start: 0, end: bytes.length });
+    if (lease && !tombstone) {
+      const entry = { space: spaces.leaseKeys, key: `${main}.${sub}`, main, sub, tombstone: false, effect: 1 as const };
+      memtable.apply({ ...entry, bytes, start: 0, end: Math.min(4, bytes.length) });
+    }
+    if (freezes) made.unshift(new Memtable());
+  });
+  for (const memtable of made) memtable.freeze();
+  return made.filter((memtable) => memtable.entries > 0);
+}
+
+async function merged(
+  memtables: readonly Memtable[],
+  how: { compactRevision: number; tableBytes: number; wrap: (source: RowSource) => EntrySource },
+) {
+  const sources: EntrySource[] = [];
+  for (const memtable of memtables) {
+    const feed = new RowFeed(memtable.source(), BLOCK_BYTES);
+    const source = new RowSource(async () => feed.next());
+    await source.start();
+    sources.push(how.wrap(source));
+  }
+  const tables: WrittenTable[] = [];
+  const merge = new Merge({
+    runtime: { ...runtime, random: { ...runtime.random, bytes: (count: number) => Buffer.alloc(count, 7) } },
+    sources,
+    bytesHint: 1000,
+    compactRevision: how.compactRevision,
+    bottom: true,
+    tableBytes: how.tableBytes,
+    blockBytes: BLOCK_BYTES,
+    after: null,
+    before: null,
+    write: async (table) => {
+      tables.push(table);
+      return { ...table.facts, key: "" as ObjectKey, bytes: table.body.length };
+    },
+    signal: new AbortController().signal,
+  });
+  const { dropped, entries, effectSums } = await merge.run();
+  return { tables, dropped: { hash: dropped.hash.hex(), entries: dropped.entries }, entries, effects: [...effectSums] };
+}
+
+/** What tables say of all that is in them. */
+function sumsOf(tables: readonly WrittenTable[]) {
+  const hash = new ContentHash();
+  const sums = new Map<number, number[]>();
+  for (const { facts } of tables) {
+    hash.addAll(ContentHash.fromHex(facts.contentHash));
+    for (const { space, entries, mainMin, mainMax, effectSum, effectMain, tombstones, valueBytes } of facts.spaces) {
+      const all = sums.get(space) ?? [0, mainMin, 0, 0, 0, 0, 0];
+      all[0]! += entries;
+      all[1] = Math.min(all[1]!, mainMin);
+      all[2] = Math.max(all[2]!, mainMax);
+      all[3]! += effectSum;
+      all[4] = Math.max(all[4]!, effectMain);
+      all[5]! += tombstones;
+      all[6]! += valueBytes;
+      sums.set(space, all);
+    }
+  }
+  return { hash: hash.hex(), sums: [...sums], keys: tables.length === 1 ? tables[0]!.facts.spaces : [] };
+}
+
+test("one memtable becomes the same bytes whether its blocks go whole or its entries one at a time", async () => {
+  let whole = 0;
+  await fc.assert(
+    fc.asyncProperty(writes, async (all) => {
+      const memtables = memtablesOf(all.map((each) => ({ ...each, freezes: false })));
+      if (memtables.length === 0) return;
+      const how = { compactRevision: -1, tableBytes: 1 << 20 };
+      const one = await merged(memtables, { ...how, wrap: (source) => new OneAtATime(source) });
+      const other = await merged(memtables, { ...how, wrap: (source) => source });
+      equal(other.tables[0]!.body.toString("hex"), one.tables[0]!.body.toString("hex"));
+      deepEqual(other, one);
+      if (all.length > 50) whole++;
+    }),
+    { numRuns: 100 },
+  );
+  notEqual(whole, 0);
+});
+
+test("whatever is dropped and wherever tables end, blocks that go whole make what entries one at a time do", async () => {
+  const revision = fc.integer({ min: -1, max: 110 });
+  await fc.assert(
+    fc.asyncProperty(
+      writes,
+      revision,
+      fc.constantFrom(300, 2000, 1 << 20),
+      async (all, compactRevision, tableBytes) => {
+        const memtables = memtablesOf(all);
+        const how = { compactRevision, tableBytes };
+        const one = await merged(memtables, { ...how, wrap: (source) => new OneAtATime(source) });
+        const other = await merged(memtables, { ...how, wrap: (source) => source });
+        const { tables: oneTables, ...oneRest } = one;
+        const { tables: otherTables, ...otherRest } = other;
+        deepEqual(otherRest, oneRest);
+        if (tableBytes === 1 << 20) deepEqual(sumsOf(otherTables), sumsOf(oneTables));
+        else equal(sumsOf(otherTables).hash, sumsOf(oneTables).hash);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+test("a block that is not what it is said to be is refused", async () => {
+  const [memtable] = memtablesOf([1, 2, 4].map((key) => ({ key, value: 20, lease: false, freezes: false })));
+  const feed = new RowFeed(memtable!.source(), 1000);
+  const batch: RowBatch = feed.next();
+  const source = new RowSource(async () => batch);
+  await source.start();
+  const block = source.block!;
+  const pass = (changed: Partial<EncodedBlock>) => () => {
+    return passThrough({ ...block, ...changed }, null, { lanes: new Uint32Array(4), onKey: () => {} });
+  };
+  equal(pass({})().keys, 3);
+  throws(pass({ count: block.count - 1 }), RangeError);
+  throws(pass({ count: block.count + 1 }), RangeError);
+  throws(pass({ last: block.first }), RangeError);
+  throws(pass({ first: block.last }), RangeError);
+  throws(pass({ bytes: block.bytes.subarray(0, -1) }), RangeError);
+  for (let at = 0; at < block.bytes.length; at++) {
+    const bytes = Buffer.from(block.bytes);
+    bytes[at]! ^= 0x80;
+    try {
+      pass({ bytes })();
+    } catch (error) {
+      equal(error instanceof RangeError, true, `${error}`);
+    }
+  }
+});
