@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { emptied, havePeer } from "../bench/systems.ts";
+import { emptied, havePeer, t4 } from "../bench/systems.ts";
 import { type Order, type Place, VALUE_BYTES } from "./database.ts";
 import type { Figures, LibraryJob } from "./library-cases.ts";
-import { served, serverCase } from "./servers.ts";
+import { loadCase, served, serverCase } from "./servers.ts";
 import { streamCase } from "./stream-case.ts";
 import { type Measured, table } from "./table.ts";
 
@@ -108,6 +108,10 @@ async function serverCases(): Promise<void> {
     const name = `${spec.name}: ${keys.toLocaleString("en")} keys by kvload`;
     await measure(name, () => serverCase(spec, join(directory, "server"), keys));
   }
+  const many = 10 * keys;
+  await measure(`${t4.name}: ${many.toLocaleString("en")} keys by kvload, load alone`, () =>
+    loadCase(t4, join(directory, "server"), many),
+  );
 }
 
 try {

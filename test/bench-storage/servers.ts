@@ -25,13 +25,16 @@ export const served: readonly SystemSpec[] = [etcd, t4, t4OnS3, ...(havePeer("t4
 
 const BATCH = 100;
 
+function loadArgs(keys: number): string[] {
+  return ["load", "-n", String(keys), "-batch", String(BATCH), "-clients", "20", "-conns", "4"];
+}
+
 export async function serverCase(spec: SystemSpec, directory: string, keys: number): Promise<Figures> {
   const port = 24_000 + Math.floor(Math.random() * 5000) * 2;
   let system: System = await spec.start(emptied(directory), port);
   const figures: Figures = {};
   try {
-    const args = ["load", "-n", String(keys), "-batch", String(BATCH), "-clients", "20", "-conns", "4"];
-    const sample = await run(kvload(system.endpoint, args, keys / BATCH), system.processes[0]!.pid!);
+    const sample = await run(kvload(system.endpoint, loadArgs(keys), keys / BATCH), system.processes[0]!.pid!);
     figures["keysPerSecond"] = sample.opsPerSecond * BATCH;
     figures["loadP99Ms"] = sample.p99Ms ?? Number.NaN;
     figures["peakMiB"] = sample.peakMiB;
@@ -57,6 +60,25 @@ export async function serverCase(spec: SystemSpec, directory: string, keys: numb
     rmSync(join(directory), { recursive: true, force: true });
   }
   return figures;
+}
+
+/** Loads and looks at the memory, all the while; no more than that. */
+export async function loadCase(spec: SystemSpec, directory: string, keys: number): Promise<Figures> {
+  const system = await spec.start(emptied(directory), 24_000 + Math.floor(Math.random() * 5000) * 2);
+  try {
+    const pid = system.processes[0]!.pid!;
+    const sample = await run(kvload(system.endpoint, loadArgs(keys), keys / BATCH), pid);
+    return {
+      keysPerSecond: sample.opsPerSecond * BATCH,
+      loadP99Ms: sample.p99Ms ?? Number.NaN,
+      cpuUsPerKey: sample.serverCpuUs / BATCH,
+      rssMaxMiB: sample.peakMiB,
+      rssAfterMiB: memoryMiB(pid, "VmRSS"),
+    };
+  } finally {
+    await stop(system);
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 /** Stops the server alone: the store that it is on goes on. */

@@ -21,6 +21,8 @@ export interface Load {
 }
 
 const TICK_US = 10_000;
+/** Ten million keys take two or three minutes. */
+const LOAD_MS_MAX = 600_000;
 
 /** User and system time that a process has used, and its ended children's, in microseconds. */
 export function cpuUs(pid: number, options: { children: boolean } = { children: false }): number {
@@ -61,7 +63,7 @@ function outputOf(load: Load): Promise<string> {
   let output = "";
   child.stdout!.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr!.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const killer = setTimeout(() => child.kill("SIGKILL"), 180_000);
+  const killer = setTimeout(() => child.kill("SIGKILL"), LOAD_MS_MAX);
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => {
