@@ -1,4 +1,4 @@
-import { deepEqual, equal, notEqual } from "node:assert/strict";
+import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -107,7 +107,7 @@ comparison("snapshot save: the same words; the file is what etcdutl takes", asyn
   }
 });
 
-const MIRRORED_WITHIN_MS = 10_000;
+const APPEARS_WITHIN_MS = 10_000;
 
 comparison("make-mirror copies between etcd and t4, both ways", async (etcd, t4) => {
   for (const [from, to, prefix] of [
@@ -132,11 +132,103 @@ comparison("make-mirror copies between etcd and t4, both ways", async (etcd, t4)
   }
 });
 
-async function appears(server: ServerProcess, line: string, expected: string): Promise<void> {
-  const deadline = AbortSignal.timeout(MIRRORED_WITHIN_MS);
+comparison("make-mirror to another prefix, from a revision on, while writes go on, both ways", async (etcd, t4) => {
+  for (const [from, to, prefix] of [
+    [etcd, t4, "e"],
+    [t4, etcd, "t"],
+  ] as const) {
+    for (let n = 0; n < 20; n++) await etcdctl(from, `put ${prefix}/${n} old`);
+    await etcdctl(from, `put elsewhere ${prefix}`);
+    const mirror = start(programFor(from), [
+      ...[
+        "make-mirror",
+        "--prefix",
+        `${prefix}/`,
+        "--dest-prefix",
+        `copy-${prefix}/`,
+        "--max-txn-ops",
+        "3",
+        to.address,
+      ],
+    ]);
+    try {
+      for (let round = 0; round < 3; round++) {
+        await Promise.all(Array.from({ length: 20 }, (_, n) => etcdctl(from, `put ${prefix}/${n} ${round}-${n}`)));
+        await etcdctl(from, `del ${prefix}/1 ${prefix}/15`);
+      }
+      const all = (await etcdctl(from, `get --prefix ${prefix}/`)).stdout.toString();
+      equal(all.split("\n").length, 1 + 2 * 14);
+      await appears(to, `get --prefix copy-${prefix}/`, all.replaceAll(`${prefix}/`, `copy-${prefix}/`));
+      equal((await etcdctl(to, `get --prefix ${prefix}/ --keys-only`)).stdout.toString(), "");
+    } finally {
+      mirror.child.kill("SIGKILL");
+      await mirror.ended(1000);
+    }
+  }
+});
+
+comparison(
+  "several want a lock: one at a time has it, who is killed keeps it no longer than its lease",
+  async (etcd, t4) => {
+    for (const server of [etcd, t4]) {
+      // It dies with the lock: its session's lease of 2 s is all that gives it back.
+      const killed = start(programFor(server), ["lock", "--ttl", "2", "l"]);
+      await killed.hasWritten(1);
+      const step =
+        'etcdctl put at $1 > /dev/null; sleep 0.05; test "$(etcdctl get at --print-value-only)" = $1 && echo alone';
+      const wanting = Array.from({ length: 5 }, (_, n) =>
+        start({ ...programFor(server), env: { ...programFor(server).env, PATH: `${peers}:${process.env["PATH"]}` } }, [
+          ...["lock", "l", "--", "sh", "-c", step, "sh", `${n}`],
+        ]),
+      );
+      await contenders(server, "l", 6);
+      killed.child.kill("SIGKILL");
+      await killed.ended(1000);
+      for (const outcome of await Promise.all(wanting.map((each) => each.ended(20_000)))) {
+        deepEqual([outcome.code, outcome.stdout.toString(), outcome.stderr], [0, "alone\n", ""]);
+      }
+      await contenders(server, "l", 0);
+    }
+  },
+);
+
+comparison("several stand for an election: each in its turn, observers see all of them", async (etcd, t4) => {
+  for (const server of [etcd, t4]) {
+    const observer = start(programFor(server), ["elect", "--listen", "e"]);
+    const standing = [];
+    for (let n = 0; n < 3; n++) {
+      standing.push(start(programFor(server), ["elect", "e", `candidate ${n}`]));
+      await contenders(server, "e", n + 1);
+    }
+    for (const [n, candidate] of standing.entries()) {
+      await candidate.hasWritten(2);
+      await observer.hasWritten(2 * n + 2);
+      candidate.child.kill("SIGINT");
+      match((await candidate.ended(5000)).stdout.toString(), new RegExp(`^e/[0-9a-f]+\ncandidate ${n}\n$`));
+    }
+    observer.child.kill("SIGINT");
+    const seen = (await observer.ended(5000)).stdout.toString().split("\n");
+    deepEqual(
+      seen.filter((line) => line.startsWith("candidate")),
+      ["candidate 0", "candidate 1", "candidate 2"],
+    );
+    await contenders(server, "e", 0);
+  }
+});
+
+/** Until so many keys are there of those who hold or want something. */
+const contenders = (server: ServerProcess, name: string, count: number): Promise<void> =>
+  appears(server, `get --prefix ${name}/ --count-only -w fields`, (got) => got.includes(`"Count" : ${count}\n`));
+
+async function appears(
+  server: ServerProcess,
+  line: string,
+  expected: string | ((got: string) => boolean),
+): Promise<void> {
+  const deadline = AbortSignal.timeout(APPEARS_WITHIN_MS);
   for (;;) {
     const got = (await etcdctl(server, line)).stdout.toString();
-    if (got === expected) return;
+    if (typeof expected === "string" ? got === expected : expected(got)) return;
     if (deadline.aborted) equal(got, expected);
     await sleep(50);
   }

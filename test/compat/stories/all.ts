@@ -7,6 +7,7 @@ import { concurrencyStories } from "./concurrency.ts";
 import { kubernetesStories } from "./kubernetes.ts";
 import { leaseStories } from "./lease.ts";
 import { maintenanceStories } from "./maintenance.ts";
+import { odditiesStories } from "./oddities.ts";
 import { otherStories } from "./other.ts";
 import { putDeleteStories } from "./put-delete.ts";
 import { rangeStories } from "./range.ts";
@@ -27,5 +28,6 @@ export const allStories: Readonly<Record<string, readonly Story[]>> = {
   cluster: clusterStories,
   concurrency: concurrencyStories,
   kubernetes: kubernetesStories,
+  oddities: odditiesStories,
   other: otherStories,
 };
