@@ -1,6 +1,9 @@
 import { assert } from "../base/assert.ts";
 import { writeVarint } from "../base/varint.ts";
 
+/** Up to so many characters a loop is cheaper than the call into native code. */
+const LATIN1_LOOP_LENGTH_MAX = 24;
+
 /** Bytes being written, in a buffer that grows. What was written stays put only until the next write. */
 export class ByteWriter {
   bytes: Buffer;
@@ -54,8 +57,10 @@ export class ByteWriter {
   latin1(text: string, from = 0): void {
     const length = text.length - from;
     this.reserve(length);
-    this.bytes.latin1Write(from === 0 ? text : text.slice(from), this.at, length);
-    this.at += length;
+    const { bytes, at } = this;
+    if (length > LATIN1_LOOP_LENGTH_MAX) bytes.latin1Write(from === 0 ? text : text.slice(from), at, length);
+    else for (let i = 0; i < length; i++) bytes[at + i] = text.charCodeAt(from + i);
+    this.at = at + length;
   }
 
   /** Length, then the characters of a latin1 string. */

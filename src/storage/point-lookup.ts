@@ -7,12 +7,16 @@ export class PointLookup implements Position {
   readonly key: string;
   readonly main: number;
   readonly sub = SUB_NEWEST;
-  readonly hash: KeyHash;
+  #hash: KeyHash | null = null;
 
   constructor(space: number, key: string, at: number) {
     this.space = space;
     this.key = key;
     this.main = at;
-    this.hash = new KeyHash().of(space, key);
+  }
+
+  /** Made when it is first asked for: of a key beyond all tables nobody does. */
+  get hash(): KeyHash {
+    return (this.#hash ??= new KeyHash().of(this.space, this.key));
   }
 }
