@@ -30,7 +30,7 @@ async function streamsOf(sampled: ReturnType<typeof sampleServer>, count: number
   return { peer, streams, told, offer };
 }
 
-test("many streams that take nothing hold no more than the connection may; each is told when there is room", async () => {
+test("streams that take nothing hold no more than their connection may; each is told when there is room", async () => {
   const sampled = sampleServer({ connectionQueueBytesMax: 10_000 });
   const count = 3 * ROOM_WAITERS_PER_TURN;
   const { peer, streams, told, offer } = await streamsOf(sampled, count);
@@ -62,7 +62,7 @@ test("who can take all of its message need not wait for others of its connection
   ok((await peer.got()).some(({ streamId, payload }) => streamId === 5 && payload.length === 8005));
 });
 
-test("while all connections hold twice their bound, only what leaves at once is made; who blocks them is cut off", async () => {
+test("while all connections hold twice their bound, what leaves at once is made; who blocks them is cut off", async () => {
   const sampled = sampleServer({ queueBytesTotalMax: 10_000 });
   const hostile = await streamsOf(sampled, 4);
   deepEqual([0, 1, 2, 3].map(hostile.offer), [true, true, true, false]);

@@ -62,7 +62,7 @@ const requests = [
   range(...everything, { sortTarget: sortTargets.create, limit: 5_000 }),
 ];
 
-test("R8 Q1 what is sorted page by page is the range, ties in the order of keys; others have turns between pages", async () => {
+test("R8 Q1 what is sorted is the range, ties in the order of keys; others have turns between pages", async () => {
   const budget = new GatherBudget(1 << 30);
   for (const request of requests) {
     turns = 0;
@@ -77,7 +77,7 @@ test("R8 Q1 what is sorted page by page is the range, ties in the order of keys;
   }
 });
 
-test("with a limit, or filters, little is held at a time, whatever the range has; without there is a bound", async () => {
+test("with a limit, or filters, little is held, whatever the range has; without there is a bound", async () => {
   const budget = new GatherBudget(900_000);
   const [limited, , unlimited, filtered] = requests as [RangeRequest, ...RangeRequest[]];
   const held = await opened(limited, budget);

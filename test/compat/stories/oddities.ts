@@ -84,7 +84,7 @@ export const odditiesStories: Story[] = [
     },
   },
   {
-    name: "K1 K2 K3 locks and elections without a name, with a lease that is negative or unknown, in other words than theirs",
+    name: "K1 K2 K3 locks and elections without a name, with a lease that is negative or unknown",
     async body(client) {
       for (const id of [77, -77, 78]) await client.grant(1000, id);
       await ask(client, Lock.method.lock, [
