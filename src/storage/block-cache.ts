@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { ByteGate } from "./byte-gate.ts";
+import { RecentParts } from "./recent-parts.ts";
 
 /** Anything that is kept: it says what it takes in memory, about. */
 export interface Cacheable {
@@ -64,6 +65,8 @@ export class BlockCache {
   misses = 0;
   /** For what is on its way: memory that is not the cache's yet. */
   readonly gate: ByteGate;
+  readonly #recent: RecentParts;
+  #tables = 0;
   readonly #owners = new Map<string, { readonly blocks: CachedBlocks; holders: number }>();
   readonly #fresh = makeList();
   readonly #kept = makeList();
@@ -71,6 +74,7 @@ export class BlockCache {
   constructor(options: { bytesMax: number }) {
     assert(options.bytesMax > 0, "a cache has room");
     this.bytesMax = options.bytesMax;
+    this.#recent = new RecentParts(options.bytesMax);
     this.gate = new ByteGate(Math.max(COMING_BYTES_MIN, options.bytesMax * COMING_SHARE));
   }
 
@@ -87,7 +91,7 @@ export class BlockCache {
   acquire(key: string): CachedBlocks {
     let shared = this.#owners.get(key);
     if (shared === undefined) {
-      shared = { blocks: new CachedBlocks(this), holders: 0 };
+      shared = { blocks: new CachedBlocks(this, this.#tables++), holders: 0 };
       this.#owners.set(key, shared);
     }
     shared.holders++;
@@ -104,6 +108,10 @@ export class BlockCache {
   }
 
   /** Used by CachedBlocks. */
+  meet(table: number, offset: number): boolean {
+    return this.#recent.meet(table, offset);
+  }
+
   insert(entry: CacheEntry): void {
     this.#bytes += entry.bytes;
     this.#cameIn += entry.bytes;
@@ -169,9 +177,11 @@ export class CachedBlocks {
   readonly #cache: BlockCache;
   readonly #entries = new Map<number, CacheEntry>();
   readonly #pending = new Map<number, Coming>();
+  readonly #number: number;
 
-  constructor(cache: BlockCache) {
+  constructor(cache: BlockCache, number: number) {
     this.#cache = cache;
+    this.#number = number;
   }
 
   get(offset: number, inScan = false): Cacheable | undefined {
@@ -189,6 +199,11 @@ export class CachedBlocks {
 
   has(offset: number): boolean {
     return this.#entries.has(offset) || this.#pending.has(offset);
+  }
+
+  /** Whether a part that is not here was asked for lately. If not, it need not be kept yet: it is known now. */
+  meet(offset: number): boolean {
+    return this.#cache.meet(this.#number, offset);
   }
 
   pending(offset: number): Promise<Cacheable> | undefined {

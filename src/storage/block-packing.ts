@@ -99,6 +99,18 @@ function isOneFrame(packed: Buffer): boolean {
   return at + ((descriptor & 4) !== 0 ? 4 : 0) === packed.length;
 }
 
+/**
+ * The same into memory that is there, which has more room than it needs: returns its bytes. Null where that was not
+ * possible: `unpackBlock` does it, or tells what is wrong.
+ */
+export function unpackBlockInto(packed: Buffer, into: Buffer): number | null {
+  if (unpacking === undefined) unpacking = contextOf(createZstdDecompress({ params: unpackParams }));
+  if (unpacking === null || !isOneFrame(packed)) return null;
+  const found = run(unpacking, packed, into);
+  if (found === null) unpacking = undefined;
+  return found;
+}
+
 /** What `packed` holds, up to one byte more than `bytes`, in memory of its own. Throws where it is no frame. */
 export function unpackBlock(packed: Buffer, bytes: number): Buffer {
   if (unpacking === undefined) unpacking = contextOf(createZstdDecompress({ params: unpackParams }));

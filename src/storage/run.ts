@@ -2,9 +2,9 @@ import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { PointLookup } from "./point-lookup.ts";
 import { comparePositions, isBetweenKeys, MAIN_NEWEST, type Position, SUB_NEWEST, startOf } from "./position.ts";
 import { Starts } from "./starts.ts";
-import { KEYS, type KeyRange } from "./storage.ts";
+import { KEYS, type KeyRange, type Version } from "./storage.ts";
 import type { OpenTable, Table } from "./table.ts";
-import type { BlockVersion, TableBlock } from "./table-block.ts";
+import type { TableBlock } from "./table-block.ts";
 import { addSums, type IndexBlock, noSums, type Sums } from "./table-index.ts";
 
 /**
@@ -51,7 +51,7 @@ export class Run {
    * The newest version of a key that the lookup sees, be it a tombstone; undefined if this run has none. Each step is
    * done at once where what it needs is at hand: most reads wait for nothing. `isLast`: no older run is asked then.
    */
-  get(lookup: PointLookup, isLast: boolean): MaybePromise<BlockVersion | undefined> {
+  get(lookup: PointLookup, isLast: boolean): MaybePromise<Version | undefined> {
     const sums = lookup.space === KEYS ? this.#keySums : this.sums(lookup.space);
     if (sums.entries === 0 || sums.mainMin > lookup.main) return undefined;
     const t = this.search(lookup);
@@ -65,7 +65,7 @@ export class Run {
   }
 
   /** Where the block is in memory, a look into it tells as much as the filter, and of most keys that are there more. */
-  #getAtHand(t: number, open: OpenTable, lookup: PointLookup): BlockVersion | undefined {
+  #getAtHand(t: number, open: OpenTable, lookup: PointLookup): Version | undefined {
     const table = this.tables[t]!;
     const partition = table.cachedPartition(open, open.top.search(lookup));
     if (partition === undefined) return undefined;
@@ -76,13 +76,13 @@ export class Run {
     return found < 0 ? undefined : block.version(found);
   }
 
-  #getIfHeld(t: number, open: OpenTable, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+  #getIfHeld(t: number, open: OpenTable, lookup: PointLookup): MaybePromise<Version | undefined> {
     const may = this.tables[t]!.mayHold(open, lookup.hash);
     if (isPromise(may)) return may.then((held) => (held ? this.#getFrom(t, open, lookup) : undefined));
     return may ? this.#getFrom(t, open, lookup) : undefined;
   }
 
-  #getFrom(t: number, open: OpenTable, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+  #getFrom(t: number, open: OpenTable, lookup: PointLookup): MaybePromise<Version | undefined> {
     const p = open.top.search(lookup);
     const partition = this.tables[t]!.partition(open, p);
     if (isPromise(partition)) {
@@ -91,19 +91,23 @@ export class Run {
     return this.#getInPartition({ t, open, p, partition, b: 0 }, lookup);
   }
 
-  #getInPartition(spot: Spot, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+  #getInPartition(spot: Spot, lookup: PointLookup): MaybePromise<Version | undefined> {
     const { partition } = spot;
     const b = partition.search(lookup);
     spot.b = b;
     // A key whose versions go on in the block behind may have to be looked for there: one request brings both.
     const goesOn = b + 1 < partition.count && partition.goesOnWith(b + 1, lookup.key);
+    if (!goesOn && partition.space(b) === lookup.space) {
+      const near = this.tables[spot.t]!.findNear(spot.open, partition, b, lookup);
+      if (near !== undefined) return near ?? undefined;
+    }
     const ahead = goesOn ? { bytes: partition.rawBytes(b) + partition.rawBytes(b + 1), reverse: false } : undefined;
     const block = this.tables[spot.t]!.block(spot.open, partition, b, ahead);
     if (isPromise(block)) return block.then((read) => this.#getInBlock(spot, read, lookup));
     return this.#getInBlock(spot, block, lookup);
   }
 
-  #getInBlock(spot: Spot, block: TableBlock, lookup: PointLookup): MaybePromise<BlockVersion | undefined> {
+  #getInBlock(spot: Spot, block: TableBlock, lookup: PointLookup): MaybePromise<Version | undefined> {
     if (spot.partition.space(spot.b) !== lookup.space) return this.#firstOfNext(spot, lookup);
     const found = block.find(lookup);
     if (found >= 0) return block.version(found);
@@ -114,12 +118,11 @@ export class Run {
   }
 
   /** The first entry of the block behind, if it is the key's: its versions go on there. */
-  #firstOfNext(spot: Spot, position: Position): MaybePromise<BlockVersion | undefined> {
+  #firstOfNext(spot: Spot, position: Position): MaybePromise<Version | undefined> {
     const { t, open, p, partition, b } = spot;
     const { key } = position;
     const table = this.tables[t]!;
-    const first = (block: TableBlock): BlockVersion | undefined =>
-      block.hasKey(0, key) ? block.version(0) : undefined;
+    const first = (block: TableBlock): Version | undefined => (block.hasKey(0, key) ? block.version(0) : undefined);
     if (b + 1 < partition.count) {
       return partition.goesOnWith(b + 1, key) ? chain(table.block(open, partition, b + 1), first) : undefined;
     }
@@ -131,7 +134,7 @@ export class Run {
   }
 
   /** The first entry of table `t`, which begins behind `position`, if it is of that key: bounds may leave gaps. */
-  #firstOfTable(t: number, { space, key }: Position): MaybePromise<BlockVersion | undefined> {
+  #firstOfTable(t: number, { space, key }: Position): MaybePromise<Version | undefined> {
     const table = this.tables[t];
     if (table === undefined) return undefined;
     const { first } = table.ref;

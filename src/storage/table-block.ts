@@ -15,10 +15,10 @@ import { type Effect, KEYS, type Version } from "./storage.ts";
  *
  * Decoding checks the order and every length: what it accepts is what the encoder writes.
  */
-const FLAG_TOMBSTONE = 1;
-const EFFECT_SHIFT = 1;
-const FLAG_SUB = 8;
-const FLAGS_ALL = 15;
+export const FLAG_TOMBSTONE = 1;
+export const EFFECT_SHIFT = 1;
+export const FLAG_SUB = 8;
+export const FLAGS_ALL = 15;
 
 /** Reads what stands behind the key of an entry, into `head`; returns its effect. Throws a RangeError. */
 export function readEntryHead(reader: ByteReader, head: EntryHead): Effect {

@@ -123,6 +123,12 @@ export class IndexBlock {
     return { start, offset, storedBytes, rawBytes, count: this.#numbers[i * NUMBERS + COUNT]!, sums: this.sums(i) };
   }
 
+  /** Where the block is, and its size, of its handle. */
+  place(i: number): Pick<BlockHandle, "offset" | "storedBytes" | "rawBytes" | "count"> {
+    const [offset, storedBytes, rawBytes] = [this.offset(i), this.storedBytes(i), this.rawBytes(i)];
+    return { offset, storedBytes, rawBytes, count: this.#numbers[i * NUMBERS + COUNT]! };
+  }
+
   handles(first = 0, end = this.count): BlockHandle[] {
     const handles: BlockHandle[] = [];
     for (let i = first; i < end; i++) handles.push(this.handle(i));

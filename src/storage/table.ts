@@ -5,12 +5,17 @@ import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { ObjectStore } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BlockCache, Cacheable, CachedBlocks } from "./block-cache.ts";
+import { unpackBlockInto } from "./block-packing.ts";
 import { type KeyHash, mayHold, partitionOf } from "./bloom.ts";
 import { CachedStore } from "./cached-store.ts";
 import { TableMissing } from "./lasting-reads.ts";
+import type { PointLookup } from "./point-lookup.ts";
+import { findInRaw } from "./raw-block.ts";
+import type { Version } from "./storage.ts";
 import { decodeBlock, TableBlock } from "./table-block.ts";
 import {
   BLOCK_TRAILER_BYTES,
+  BLOCK_ZSTD,
   corrupt,
   decodeFooter,
   footerBytes,
@@ -100,6 +105,7 @@ const TAIL = -2;
 const NEAR_BYTES_MAX = 128 << 10;
 /** Only ever used within one call: what is unpacked from it is memory of its own. */
 const nearBytes = Buffer.allocUnsafeSlow(NEAR_BYTES_MAX);
+const nearRaw = Buffer.allocUnsafeSlow(NEAR_BYTES_MAX);
 
 export interface ReadAhead {
   /** Blocks that follow are fetched with the one asked for, up to this many bytes unpacked. */
@@ -311,15 +317,44 @@ export class Table {
    * has is wrong, which is told there.
    */
   #readNear(open: OpenTable, place: Place): Buffer | null {
+    const part = this.#storedNear(open, place);
+    if (part === null) return null;
+    const raw = unpackChecked(this.ref.key, place, part, this.#context.runtime.offload);
+    assert(!isPromise(raw), "a small block is unpacked at once");
+    return raw;
+  }
+
+  /** The same as it is stored, checked, in memory that the next call uses again. */
+  #storedNear(open: OpenTable, place: Place): TableBytes | null {
     const bytes = place.storedBytes + BLOCK_TRAILER_BYTES;
     if (this.#near === null || bytes >= NEAR_BYTES_MAX || place.rawBytes >= NEAR_BYTES_MAX) return null;
     if (this.#context.closing?.aborted === true) return null;
     const part = { bytes: nearBytes.subarray(0, bytes), offset: place.offset };
     if (this.#near.readAtOnce(this.ref.key, place.offset, part.bytes) !== this.ref.bytes) return null;
-    if (!isWhole(open.footer.salt, place, part)) return null;
-    const raw = unpackChecked(this.ref.key, place, part, this.#context.runtime.offload);
-    assert(!isPromise(raw), "a small block is unpacked at once");
-    return raw;
+    return isWhole(open.footer.salt, place, part) ? part : null;
+  }
+
+  /**
+   * Looks into data block `b` without keeping it, if the node's own quick disk has it, memory has not, and it was not
+   * asked for lately: most blocks of a large database are not read again soon, and keeping them for it costs more than
+   * the read. Answers as `findInRaw`; undefined also where it does not apply.
+   */
+  findNear(open: OpenTable, partition: IndexBlock, b: number, lookup: PointLookup): Version | null | undefined {
+    const offset = partition.offset(b);
+    if (this.#near === null || this.#blocks.has(offset) || this.#blocks.meet(offset)) return undefined;
+    const place = partition.place(b);
+    const part = this.#storedNear(open, place);
+    const { storedBytes, rawBytes, count } = place;
+    if (part?.bytes[storedBytes] !== BLOCK_ZSTD) return undefined;
+    // What is wrong is told by who takes it apart.
+    if (unpackBlockInto(part.bytes.subarray(0, storedBytes), nearRaw) !== rawBytes) return undefined;
+    this.#context.cache.misses++;
+    try {
+      return findInRaw({ bytes: nearRaw, rawBytes, count }, lookup);
+    } catch (error) {
+      if (error instanceof RangeError) return undefined;
+      throw error;
+    }
   }
 
   async #load(open: OpenTable, place: Place): Promise<Buffer> {
