@@ -18,6 +18,7 @@ import { BranchTruth, digestOfRows, keyEntries, versionText } from "./branch-tru
 import { type Answered, type BranchesWorld, ordinary } from "./branches-world.ts";
 import { CollectionJudge, lostFences } from "./collection-judge.ts";
 import type { SimNode } from "./node.ts";
+import { surely } from "./surely.ts";
 
 /** Revisions of each branch that are held against the truth, besides the newest. */
 const LOOKED_AT = 4;
@@ -224,20 +225,18 @@ export class BranchesJudge {
   /** Deletes all but one: then nothing is left but what that one needs. */
   async leaveOne(names: readonly string[], kept: string): Promise<void> {
     const { branches } = this.#host;
-    for (const name of names) await branches.update({ name, protected: false, expiresInMs: null });
+    for (const name of names) await this.#surely(() => branches.update({ name, protected: false, expiresInMs: null }));
     // A promotion lifts what keeps the branch from writes.
-    if (kept === MAIN) await branches.update({ name: MAIN, writeProtected: false });
+    if (kept === MAIN) await this.#surely(() => branches.update({ name: MAIN, writeProtected: false }));
     if (kept !== MAIN) await branches.promote({ name: kept, over: MAIN, keepAs: null, revoke: false });
     for (const { name } of await branches.list({ deleted: false })) if (name !== MAIN) await branches.delete(name);
     await this.#world.simulation.sleep(60_000);
     const { failed } = await branches.sweep();
     deepEqual(failed, []);
-    const main = await this.#open(MAIN);
-    await main.put(put("the last"));
-    const branch = this.#truth.branchOf(main.identity.clusterId.toString(16));
+    const branch = await this.#put("the last");
     // Whatever earlier leaderships left is known to be left once a later one has a checkpoint.
     await this.#host.leave(MAIN);
-    await (await this.#open(MAIN)).put(put("the very last"));
+    await this.#put("the very last");
     await this.#checkpoint(branch);
     // One that goes on merging has another checkpoint soon.
     await this.#host.leave(MAIN);
@@ -247,6 +246,22 @@ export class BranchesJudge {
     deepEqual(judge.leftOver().slice(0, 10), []);
     this.#origins(branch);
     deepEqual(await this.readable(), [MAIN]);
+  }
+
+  /** Resolves with the branch that main is. */
+  #put(key: string): Promise<BranchId> {
+    return this.#surely(async () => {
+      const main = await this.#open(MAIN);
+      await main.put(put(key));
+      return this.#truth.branchOf(main.identity.clusterId.toString(16));
+    });
+  }
+
+  #surely<T>(work: () => Promise<T>): Promise<T> {
+    return surely(this.#world.simulation, work, (error) => {
+      ordinary(error);
+      return true;
+    });
   }
 
   /** What only a disk had is uploaded behind the opening. */

@@ -23,12 +23,11 @@ import type { SimNode } from "./node.ts";
 import { noStoreFaults, SimStorage, someStoreFaults } from "./object-store.ts";
 import type { SimRandom } from "./random.ts";
 import { createSimulation, type Simulation, type SimulationOptions } from "./simulation.ts";
+import { surely } from "./surely.ts";
 
 const request = { timeoutMs: 5 * REQUEST_MS };
 const TROUBLE_MS = 300_000;
 const BRANCHES_MAX = 3;
-/** A request now and then takes longer than its time, with no fault at all: so often what must succeed is begun anew. */
-const TRIES_MAX = 10;
 /** Late requests of the dead have come by then. */
 const QUIET_MS = 4 * 3_600_000;
 
@@ -207,16 +206,8 @@ class CollectionWorld {
     for (let n = 0; n < 2; n++) await this.#surely(() => this.#collector(node).collect());
   }
 
-  /** With nothing in the way. */
-  async #surely<T>(work: () => Promise<T>): Promise<T> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await work();
-      } catch (error) {
-        if (!isOrdinary(error) || tries === TRIES_MAX) throw error;
-        await this.#simulation.sleep(1000);
-      }
-    }
+  #surely<T>(work: () => Promise<T>): Promise<T> {
+    return surely(this.#simulation, work, isOrdinary);
   }
 
   judgeEnd(): void {
