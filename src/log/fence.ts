@@ -7,7 +7,7 @@ import type { ObjectStore } from "../objects/objects.ts";
 import type { RetryRuntime } from "../objects/retry.ts";
 import { Chain } from "./chain.ts";
 import type { LogPosition, Segment } from "./log.ts";
-import { readListed } from "./reader.ts";
+import { readListed, readUntilMissing } from "./reader.ts";
 import { markOfPosition } from "./record-codec.ts";
 import { decodeSegment, encodeFence, hashOfSegment } from "./segment-codec.ts";
 
@@ -135,18 +135,18 @@ export class FencingLog<Start extends TakeoverStart> {
     this.fencedSlot = null;
     const isAhead = this.chain !== null && this.startOfChain?.id === start.id;
     // One that has met our own epoch, or a later one, was read by an earlier attempt: fences of ours must be known.
-    if (isAhead && this.end.highestEpoch < epoch) await this.readOn(epoch);
+    if (isAhead && this.end.highestEpoch < epoch) await this.readOn(readUntilMissing, epoch);
     else await this.readFrom(start, epoch);
   }
 
-  /** All that a listing shows behind the chain. Without an epoch nobody has won the branch yet. */
-  private async readOn(epoch: Epoch | null): Promise<void> {
+  /** All that is behind the chain. Without an epoch nobody has won the branch yet. */
+  private async readOn(read: typeof readListed, epoch: Epoch | null): Promise<void> {
     const { signal } = this.options;
     const options = {
       ...this.options,
       signal: signal ? AbortSignal.any([signal, this.closing.signal]) : this.closing.signal,
     };
-    await readListed(this.judged(), options, (segment) => {
+    await read(this.judged(), options, (segment) => {
       if (epoch !== null && this.isOwn(segment, epoch)) this.fencedSlot ??= segment.header.slot;
       this.accept(segment);
     });
@@ -157,7 +157,7 @@ export class FencingLog<Start extends TakeoverStart> {
     await this.options.replay?.begin(start);
     this.startOfChain = start;
     this.chain = new Chain(this.options.branch, start.position);
-    await this.readOn(epoch);
+    await this.readOn(readListed, epoch);
   }
 
   private accept(segment: Segment): "valid" | "void" {

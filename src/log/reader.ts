@@ -104,18 +104,34 @@ export async function readListed(
   const from = chain.position().nextSlot;
   const until = await listRun(chain.branch, from, options);
   if (until === from) return;
+  await readTo(chain, until, options, accept);
+}
+
+/** The same for a log of which little is expected behind the chain: its end is where a slot is asked for in vain. */
+export const readUntilMissing = (
+  chain: Chain,
+  options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
+  accept: (segment: Segment) => void,
+): Promise<void> => readTo(chain, null, options, accept);
+
+async function readTo(
+  chain: Chain,
+  until: Slot | null,
+  options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
+  accept: (segment: Segment) => void,
+): Promise<void> {
   const fetcher = new SlotFetcher({
     store: options.store,
     branch: chain.branch,
-    from,
-    until,
+    from: chain.position().nextSlot,
+    ...(until !== null && { until }),
     request: requestOf(options),
   });
   try {
-    while (chain.position().nextSlot < until) {
+    while (until === null || chain.position().nextSlot < until) {
       const { nextSlot } = chain.position();
       const object = await fetcher.next();
-      // Collected since it was listed: a newer checkpoint is there, which the taker reads next (rule 2d).
+      // If it was collected a newer checkpoint is there, which the taker reads next (rule 2d).
       if (object === null) return;
       const segment = decodeSegment(segmentKey(chain.branch, nextSlot), object.body);
       accept(segment);
@@ -138,7 +154,12 @@ async function listRun(
   let next = from;
   for (;;) {
     const after = next > 1 ? { startAfter: segmentKey(branch, (next - 1) as Slot) } : {};
-    const page = await options.store.list(prefix, { ...requestOf(options), ...after, limit: PAGE_OBJECTS });
+    const page = await options.store.list(prefix, {
+      ...requestOf(options),
+      ...after,
+      limit: PAGE_OBJECTS,
+      keysOnly: true,
+    });
     for (const { key } of page.objects) {
       const name = parseKey(key);
       if (name?.kind !== "segment")

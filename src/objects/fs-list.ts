@@ -1,6 +1,7 @@
 import { DbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import type { Disk } from "../runtime/runtime.ts";
+import { parseKey } from "./keys.ts";
 import type { ListPage } from "./objects.ts";
 
 /** Keys of t4 are four names deep; a tree much deeper than that is a mistake, or a loop of links. */
@@ -16,7 +17,11 @@ export interface FileWalk {
   readonly startAfter: string | undefined;
   /** A name directly below the root that is not part of the store. */
   readonly hidden: string;
+  /** What is named as an object is one, and not looked at. */
+  readonly keysOnly: boolean;
 }
+
+const notLookedAt = { bytes: 0, modifiedMs: 0, directory: false };
 
 /**
  * The files below a directory as objects, in order of their keys; directories that hold nothing asked for are not read.
@@ -38,7 +43,12 @@ export async function* walkFiles(
   const wanted = names.filter((name) => mayHold(walk, directory + name) && (depth > 0 || name !== walk.hidden));
   for (let at = 0; at < wanted.length; at += STATS_AT_ONCE) {
     const some = wanted.slice(at, at + STATS_AT_ONCE);
-    const stats = await Promise.all(some.map((name) => walk.disk.stat(`${walk.root}/${directory}${name}`)));
+    const stats = await Promise.all(
+      some.map((name) => {
+        const key = directory + name;
+        return walk.keysOnly && parseKey(key) !== null ? notLookedAt : walk.disk.stat(`${walk.root}/${key}`);
+      }),
+    );
     for (const [index, name] of some.entries()) {
       const key = directory + name;
       while (heldBack.length > 0 && heldBack.at(-1)! < key) yield* walkFiles(walk, heldBack.pop(), depth + 1);

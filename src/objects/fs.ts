@@ -131,9 +131,9 @@ export class FileStore implements ObjectStore {
   }
 
   list(prefix: string, options: ListOptions): Promise<ListPage> {
-    const { limit, startAfter } = options;
+    const { limit, startAfter, keysOnly = false } = options;
     assert(limit >= 1 && limit <= LIST_LIMIT_MAX, "a page has 1 to 1000 objects");
-    const walk = { disk: this.#runtime.disk, root: this.#root, prefix, startAfter, hidden: OWN };
+    const walk = { disk: this.#runtime.disk, root: this.#root, prefix, startAfter, hidden: OWN, keysOnly };
     const directory = prefix.slice(0, prefix.lastIndexOf("/") + 1);
     if (directory !== "") this.#path(directory.slice(0, -1) as ObjectKey);
     return this.#read(`list ${prefix}`, options, async () => {

@@ -92,6 +92,8 @@ export type PutOutcome =
 export interface ListOptions extends RequestOptions {
   startAfter?: ObjectKey;
   limit: number;
+  /** Sizes and times are not looked at: a store for which they are work of their own gives 0. */
+  keysOnly?: boolean;
 }
 
 export interface ListPage {

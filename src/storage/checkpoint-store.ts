@@ -27,14 +27,13 @@ export async function newestCheckpoint(
   options: { timeoutMs: number; signal?: AbortSignal },
   known: Checkpoint | null = null,
 ): Promise<Checkpoint | null> {
-  // A name is created once: the one that is known by it is not read again.
+  // A name is created once, and the newest one is kept: with none behind the one that is known, that is the newest.
   const knownKey = known === null ? null : checkpointKey(branch, known.point.position.nextSlot, known.n);
   for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
-    const key = await newestKey(store, branch, options);
-    if (key === null) return null;
-    if (key === knownKey) return known;
+    const key = await newestKey(store, branch, options, knownKey);
+    if (key === null) return known;
     const object = await store.get(key, options);
-    if (object !== null) return decodeCheckpoint(key, object.body);
+    if (object !== null) return decodeCheckpoint(key, object.body, { proofs: "trusted" });
   }
   throw new DbError("storeUnavailable", `branch ${branch}: checkpoints are listed in ${store.name} but not found`);
 }
@@ -43,12 +42,14 @@ async function newestKey(
   store: ObjectStore,
   branch: BranchId,
   options: { timeoutMs: number; signal?: AbortSignal },
+  behind: ObjectKey | null,
 ): Promise<ObjectKey | null> {
   const prefix = prefixes.checkpoints(branch);
   let newest: ObjectKey | null = null;
   for (;;) {
-    const from = newest === null ? {} : { startAfter: newest };
-    const page = await store.list(prefix, { ...options, ...from, limit: LIST_LIMIT });
+    const startAfter = newest ?? behind;
+    const from = startAfter === null ? {} : { startAfter };
+    const page = await store.list(prefix, { ...options, ...from, limit: LIST_LIMIT, keysOnly: true });
     for (const { key } of page.objects) {
       const name = parseKey(key);
       if (name?.kind !== "checkpoint") {
@@ -187,7 +188,7 @@ export class CheckpointWriter {
     const fields = { branch, epoch, n, parent: newest?.id ?? null, point, runs, retained, firstLogSlot, range };
     const body = encodeCheckpoint({ ...fields, ...(first && { first }) }, this.#options.signer ?? null);
     const key = checkpointKey(branch, nextSlot, n);
-    return { key, body, checkpoint: decodeCheckpoint(key, body) };
+    return { key, body, checkpoint: decodeCheckpoint(key, body, { proofs: "trusted" }) };
   }
 
   /** Nothing is thinned by a clock that is wrong: what it takes for old may be new. */
