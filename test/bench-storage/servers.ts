@@ -44,15 +44,17 @@ export async function serverCase(spec: SystemSpec, directory: string, keys: numb
       const begun = performance.now();
       const child = startAgain(system, emptied(join(directory, "other")), port);
       await answering(`http://127.0.0.1:${port}/health`, child);
-      await firstRead({ ...system, processes: [child] });
+      await firstRead(system.endpoint);
       figures["emptyDiskToFirstReadMs"] = performance.now() - begun;
       system = { ...system, processes: [child] };
     }
     if (spec === t4 || spec === etcd) {
       await stop(system, "SIGKILL");
       const begun = performance.now();
+      // The client was there before, as clients are: it asks for the port every 2 ms, and reads as soon as it can.
+      const read = firstRead(system.endpoint);
       system = await spec.start(directory, port);
-      await firstRead(system);
+      await read;
       figures["restartToFirstReadMs"] = performance.now() - begun;
     }
   } finally {
@@ -94,7 +96,7 @@ function startAgain({ s3 }: System, dataDirectory: string, port: number): ChildP
   return spawn(t4Command, args, { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, ...s3!.env } });
 }
 
-async function firstRead(system: System): Promise<void> {
-  const load = kvload(system.endpoint, ["ready", "-key", "k00000000", "-timeout", "60s"], 1);
-  await run({ ...load, parse: () => ({ opsPerSecond: 1, p50Ms: null, p99Ms: null }) }, system.processes[0]!.pid!);
+async function firstRead(endpoint: string): Promise<void> {
+  const load = kvload(endpoint, ["ready", "-key", "k00000000", "-timeout", "60s"], 1);
+  await run({ ...load, parse: () => ({ opsPerSecond: 1, p50Ms: null, p99Ms: null }) }, process.pid);
 }
