@@ -62,7 +62,7 @@ test("who can take all of its message need not wait for others of its connection
   ok((await peer.got()).some(({ streamId, payload }) => streamId === 5 && payload.length === 8005));
 });
 
-test("while all connections hold twice their bound, what leaves at once is made; who blocks them is cut off", async () => {
+test("while all connections hold twice their bound, what leaves at once is made; the stalled are cut off", async () => {
   const sampled = sampleServer({ queueBytesTotalMax: 10_000 });
   const hostile = await streamsOf(sampled, 4);
   deepEqual([0, 1, 2, 3].map(hostile.offer), [true, true, true, false]);
