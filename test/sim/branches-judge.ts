@@ -228,7 +228,7 @@ export class BranchesJudge {
     for (const name of names) await this.#surely(() => branches.update({ name, protected: false, expiresInMs: null }));
     // A promotion lifts what keeps the branch from writes.
     if (kept === MAIN) await this.#surely(() => branches.update({ name: MAIN, writeProtected: false }));
-    if (kept !== MAIN) await branches.promote({ name: kept, over: MAIN, keepAs: null, revoke: false });
+    if (kept !== MAIN) ok(await this.#finish({ name: kept, over: MAIN, keepAs: null, revoke: false }));
     for (const { name } of await branches.list({ deleted: false })) if (name !== MAIN) await branches.delete(name);
     await this.#world.simulation.sleep(60_000);
     const { failed } = await branches.sweep();
