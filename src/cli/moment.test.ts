@@ -1,6 +1,7 @@
 import { deepEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { momentOf } from "./moment.ts";
+import { stateNameOf } from "./state-name.ts";
 
 const NOW = Date.parse("2026-08-01T12:00:00Z");
 
@@ -15,4 +16,5 @@ test("a moment is told by its form", () => {
   for (const wrong of ["", "yesterday", "2026-13-45T00:00:00Z", "-3", "1.5"]) {
     throws(() => momentOf(wrong, NOW), /^UsageError: --at: /);
   }
+  throws(() => stateNameOf("main@-3"), /^UsageError: main@-3: "-3" is no revision, time/);
 });

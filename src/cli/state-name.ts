@@ -12,7 +12,10 @@ export function stateNameOf(text: string, branch = "main"): StateName {
   if (at < 0 && name === "") throw new UsageError("expected a branch, or BRANCH@MOMENT, not nothing");
   if (at === text.length - 1)
     throw new UsageError(`"${text}": expected a revision, a time or a checkpoint behind the @`);
-  return { branch: name === "" ? branch : name, moment: momentOf(at < 0 ? undefined : text.slice(at + 1)) };
+  return {
+    branch: name === "" ? branch : name,
+    moment: momentOf(at < 0 ? undefined : text.slice(at + 1), Date.now(), text),
+  };
 }
 
 export const stateMessage = ({ branch, moment }: StateName): State =>

@@ -42,7 +42,7 @@ function* linesOf(trace: BranchTrace, name: string): Generator<string> {
   yield `branch ${name}: revision ${revision}`;
   yield `  log: ${segments} segments behind the tip, each naming the hash of the one before`;
   yield tip === null
-    ? "  no checkpoint of its own yet"
+    ? "  no checkpoint of its own yet, so nothing of its own is signed"
     : `  tip: checkpoint ${tip.slice(0, 12)}, revision ${tipRevision}`;
   for (const { publicKey, fits, trusted } of signatures) {
     yield `  signed by ${publicKey}${fits ? "" : ", WRONG"}${trusted ? ", trusted" : ""}`;

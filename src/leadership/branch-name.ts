@@ -64,8 +64,15 @@ export async function resolveBranch(
     throw new DbError("invalidArgument", `branch ${JSON.stringify(name)}: a name is a DNS label of 1 to 63 characters`);
   }
   const state = await branchNameRegister(store, name, runtime).read(request);
-  if (state === null || state.body.tombstone) throw new DbError("notFound", `there is no branch named ${name}`);
-  return state.body;
+  return alive(name, state?.body ?? null);
+}
+
+/** Throws `notFound` where the name points nowhere; where what it pointed to can come back, that says how. */
+export function alive(name: string, body: BranchName | null): BranchName {
+  if (body !== null && !body.tombstone) return body;
+  const { purgeMs = 0 } = body ?? {};
+  const hint = purgeMs > 0 ? `; one was deleted: t4 branch undelete ${name}` : "";
+  throw new DbError("notFound", `there is no branch named ${name}${hint}`);
 }
 
 /** All names that were ever given, tombstoned ones too, in order; at most NAMES_MAX. */

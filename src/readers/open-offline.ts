@@ -21,7 +21,8 @@ export async function openOffline(
   request: RequestOptions,
 ): Promise<OfflineRepository> {
   const repository = await readRepository(store, request);
-  if (repository === null) throw new DbError("notFound", `there is no repository in ${store.name}`);
+  if (repository === null)
+    throw new DbError("notFound", `there is no repository in ${store.name} (--store, --data-dir)`);
   return { store, runtime, repository, request };
 }
 

@@ -47,13 +47,13 @@ export function integerKind(bounds: { min: number; max: number }): Kind<number> 
 interface Bounds {
   readonly min: number;
   readonly max: number;
-  /** Of both, as it is shown. */
-  readonly unit?: string;
+  /** How both are shown. */
+  readonly show?: (bound: number) => string;
 }
 
-function withinBounds(value: number, text: string, { min, max, unit = "" }: Bounds, what: string): number {
+function withinBounds(value: number, text: string, { min, max, show = String }: Bounds, what: string): number {
   if (Number.isNaN(value)) throw new Error(`expected ${what}, not "${text}"`);
-  if (value < min || value > max) throw new Error(`${text} is outside ${min}${unit} to ${max}${unit}`);
+  if (value < min || value > max) throw new Error(`${text} is outside ${show(min)} to ${show(max)}`);
   return value;
 }
 
@@ -76,7 +76,7 @@ export function bytesKind(bounds: { min: number; max: number }): Kind<number> {
       const match = /^(\d{1,16})\s*(?:([kmgt]i?)?b?)$/i.exec(text.trim());
       const unit = BYTE_UNITS[(match?.[2] ?? "").toLowerCase()];
       const value = match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit;
-      return withinBounds(value, text, { ...bounds, unit: "B" }, 'bytes such as "64MiB"');
+      return withinBounds(value, text, { ...bounds, show: (bytes) => `${bytes}B` }, 'bytes such as "64MiB"');
     },
   };
 }
@@ -109,9 +109,20 @@ export function durationKind(bounds: { min: number; max: number }): Kind<number>
   return {
     name: "duration",
     parse(text) {
-      return withinBounds(parseDuration(text), text, { ...bounds, unit: "ms" }, 'a duration such as "5s" or "1h30m"');
+      return withinBounds(
+        parseDuration(text),
+        text,
+        { ...bounds, show: durationText },
+        'a duration such as "5s" or "1h30m"',
+      );
     },
   };
+}
+
+/** In the largest unit that it has a whole number of. */
+function durationText(ms: number): string {
+  const unit = (["h", "m", "s"] as const).find((each) => ms % DURATION_UNITS[each]! === 0);
+  return ms === 0 || unit === undefined ? `${ms}ms` : `${ms / DURATION_UNITS[unit]!}${unit}`;
 }
 
 function parseDuration(text: string): number {

@@ -46,6 +46,7 @@ test("durations and sizes are read as Go and people write them", () => {
 
 test("what is wrong is named in one line", () => {
   refuses({ flags: { "max-txn-ops": "0" } }, "--max-txn-ops: 0 is outside 1 to 100000");
+  refuses({ flags: { "request-timeout": "0s" } }, "--request-timeout: 0s is outside 100ms to 8784h");
   refuses({ env: { T4_DURABILITY: "both" } }, 'T4_DURABILITY: expected object or local, not "both"');
   refuses(
     { flags: { "request-timeout": "7" } },

@@ -1,4 +1,4 @@
-import { type BranchView, notesOf } from "./view.ts";
+import { type BranchView, notesOf, revisionText } from "./view.ts";
 
 /**
  * Branches below what they were cut from, in the order of the cuts:
@@ -54,7 +54,7 @@ function rowsOf(
 const order = (a: BranchView, b: BranchView): number => (a.name < b.name ? -1 : 1);
 
 function textOf(branch: BranchView): string {
-  const at =
-    branch.parentId === null ? `revision ${branch.revision}` : `from ${branch.forkRevision}, at ${branch.revision}`;
+  const revision = revisionText(branch);
+  const at = branch.parentId === null ? `revision ${revision}` : `from ${branch.forkRevision}, at ${revision}`;
   return [at, ...notesOf(branch)].join(", ");
 }

@@ -44,6 +44,9 @@ const orNull = (text: string): string | null => (text === "" ? null : text);
 
 export const timeText = (ms: number): string => new Date(ms).toISOString().replace(".000Z", "Z");
 
+/** One that is not open where it was asked for is told as of its newest checkpoint, and may be further. */
+export const revisionText = ({ revision, open }: BranchView): string => (open ? `${revision}` : `≥${revision}`);
+
 /** What is special about a branch, in words; empty where nothing is. */
 export function notesOf(branch: BranchView): string[] {
   return [

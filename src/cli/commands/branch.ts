@@ -5,7 +5,7 @@ import { createCommand } from "../branch/create.ts";
 import { mergeCommand } from "../branch/merge.ts";
 import { branchesOf } from "../branch/offline.ts";
 import { treeLines } from "../branch/tree.ts";
-import { type BranchView, notesOf, timeText, viewOfInfo, viewOfMessage } from "../branch/view.ts";
+import { type BranchView, notesOf, revisionText, timeText, viewOfInfo, viewOfMessage } from "../branch/view.ts";
 import { print, printFields, tableText } from "../output.ts";
 import { type Format, onRepository, repositoryOptions, type Ways } from "../repository.ts";
 
@@ -52,7 +52,7 @@ async function printList(branches: readonly BranchView[], format: Format): Promi
   const head = ["name", "revision", "from", "at revision", "leader", "notes"];
   const rows = branches.map((branch) => [
     branch.name,
-    String(branch.revision),
+    revisionText(branch),
     branch.parentId === null ? "" : (branch.parentName ?? `(deleted ${branch.parentId.slice(0, 8)}…)`),
     branch.parentId === null ? "" : String(branch.forkRevision),
     branch.leader ?? "",
@@ -108,7 +108,7 @@ function printShown({ branch, ancestry }: Shown, format: Format): void {
   printFields({
     Name: branch.name,
     ID: branch.id,
-    Revision: branch.revision,
+    Revision: branch.open ? branch.revision : revisionText(branch),
     ...(branch.parentId !== null && {
       From: `${line.slice(1).join(" < ")}`,
       "Fork revision": branch.forkRevision,

@@ -83,7 +83,7 @@ async function offlineLog(repository: OfflineContext, branch: string, limit: num
     import("../../readers/open-offline.ts"),
   ]);
   const { id, name } = await findBranch(repository, branch);
-  const log = await readCheckpointLog(repository.store, id, repository.request);
+  const log = await readCheckpointLog(repository.store, id, repository.request, branch);
   return { ...log, name: name ?? id, entries: limit === null ? log.entries : log.entries.slice(-limit) };
 }
 

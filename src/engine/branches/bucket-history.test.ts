@@ -210,6 +210,9 @@ test("a range as of any retained revision, though it is compacted", async () => 
     history.rangeAt({ branch: "child", moment: atRevision(3) }, range("k")),
     /revision 3 is not retained; the nearest: revision 5 \(the beginning\)/,
   );
+  const retention = { log: "1h", checkpoints: "1h:all" };
+  const preview = await history.setRetention({ branch: "child", retention, preview: true });
+  equal(preview.firstRevision, 5);
 });
 
 test("the log that two branches have in common is read once to compare them", async () => {

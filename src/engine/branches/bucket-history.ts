@@ -226,7 +226,8 @@ export class BucketHistory implements History {
     }
     const found = { retention: textOf(policy), own: retention !== null };
     const newest = await newestCheckpoint(store, id, request);
-    if (newest === null) return { ...found, checkpointsDropped: 0, bytesFreed: 0, firstRevision: 0 };
+    const beginning = async (): Promise<number> => (await readOrigin(store, id, request)).position.revision;
+    if (newest === null) return { ...found, checkpointsDropped: 0, bytesFreed: 0, firstRevision: await beginning() };
     const footprint = await Footprint.read(store, request);
     const by = retainedBy(policy, newest, runtime.clock.wallMs());
     const stay = new Set(by.retained.map((each) => each.id));
@@ -237,7 +238,7 @@ export class BucketHistory implements History {
       ...found,
       checkpointsDropped: newest.retained.filter((each) => !stay.has(each.id)).length,
       bytesFreed: footprint.freed(id, footprint.kept(id, newest, by)).bytes,
-      firstRevision: first ?? (await readOrigin(store, id, request)).position.revision,
+      firstRevision: first ?? (await beginning()),
     };
   }
 
@@ -272,7 +273,7 @@ export class BucketHistory implements History {
 
   async log(branch: string): Promise<CheckpointLog> {
     const { store, request } = this.#options;
-    return readCheckpointLog(store, await this.#find(branch), request);
+    return readCheckpointLog(store, await this.#find(branch), request, branch);
   }
 
   /** A state by its name; to be closed. */

@@ -58,9 +58,9 @@ test("a retained checkpoint that is missing, or that is of another history, is n
 
 test("a branch without a checkpoint is told as such", async () => {
   const world = await bench(0);
-  await rejects(readCheckpointLog(world.store, BRANCH, request), {
+  await rejects(readCheckpointLog(world.store, BRANCH, request, "main"), {
     kind: "notFound",
-    message: /has no checkpoint yet/,
+    message: /^branch main has no checkpoint yet$/,
   });
   await world.close();
 });

@@ -45,9 +45,10 @@ export async function readCheckpointLog(
   store: ObjectStore,
   branch: BranchId,
   request: RequestOptions,
+  name: string = branch,
 ): Promise<CheckpointLog> {
   const newest = await newestCheckpoint(store, branch, request);
-  if (newest === null) throw new DbError("notFound", `branch ${branch} has no checkpoint yet`);
+  if (newest === null) throw new DbError("notFound", `branch ${name} has no checkpoint yet`);
   const entries: LogEntry[] = [];
   let before = new Set<ObjectKey>();
   for (const listed of newest.retained) {

@@ -99,11 +99,17 @@ function notRetained(what: string, bases: readonly Base[], distance: (base: Base
   return new DbError("notRetained", `${what} is not retained; the nearest: ${near.join(", ") || "none"}`);
 }
 
-/** Throws for a revision beyond the newest one that the store has. */
-export function checkReached(moment: Moment, newest: { revision: number; wallMs: number }): void {
-  if (moment.kind !== "revision" || newest.revision >= moment.revision) return;
-  const has = `the newest in the store is ${newest.revision} (${timeText(newest.wallMs)})`;
-  throw new DbError("notRetained", `revision ${moment.revision} is not there yet: ${has}`);
+/** Of a revision that the log has not: `before` is the last one below it; a promotion may have passed it over. */
+export function notInLog(
+  revision: number,
+  before: { readonly revision: number; readonly wallMs: number },
+  { isPassed }: { readonly isPassed: boolean },
+): DbError {
+  const at = `${before.revision} (${timeText(before.wallMs)})`;
+  const why = isPassed
+    ? `was never there: a promotion or a restore in place went on from ${at} to a higher one`
+    : `is not there yet: the newest in the store is ${at}`;
+  return new DbError("notRetained", `revision ${revision} ${why}`);
 }
 
 const baseText = ({ revision, wallMs, checkpoint }: Base): string =>

@@ -1,6 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import { DbError } from "../../base/errors.ts";
-import { type BranchName, branchNameRegister } from "../../leadership/branch-name.ts";
+import { alive, type BranchName, branchNameRegister } from "../../leadership/branch-name.ts";
 import { MAIN } from "../../leadership/repository.ts";
 import type { Bucket } from "./branch-list.ts";
 import { checkBranchName } from "./name-checks.ts";
@@ -37,12 +37,6 @@ export async function changeName(
     state = outcome.found;
   }
   throw new DbError("storeUnavailable", `branch ${name}: others changed its name ${CONFLICTS_MAX} times meanwhile`);
-}
-
-/** Throws `notFound` where the name points nowhere. */
-export function alive(name: string, body: BranchName | null): BranchName {
-  if (body === null || body.tombstone) throw new DbError("notFound", `there is no branch named ${name}`);
-  return body;
 }
 
 /** What a deletion makes of a name: the data is there until `purgeMs`. Throws `branchRefuses`. */

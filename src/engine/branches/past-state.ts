@@ -13,7 +13,7 @@ import { newestCheckpoint, readCheckpoint } from "../../storage/checkpoint-store
 import { type BranchTree, defaultTreeSettings, openTree } from "../../storage/tree.ts";
 import { readCompactRevision } from "../meta.ts";
 import { applyRecord } from "../record.ts";
-import { checkReached, type Moment, type Route, routeTo } from "./moment.ts";
+import { type Moment, notInLog, type Route, routeTo } from "./moment.ts";
 
 /** A branch as it was at a moment, built from the bucket alone. Memory: the log from the checkpoint before it on. */
 export interface PastState {
@@ -49,14 +49,13 @@ export async function openPast(options: PastOptions, branch: BranchId, moment: M
   for (let attempt = 1; ; attempt++) {
     const newest = await newestCheckpoint(store, branch, request);
     const origin = await readOrigin(store, branch, request);
-    const state = await new Building(options, origin).run(routeTo(moment, newest, origin.position));
+    const building = new Building(options, origin);
+    const state = await building.run(routeTo(moment, newest, origin.position));
     if (state === "gone" && attempt < ATTEMPTS_MAX) continue;
     if (state === "gone") throw new DbError("corrupt", `branch ${branch}: what its newest checkpoint names is missing`);
-    try {
-      checkReached(moment, state);
-    } catch (error) {
+    if (moment.kind === "revision" && state.revision < moment.revision) {
       await state.close();
-      throw error;
+      throw notInLog(moment.revision, state, { isPassed: building.isPassed });
     }
     return state;
   }
@@ -72,6 +71,8 @@ class Building {
   readonly #origin: Origin;
   #last: Point = { number: firstPosition.lastRecord, revision: firstPosition.revision, wallMs: 0 };
   #replayed = 0;
+  /** The log goes on behind the moment. */
+  isPassed = false;
 
   constructor(options: PastOptions, origin: Origin) {
     this.#options = options;
@@ -166,7 +167,8 @@ class Building {
       if (read.kind === "broken") throw read.error;
       return read.kind === "passed" ? "gone" : null;
     } catch (error) {
-      if (error === BEYOND) return null;
+      this.isPassed = error === BEYOND;
+      if (this.isPassed) return null;
       throw error;
     }
   }

@@ -1,7 +1,7 @@
 import { DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
 import { trustedSkewMs } from "../../collector/collector.ts";
-import { type BranchName, branchNameRegister, resolveBranch } from "../../leadership/branch-name.ts";
+import { alive, type BranchName, branchNameRegister, resolveBranch } from "../../leadership/branch-name.ts";
 import { mainBranchId } from "../../leadership/identity.ts";
 import type { LogPosition } from "../../log/log.ts";
 import { LATE, within } from "../../objects/retry.ts";
@@ -25,7 +25,7 @@ import type {
 import { created, expiryOf } from "../branches/created-branch.ts";
 import { BranchCut, type CutParent, type CutPoint } from "../branches/cut-branch.ts";
 import { cutPointAt, cutPointAtEnd } from "../branches/cut-point.ts";
-import { alive, changeName, deleted, PURGING, undeleted } from "../branches/name-changes.ts";
+import { changeName, deleted, PURGING, undeleted } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
 import { restoreBranch } from "../branches/restore.ts";
 import type { Database } from "../engine.ts";
@@ -185,7 +185,8 @@ export class HostBranches implements Branches {
     const { promoted, replaced, revision } = await promotion.run();
     return {
       promoted: await this.#info(promoted),
-      replaced: replaced === null ? null : await this.#info(replaced),
+      // Its last one: it takes no writes any more, and is not open.
+      replaced: replaced === null ? null : { ...(await this.#info(replaced)), revision: replaced.revision },
       revision,
     };
   }

@@ -57,7 +57,7 @@ test("the new branch has the name, compacted past the old one, which is kept and
   const { promoted, replaced, revision } = await host.branches.promote(promotion);
   equal(promoted.name, "main");
   equal(replaced?.name, "main-old-1");
-  equal(replaced?.frozen, true);
+  deepEqual([replaced?.frozen, replaced?.revision], [true, 6]);
   ok(revision >= old.committed + 2, `${revision}`);
   ok(sink.error !== null && /being replaced by green: connect again/.test(sink.error.message), `${sink.error}`);
   await rejects(async () => old.put(put("late")), { kind: "frozen" });
@@ -85,6 +85,17 @@ test("the new branch has the name, compacted past the old one, which is kept and
       ["main-old-1", true],
     ],
   );
+});
+
+test("a revision that a promotion has passed over was never there", async (t) => {
+  const { host } = await blueAndGreen(t);
+  await host.branches.promote(promotion);
+  const never = { kind: "notRetained", message: /revision 5 was never there: .* went on from 3 \(2\d{3}-/ };
+  const moment = { kind: "revision", revision: 5 } as const;
+  await rejects(host.branches.create(newBranch("between", { moment })), never);
+  await rejects(host.history.rangeAt({ branch: "main", moment }, range("common")), never);
+  const beyond = { kind: "revision", revision: 99 } as const;
+  await rejects(host.branches.create(newBranch("between", { moment: beyond })), /99 is not there yet: .* store is 8 /);
 });
 
 test("and back again, but not over one that is protected", async (t) => {
@@ -279,7 +290,10 @@ test("a deleted branch comes back within its time of grace; then nothing does, a
   const { deleted, purgeMs } = await host.branches.delete("green");
   ok(deleted && purgeMs !== null && purgeMs > Date.now());
   await rejects(async () => green.put(put("k")));
-  await rejects(async () => host.database("green"), { kind: "notFound" });
+  await rejects(async () => host.database("green"), {
+    kind: "notFound",
+    message: /deleted: t4 branch undelete green$/,
+  });
   deepEqual(
     (await host.branches.list({ deleted: true })).map(({ name }) => name),
     ["green", "main"],

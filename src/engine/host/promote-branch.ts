@@ -1,11 +1,18 @@
 import { DbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
-import { type BranchName, branchNameRegister, isFree, listNames, newBranchName } from "../../leadership/branch-name.ts";
+import {
+  alive,
+  type BranchName,
+  branchNameRegister,
+  isFree,
+  listNames,
+  newBranchName,
+} from "../../leadership/branch-name.ts";
 import { MAIN } from "../../leadership/repository.ts";
 import type { RegisterState } from "../../objects/register.ts";
 import { type Bucket, readNames } from "../branches/branch-list.ts";
 import type { PromoteBranch } from "../branches/branches.ts";
-import { alive, changeName } from "../branches/name-changes.ts";
+import { changeName } from "../branches/name-changes.ts";
 import { checkBranchName } from "../branches/name-checks.ts";
 import { freeze, ofBranch, type Replaced, raise } from "../branches/promotion.ts";
 import type { BranchSet } from "./branch-set.ts";
@@ -13,7 +20,7 @@ import type { BranchSet } from "./branch-set.ts";
 export interface Promoted {
   readonly promoted: { readonly name: string; readonly body: BranchName };
   /** Null where a promotion that had happened already is told of again. */
-  readonly replaced: { readonly name: string; readonly body: BranchName } | null;
+  readonly replaced: { readonly name: string; readonly body: BranchName; readonly revision: number } | null;
   readonly revision: number;
 }
 
@@ -82,7 +89,7 @@ export class Promotion {
     await this.look(wanted.branch);
     await this.raise(place.branch, committed);
     const body = await this.swap(before!, wanted.branch);
-    return { ...(await this.#finish(body)), replaced: await this.#kept(replaced.keepAs) };
+    return { ...(await this.#finish(body)), replaced: await this.#kept(replaced.keepAs, committed) };
   }
 
   /** Takes it back. Resolves with the branch that was to be replaced. */
@@ -263,9 +270,9 @@ export class Promotion {
     return { promoted: { name: over, body }, replaced: null, revision: leading.database.committed };
   }
 
-  async #kept(keepAs: string): Promise<Promoted["replaced"]> {
+  async #kept(keepAs: string, revision: number): Promise<Promoted["replaced"]> {
     const body = await this.#read(keepAs);
-    return body === null ? null : { name: keepAs, body };
+    return body === null ? null : { name: keepAs, body, revision };
   }
 
   async #read(name: string): Promise<BranchName | null> {
