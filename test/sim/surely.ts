@@ -4,7 +4,7 @@ import type { Simulation } from "./simulation.ts";
 const TRIES_MAX = 10;
 const PAUSE_MS = 1000;
 
-/** With nothing in the way a request still takes longer than its time, now and then: what failed of that begins anew. */
+/** With nothing in the way a request still takes longer than its time, now and then: what failed of it begins anew. */
 export async function surely<T>(
   simulation: Simulation,
   work: () => Promise<T>,

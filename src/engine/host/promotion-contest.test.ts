@@ -77,7 +77,7 @@ async function opened<T>(open: () => Promise<T>): Promise<T> {
 const keysOf = async (host: Host, name: string): Promise<number> =>
   (await (await host.database(name)).range(range("\0", "\0", { countOnly: true }))).count;
 
-test("who goes on with a promotion that another process has taken back meanwhile, and knows nothing of that, does not", async (t) => {
+test("who goes on with a promotion that another process has taken back, unseen, does not", async (t) => {
   const { one, other, namesNow } = await begunByOneThatStalls(t);
   const before = await namesNow();
   deepEqual(Object.keys(before).sort(), ["green", "main", "main-old-1"]);
