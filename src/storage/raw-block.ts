@@ -5,7 +5,7 @@ import { EFFECT_SHIFT, FLAG_SUB, FLAG_TOMBSTONE, FLAGS_ALL } from "./table-block
 
 /**
  * Looks a key up in the first `rawBytes` of `bytes`, a data block of `count` entries as it is written: for one read of
- * a block that is not kept this is a third of taking it apart. Nothing of `bytes` is kept.
+ * a block that is not kept nothing need be made of its other entries. Nothing of `bytes` is kept.
  *
  * The version that the lookup sees; null: the block has entries behind it and none of the key that is seen; undefined:
  * it has none behind it. Throws a RangeError where lengths lead out of the block.

@@ -313,7 +313,7 @@ export class Table {
 
   /**
    * A part of the table, unpacked, if the node's own disk has it and is quick: then it is read, checked and unpacked
-   * here and now, which takes half of what waiting for it does. Null: it has to be waited for; also where what the disk
+   * here and now, which takes less than waiting for it does. Null: it has to be waited for; also where what the disk
    * has is wrong, which is told there.
    */
   #readNear(open: OpenTable, place: Place): Buffer | null {
