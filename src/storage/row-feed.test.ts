@@ -154,7 +154,7 @@ test("one memtable becomes the same bytes whether its blocks go whole or its ent
   notEqual(whole, 0);
 });
 
-test("whatever is dropped and wherever tables end, blocks that go whole make what entries one at a time do", async () => {
+test("whatever is dropped wherever tables end, blocks that go whole make what entries one at a time do", async () => {
   const revision = fc.integer({ min: -1, max: 110 });
   await fc.assert(
     fc.asyncProperty(
