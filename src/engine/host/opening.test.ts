@@ -51,7 +51,7 @@ test("of hundreds of tables none is opened unread: 20 requests to the first answ
   try {
     const writer = await openNode(bucket, join(place, "writer"));
     for (let n = 0; n < 4; n++) {
-      await fill(writer, n * 6000, 6000);
+      await fill(writer, n * 9000, 9000);
       await writer.branch.checkpoint();
     }
     const { tables } = writer.branch.database.status();
@@ -59,17 +59,14 @@ test("of hundreds of tables none is opened unread: 20 requests to the first answ
     await writer.close();
 
     for (const disk of ["empty", "warm"]) {
-      const fromMs = performance.now();
       const reader = await openNode(bucket, join(place, "reader"));
       equal((await reader.branch.database.range(range(key(7919)))).count, 1);
-      const ms = performance.now() - fromMs;
       const asked = [...reader.store.series()];
       const count = (kind: string) =>
         asked.reduce((sum, each) => sum + (kind === each.object || kind === "all" ? each.count : 0), 0);
       const what = asked.map((each) => `${each.count} ${each.operation} ${each.object}`).join(", ");
       ok(count("all") <= 20, `${disk} disk: ${what}`);
       equal(count("table"), disk === "empty" ? 4 : 0, what);
-      ok(ms < 1000, `${disk} disk: ${ms} ms`);
       await reader.close();
     }
   } finally {
