@@ -2,7 +2,6 @@ import { equal, ok } from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { performance } from "node:perf_hooks";
 import { test } from "node:test";
 import { put, range } from "../../../test/engine/requests.ts";
 import { changed } from "../../../test/log/changed.ts";
