@@ -54,6 +54,11 @@ export interface TableContext {
   readonly requestTimeoutMs: number;
   /** Fired: nothing more is asked of the store, which may be closed itself. */
   readonly closing?: AbortSignal;
+  /**
+   * What to answer where a table is missing that others may have let go of, as they lead by now; null: nobody else
+   * leads.
+   */
+  readonly deposed?: () => MaybePromise<DbError | null>;
 }
 
 /** What is known of a table once it has been touched. */
@@ -471,14 +476,15 @@ export class Table {
 
   async #fetch(start: number, end: number, hints: { once?: boolean; fresh?: boolean }): Promise<Buffer> {
     const { key, bytes } = this.ref;
-    const { requestTimeoutMs: timeoutMs, store, cache, closing } = this.#context;
+    const { requestTimeoutMs: timeoutMs, store, cache, closing, deposed } = this.#context;
     const entering = cache.gate.enter(end - start);
     // Bounded by the time limits of those before. Nothing has changed if the process dies here: reading has no effect.
     if (isPromise(entering)) await entering;
     try {
       if (closing?.aborted) throw new DbError("noLeader", "the branch is being closed");
       const object = await store.get(key, { range: { start, end }, timeoutMs, ...hints });
-      if (object === null) throw new TableMissing(key);
+      // Whoever was stalled until others led, merged and collected must not call their work corruption.
+      if (object === null) throw (await deposed?.()) ?? new TableMissing(key);
       if (object.bytes !== bytes || object.body.length !== end - start) {
         const found = `${object.body.length} of ${object.bytes} bytes`;
         throw new DbError("corrupt", `object ${key}: ${found} for [${start}, ${end}) of ${bytes}`);

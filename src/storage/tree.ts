@@ -84,6 +84,8 @@ export interface TreeOptions {
   /** The state to start from; null: empty. */
   readonly checkpoint: Checkpoint | null;
   readonly settings: TreeSettings;
+  /** As in TableContext. */
+  readonly deposed?: TableContext["deposed"];
 }
 
 /** Opens a branch's state as of a checkpoint. Nothing is read: tables are opened when they are first needed. */
@@ -142,6 +144,7 @@ export class BranchTree implements Tree {
       cache,
       requestTimeoutMs: settings.requestTimeoutMs,
       closing: this.#closing.signal,
+      ...(options.deposed === undefined ? {} : { deposed: options.deposed }),
     };
     this.#levels = new Levels({
       runtime,

@@ -1,3 +1,4 @@
+import type { DbError } from "../../src/base/errors.ts";
 import { branchId, type Epoch, type RecordNumber, type Revision, type Slot } from "../../src/base/ids.ts";
 import { MemoryBucket, MemoryStore } from "../../src/objects/memory.ts";
 import { createNodeRuntime } from "../../src/runtime/node.ts";
@@ -24,6 +25,8 @@ interface Written {
 
 /** A tree over a store in memory, with as much of a log as it takes to persist and to open it again. */
 export class StorageBench {
+  /** What the tree is told of who leads its branch. */
+  deposed: DbError | null = null;
   readonly bucket = new MemoryBucket();
   readonly runtime: Runtime = createNodeRuntime();
   readonly store = new MemoryStore(this.runtime, this.bucket);
@@ -102,7 +105,8 @@ export class StorageBench {
   #open(checkpoint: Checkpoint | null): BranchTree {
     const { store, runtime, cache } = this;
     const settings = { ...defaultTreeSettings, ...this.#settings };
-    const tree = openTree({ store, runtime, branch: BRANCH, cache, scratch: this.#scratch, checkpoint, settings });
+    const parts = { store, runtime, branch: BRANCH, cache, scratch: this.#scratch, checkpoint, settings };
+    const tree = openTree({ ...parts, deposed: () => this.deposed });
     tree.lead(
       new CheckpointWriter({
         store,

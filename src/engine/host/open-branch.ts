@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { ClosedByBug, DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId, Revision } from "../../base/ids.ts";
+import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { type Acquired, acquireLeadership, type LocalDisk } from "../../leadership/acquire.ts";
 import type { DataDirectory } from "../../leadership/data-directory.ts";
 import { BranchDisk } from "../../leadership/disk-identity.ts";
@@ -222,7 +223,8 @@ class Opening {
     const { checkpoint } = start;
     const { id } = this.#branch;
     const scratch = directory === null ? null : await this.#openScratch(`${directory.path}/scratch/${id}`);
-    return openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree });
+    const deposed = (): MaybePromise<DbError | null> => this.#leadership?.proof() ?? null;
+    return openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree, deposed });
   }
 
   /** Null, with a line in the log, where the disk fails: what is sorted is then read in as many passes as it takes. */
