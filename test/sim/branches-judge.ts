@@ -97,6 +97,8 @@ export class BranchesJudge {
     for (const { name, over } of asked.values()) {
       const names = this.#names();
       const [swapped, place] = [names.get(name), names.get(over)];
+      // The root gives its name up to another one that is promoted over it, and else never: it was refused.
+      if (name === MAIN) continue;
       if (swapped === undefined || swapped.tombstone || swapped.branch !== place?.branch || name === over) continue;
       if (swapped.replacedBy !== undefined || place.tombstone) continue;
       ok(
