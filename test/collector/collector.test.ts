@@ -107,9 +107,11 @@ test("done collections go with later ones; with nothing else to delete none is m
 
 test("fences are never deleted", async () => {
   const bucket = new MemoryBucket();
+  const hosts: Host[] = [];
   for (let lead = 0; lead < 2; lead++) {
     // Nothing is released, so each takeover fences.
-    const { main } = await openNode(bucket, nothingKept);
+    const { host, main } = await openNode(bucket, nothingKept);
+    hosts.push(host);
     for (let n = 0; n < 5; n++) await main.database.put(put("k", `${lead} ${n}`));
     await main.checkpoint();
     for (const key of [...bucket.entries.keys()]) if (key.startsWith("session/")) bucket.delete(key);
@@ -123,6 +125,8 @@ test("fences are never deleted", async () => {
   const { byReason } = await collectorOf(bucket).collect();
   ok((byReason["old segment"]?.objects ?? 0) >= 5);
   deepEqual(fences(), before);
+  // They would wait for each other for ever, and the process with them. What they cannot release is left.
+  await Promise.allSettled(hosts.map((host) => host.close(AbortSignal.timeout(2000))));
 });
 
 test("what is younger than the grace stays, and so does what the newest checkpoint of then needs", async () => {
