@@ -8,6 +8,7 @@ import { fromBinary, toJson } from "@bufbuild/protobuf";
 import { RangeResponseSchema } from "../../src/gen/etcdserverpb/rpc_pb.ts";
 import { etcdIsMissing, type ServerProcess, startEtcd } from "./etcd-process.ts";
 import { run, start, words } from "./etcdctl/command-line.ts";
+import { flagScripts } from "./etcdctl/flag-scripts.ts";
 import { playScript, type Side } from "./etcdctl/play-script.ts";
 import { scripts } from "./etcdctl/scripts.ts";
 import { startServer } from "./server-runner.ts";
@@ -34,7 +35,7 @@ function comparison(name: string, body: (etcd: ServerProcess, t4: ServerProcess)
   });
 }
 
-for (const [name, steps] of Object.entries(scripts)) {
+for (const [name, steps] of Object.entries({ ...scripts, ...flagScripts })) {
   comparison(`${name}: the same of t4 as of etcd`, (etcd, t4) =>
     playScript(steps, [sideOf("etcd", etcd), sideOf("t4", t4)]),
   );

@@ -29,5 +29,8 @@ test("operations take the options of their commands", () => {
   equal(get?.case === "requestRange" && get.value.limit, 3n);
   throws(() => parseOp("get a --nope"), /unknown option '--nope'/);
   throws(() => parseOp("put a"), /missing required argument 'value'/);
+  throws(() => parseOp("put a 1 --ignore-value"), /takes no value/);
+  const kept = parseOp("put a --ignore-value --prev-kv").request!;
+  deepEqual(kept.case === "requestPut" && [kept.value.ignoreValue, kept.value.prevKv], [true, true]);
   throws(() => parseOp("drop a"), /expected get, put or del/);
 });

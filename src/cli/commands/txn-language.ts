@@ -118,9 +118,14 @@ export function parseOp(line: string): MessageInitShape<typeof RequestOpSchema> 
       return { request: { case: "requestRange", value: rangeRequest(words, options) } };
     }
     case "put": {
-      const command = addPutOptions(new Command("put").argument("<key>").argument("<value>"));
+      const command = addPutOptions(new Command("put").argument("<key>").argument("[value]"));
       const { words, options } = parseWith<PutOptions>(command, args, line);
-      const value = putRequest(Buffer.from(words[0]!), Buffer.from(words[1]!), options);
+      const [key, text] = words;
+      if (options.ignoreValue === true && text !== undefined)
+        throw new UsageError(`${line}: takes no value where 'ignore-value' is set`);
+      if (options.ignoreValue !== true && text === undefined)
+        throw new UsageError(`${line}: missing required argument 'value'`);
+      const value = putRequest(Buffer.from(key!), Buffer.from(text ?? ""), options);
       return { request: { case: "requestPut", value } };
     }
     case "del": {

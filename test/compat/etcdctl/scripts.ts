@@ -1,5 +1,4 @@
 import { authScripts } from "./auth-scripts.ts";
-import { flagScripts } from "./flag-scripts.ts";
 import type { InputStep, Step } from "./script-steps.ts";
 
 const txn = (text: string, line = "txn"): InputStep => ({ line, stdin: text });
@@ -7,7 +6,6 @@ const txn = (text: string, line = "txn"): InputStep => ({ line, stdin: text });
 /** Each plays on a store of its own, at revision 1. The rows are those of etcd's API that it is about. */
 export const scripts: Readonly<Record<string, readonly Step[]>> = {
   ...authScripts,
-  ...flagScripts,
   "put (P)": [
     "put k v",
     "put k v2 --prev-kv",
