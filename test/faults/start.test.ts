@@ -89,7 +89,7 @@ describe("starts that cannot be", { concurrency: 2, ...limit }, () => {
     await using world = await World.create("directory");
     const server = await world.server("data");
     await refused(server, 2, /^Error: --store: store "s3:\/\/": names no bucket/, ["--store=s3://"]);
-    await refused(server, 2, /^Error: --session-term: 10ms is outside 1000ms to 180000ms$/, ["--session-term=10ms"]);
+    await refused(server, 2, /^Error: --session-term: 10ms is outside 1s to 3m$/, ["--session-term=10ms"]);
     await refused(server, 2, /^Error: unknown option '--bogus'/, ["--bogus"]);
     await refused(server, 2, /^Error: --config-file: .*ENOENT/, [`--config-file=${world.path("none.yaml")}`]);
     deepEqual(readdirSync(world.directory), []);
