@@ -1,8 +1,8 @@
-import { AssertionError, assert } from "../base/assert.ts";
-import type { Call, Encodable, Pieces } from "../transport/transport.ts";
+import { assert } from "../base/assert.ts";
+import type { Call, Encodable } from "../transport/transport.ts";
+import { EncodedPieces, PIECES_BYTES_MIN } from "./encoded-pieces.ts";
 
-/** From here on an answer is sent in pieces, of about so much each. */
-const PIECES_BYTES_MIN = 256 << 10;
+/** About so much is in a piece. */
 const PIECE_BYTES = 64 << 10;
 
 /** How one element is encoded, its tag and length included. */
@@ -22,7 +22,9 @@ export function answerLongList<T>(
   call: Call,
 ): Encodable {
   const list = new LongList(head, elements, codec);
-  return call.takesAnyPieces === true && list.byteLength() >= PIECES_BYTES_MIN ? new ListPieces(list) : list;
+  const bytes = list.byteLength();
+  if (call.takesAnyPieces !== true || bytes < PIECES_BYTES_MIN) return list;
+  return new EncodedPieces(bytes, list.pieces(), () => {});
 }
 
 class LongList<T> implements Encodable {
@@ -66,30 +68,4 @@ class LongList<T> implements Encodable {
       yield piece;
     }
   }
-}
-
-class ListPieces<T> implements Pieces {
-  readonly #bytes: number;
-  readonly #pieces: Iterator<Buffer, void>;
-
-  constructor(list: LongList<T>) {
-    this.#bytes = list.byteLength();
-    this.#pieces = list.pieces();
-  }
-
-  byteLength(): number {
-    return this.#bytes;
-  }
-
-  encodeInto(): number {
-    throw new AssertionError("a large answer is taken in pieces");
-  }
-
-  nextPiece(): Buffer {
-    const next = this.#pieces.next();
-    assert(next.done !== true, "no more is asked for than there is");
-    return next.value;
-  }
-
-  close(): void {}
 }
