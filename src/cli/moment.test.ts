@@ -1,6 +1,6 @@
 import { deepEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
-import { momentOf } from "./moment.ts";
+import { momentOf, shortId } from "./moment.ts";
 import { stateNameOf } from "./state-name.ts";
 
 const NOW = Date.parse("2026-08-01T12:00:00Z");
@@ -17,4 +17,16 @@ test("a moment is told by its form", () => {
     throws(() => momentOf(wrong, NOW), /^UsageError: --at: /);
   }
   throws(() => stateNameOf("main@-3"), /^UsageError: main@-3: "-3" is no revision, time/);
+});
+
+test("a short id is a checkpoint, never a revision", () => {
+  for (const [id, short] of [
+    ["ab12cd34".repeat(8), "ab12cd34ab12"],
+    ["1149090612345678a".padEnd(64, "b"), "1149090612345678a"],
+    ["114909061234".padEnd(64, "f"), "114909061234f"],
+    ["1".repeat(64), "1".repeat(64)],
+  ] as const) {
+    deepEqual(shortId(id), short);
+    deepEqual(momentOf(short, NOW), { kind: "checkpoint", name: short });
+  }
 });

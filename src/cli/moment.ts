@@ -6,7 +6,8 @@ const age = durationKind({ min: 0, max: 100 * 366 * 86_400_000 });
 
 /**
  * REVISION, TIME or CHECKPOINT: digits are a revision, an RFC 3339 time or a date is a time, a duration is that long
- * ago, `SLOT-N` and what looks like the beginning of a SHA-256 is a checkpoint. `where` it was given.
+ * ago, `SLOT-N` and what looks like the beginning of a SHA-256 is a checkpoint: one that has a letter, as `shortId`
+ * gives it. `where` it was given.
  */
 export function momentOf(text: string | undefined, nowMs = Date.now(), where = "--at"): Moment {
   if (text === undefined) return { kind: "newest" };
@@ -23,4 +24,12 @@ export function momentOf(text: string | undefined, nowMs = Date.now(), where = "
   } catch {
     throw new UsageError(`${where}: "${text}" is no revision, time, age (10m) or checkpoint`);
   }
+}
+
+const SHORT_ID_DIGITS = 12;
+
+/** How a checkpoint's id begins, as far as `momentOf` takes it for one: digits alone would be a revision. */
+export function shortId(id: string): string {
+  const letterAt = id.search(/[a-f]/);
+  return letterAt < 0 ? id : id.slice(0, Math.max(SHORT_ID_DIGITS, letterAt + 1));
 }

@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
+import { shortId } from "../../src/cli/moment.ts";
 import { type Outcome, type Program, run } from "../compat/etcdctl/command-line.ts";
 import { eventually, metric, World } from "../faults/world.ts";
 
@@ -237,7 +238,7 @@ test("log, restore, retention: online and on the bucket, as text and JSON; bad i
   const [refused, why] = await failing("restore", "--at", "2", "--in-place");
   deepEqual([refused, /main is protected/.test(why)], [1, true], why);
   await ok0("branch", "unprotect", "main");
-  const restored = JSON.parse(await ok0("restore", "--at", first.id.slice(0, 8), "--in-place", "--json"));
+  const restored = JSON.parse(await ok0("restore", "--at", shortId(first.id), "--in-place", "--json"));
   deepEqual([restored.name, restored.replaced], ["main", "main-old-1"]);
   ok(restored.revision > 3);
   equal(await ok0("get", "k", "--print-value-only"), "good\n");

@@ -3,12 +3,11 @@ import type { LogEntry } from "../../engine/branches/checkpoint-log.ts";
 import { type LogResponse, Repository } from "../../gen/t4/v1/repository_pb.ts";
 import type { EtcdClient } from "../client.ts";
 import { UsageError } from "../errors.ts";
+import { shortId } from "../moment.ts";
 import type { OfflineContext } from "../offline.ts";
 import { print, tableText } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import { onRepository, repositoryOptions } from "../repository.ts";
-
-const ID_DIGITS = 12;
 
 interface Shown {
   readonly name: string;
@@ -98,7 +97,7 @@ async function printLog(log: Shown): Promise<void> {
     if (thinned > 0) table.push([{ colSpan: head.length, content: `… ${thinned} thinned out` }]);
     before = entry.leaf;
     table.push([
-      entry.id.slice(0, ID_DIGITS),
+      shortId(entry.id),
       entry.revision,
       new Date(entry.wallMs).toISOString(),
       bytesText(entry.bytesAdded),
