@@ -98,6 +98,30 @@ test("a branch is seen as it was at every revision that is retained, and no othe
   await first.db.close();
 });
 
+test("a time before a root's first record is refused, as is any of a root where nothing was written", async () => {
+  const node = await SampleNode.start(new MemoryBucket(), "only");
+  const repository = await openOffline(new ReadOnlyStore(node.store), runtime, request);
+  const branch = await findBranch(repository, "main");
+  const refused = /is before anything was written; the nearest: revision 1 \(the beginning\)/;
+  const at = (wallMs: number) => stateAt(repository, branch, { kind: "time", wallMs });
+  const before = runtime.clock.wallMs();
+  await rejects(at(before), { kind: "notRetained", message: refused });
+  await rejects(at(1000), { kind: "notRetained", message: refused });
+  await node.db.put("k", "v");
+  await rejects(at(1000), { kind: "notRetained", message: refused });
+  await node.branch.checkpoint();
+  await rejects(at(1000), { kind: "notRetained", message: refused });
+  for (const moment of [{ kind: "time", wallMs: runtime.clock.wallMs() } as const, { kind: "newest" } as const]) {
+    const state = await stateAt(repository, branch, moment);
+    equal(state.revision, 2);
+    await state.close();
+  }
+  const beginning = await stateAt(repository, branch, { kind: "revision", revision: 1 });
+  equal(beginning.revision, 1);
+  await beginning.close();
+  await node.db.close();
+});
+
 test("a key's history is every version that is kept, in order, a page at a time", async () => {
   const node = await SampleNode.start(new MemoryBucket(), "only");
   for (let n = 0; n < 25; n++) {

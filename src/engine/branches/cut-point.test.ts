@@ -85,6 +85,10 @@ test("a moment that is not there yet, or no more, is refused, and nothing is lef
     message: /revision 9 is not there yet: the newest in the store is 2/,
   });
   await rejects(cut("before", { kind: "time", wallMs: -1 }), { kind: "notRetained" });
+  await rejects(cut("before", { kind: "time", wallMs: 1000 }), {
+    kind: "notRetained",
+    message: /^1970-01-01T00:00:01.000Z is before anything was written; the nearest: revision 1 \(the beginning\)$/,
+  });
   await cut("taken", { kind: "newest" });
   await rejects(cut("taken", { kind: "newest" }), {
     kind: "invalidArgument",

@@ -8,7 +8,7 @@ import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
 import { readCheckpoint } from "../../storage/checkpoint-store.ts";
 import type { CutParent, CutPoint } from "./cut-branch.ts";
-import { type Base, type Moment, notInLog, routeTo } from "./moment.ts";
+import { type Base, checkBegun, type Moment, notInLog, routeTo } from "./moment.ts";
 
 export interface CutPointOptions {
   readonly store: ObjectStore;
@@ -38,6 +38,7 @@ export async function cutPointAt(options: CutPointOptions, parent: CutParent): P
   const logMoment = asLogMoment(moment);
   if (route.replay === null || logMoment === null) return { ...start, position: { ...from, nextSlot: FIRST_SLOT } };
   const end = await findLogPoint({ store, branch, from, moment: logMoment, window, request });
+  checkBegun(moment, end);
   if (moment.kind === "revision" && end.revision < moment.revision) {
     const newest = await findLogPoint({ store, branch, from: end, moment: { kind: "end" }, window, request });
     throw notInLog(moment.revision, end, { isPassed: newest.revision > moment.revision });

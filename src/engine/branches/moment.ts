@@ -99,6 +99,14 @@ function notRetained(what: string, bases: readonly Base[], distance: (base: Base
   return new DbError("notRetained", `${what} is not retained; the nearest: ${near.join(", ") || "none"}`);
 }
 
+/** Throws for a time before the first record of a root: nobody knows whether the branch was there. */
+export function checkBegun(moment: Moment, reached: { readonly wallMs: number; readonly revision: number }): void {
+  if (moment.kind !== "time" || reached.wallMs > 0) return;
+  const when = timeText(moment.wallMs);
+  const near = `revision ${reached.revision} (the beginning)`;
+  throw new DbError("notRetained", `${when} is before anything was written; the nearest: ${near}`);
+}
+
 /** Of a revision that the log has not: `before` is the last one below it; a promotion may have passed it over. */
 export function notInLog(
   revision: number,

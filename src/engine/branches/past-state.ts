@@ -13,7 +13,7 @@ import { newestCheckpoint, readCheckpoint } from "../../storage/checkpoint-store
 import { type BranchTree, defaultTreeSettings, openTree } from "../../storage/tree.ts";
 import { readCompactRevision } from "../meta.ts";
 import { applyRecord } from "../record.ts";
-import { type Moment, notInLog, type Route, routeTo } from "./moment.ts";
+import { checkBegun, type Moment, notInLog, type Route, routeTo } from "./moment.ts";
 
 /** A branch as it was at a moment, built from the bucket alone. Memory: the log from the checkpoint before it on. */
 export interface PastState {
@@ -53,11 +53,16 @@ export async function openPast(options: PastOptions, branch: BranchId, moment: M
     const state = await building.run(routeTo(moment, newest, origin.position));
     if (state === "gone" && attempt < ATTEMPTS_MAX) continue;
     if (state === "gone") throw new DbError("corrupt", `branch ${branch}: what its newest checkpoint names is missing`);
-    if (moment.kind === "revision" && state.revision < moment.revision) {
+    try {
+      checkBegun(moment, state);
+      if (moment.kind === "revision" && state.revision < moment.revision) {
+        throw notInLog(moment.revision, state, { isPassed: building.isPassed });
+      }
+      return state;
+    } catch (error) {
       await state.close();
-      throw notInLog(moment.revision, state, { isPassed: building.isPassed });
+      throw error;
     }
-    return state;
   }
 }
 
