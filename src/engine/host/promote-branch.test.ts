@@ -2,7 +2,10 @@ import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { hostOn, newBranch, type OpenHostOptions, openHost, runtime } from "../../../test/engine/open-host.ts";
 import { put, range } from "../../../test/engine/requests.ts";
+import { changed } from "../../../test/log/changed.ts";
 import { branchNameRegister } from "../../leadership/branch-name.ts";
+import { parseKey } from "../../objects/keys.ts";
+import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
 import type { Database, WatchMessage, WatchSink } from "../engine.ts";
 import { defaultBranchSetSettings } from "./branch-set.ts";
 import { Promotion } from "./promote-branch.ts";
@@ -182,6 +185,39 @@ test("one that stalls before the second name gives none once its promotion was t
   await rejects(wake(), { kind: "branchRefuses", message: /was taken back meanwhile/ });
   await rejects(async () => host.database("main-old-1"), { kind: "notFound" });
 });
+
+for (const before of ["the second name", "the second name once more"] as const) {
+  test(`a request for ${before} that arrives while its promotion is taken back leaves none`, async (t) => {
+    const bucket = new MemoryBucket();
+    const plain = new MemoryStore(runtime, bucket);
+    let late: (() => Promise<unknown>) | null = null;
+    const store = changed(plain, {
+      put: async (key, body, options) => {
+        const name = parseKey(key);
+        const arrives = name?.kind === "name" && name.name === "main" ? late : null;
+        if (arrives !== null) {
+          late = null;
+          await arrives();
+        }
+        return plain.put(key, body, options);
+      },
+    });
+    const { host } = await blueAndGreen(t, { bucket, store });
+    if (before === "the second name once more") await halfway(t, host, "raise");
+    const { keep } = Promotion.prototype;
+    t.after(() => Object.assign(Promotion.prototype, { keep }));
+    Promotion.prototype.keep = async function (...args) {
+      late = () => keep.apply(this, args);
+      throw new Error("stalled");
+    };
+    await opened(() => rejects(host.branches.promote(promotion), /stalled/));
+    await host.branches.promote({ ...promotion, revoke: true });
+    equal(late, null);
+    await rejects(async () => host.database("main-old-1"), { kind: "notFound" });
+    const main = await opened(() => host.database("main"));
+    await main.put(put("goes-on"));
+  });
+}
 
 test("a branch that is being replaced gives its place to no other one by its second name", async (t) => {
   const { host } = await blueAndGreen(t);

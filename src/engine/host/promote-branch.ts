@@ -104,8 +104,7 @@ export class Promotion {
     if (isFrozen && wanted !== null && !wanted.tombstone && wanted.branch !== replaced.by) {
       throw new DbError("invalidArgument", `branch ${over} is being replaced by ${replaced.by}, not by ${name}`);
     }
-    const second = await this.#secondNames(place.branch);
-    if (!isFrozen && second.length === 0) {
+    if (!isFrozen && (await this.#secondNames(place.branch)).length === 0) {
       const why = wanted?.branch === place.branch ? `${name} has taken its place already` : "nothing replaces it";
       throw new DbError("invalidArgument", `branch ${over}: ${why}`);
     }
@@ -114,8 +113,10 @@ export class Promotion {
       if (now === null || now.tombstone || now.branch !== place.branch) throw isAnother(over);
       return { ...now };
     });
+    if (isFrozen) await this.#withdraw(replaced.keepAs, place.branch);
+    // Behind that: a late request may have given one since this was begun.
+    const second = await this.#secondNames(place.branch);
     if (isFrozen) {
-      await this.#withdraw(replaced.keepAs, place.branch);
       const ends = new DbError("frozen", `branch ${over} goes on: its promotion was taken back`);
       await leading.database.last((draft) => freeze(draft, null), null, ends);
     }
@@ -155,13 +156,15 @@ export class Promotion {
     );
   }
 
-  /** A name that is free is written anew: it may be about to be given by who goes on with what is being taken back. */
+  /**
+   * The second name is written anew, whether it is free or given: who goes on with what is being taken back may be
+   * about to give it, or to write it anew.
+   */
   async #withdraw(name: string, branch: BranchId): Promise<void> {
-    const before = await this.#read(name);
-    if (before !== null && !isFree(before)) return;
-    await changeName(this.#bucket, name, (now) =>
-      isFree(now) ? { ...(now ?? newBranchName(branch)), tombstone: true } : null,
-    );
+    await changeName(this.#bucket, name, (now) => {
+      if (isFree(now)) return { ...(now ?? newBranchName(branch)), tombstone: true };
+      return now?.branch === branch && !now.tombstone ? { ...now } : null;
+    });
   }
 
   /** Step 1; with what the second name was before it. */
