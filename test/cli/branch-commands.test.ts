@@ -247,6 +247,16 @@ test("log, restore, retention: online and on the bucket, as text and JSON; bad i
   match(await ok0("retention", "show"), /^main: log 1d, checkpoints 1h:all,1d:hourly,30d:daily \(its node's\)\n$/);
   const asked = ["--log", "1h", "--checkpoints", "1h:all"];
   match(await ok0("retention", "set", "before", ...asked, "--preview"), /\(a preview: nothing was changed\)\n/);
+  // The restore in place went on from revision 2, past those of what it replaced.
+  const told = await ok0("retention", "set", "main", ...asked, "--preview");
+  match(told, /\nevery revision that there was from 2 on can be had\n$/);
+  equal(await ok0("get", "k", "--print-value-only", "--at", "2"), "good\n");
+  const [passed, never] = await failing("get", "k", "--at", "3");
+  deepEqual([passed, /revision 3 was never there: a promotion or a restore in place/.test(never)], [1, true], never);
+  equal(await ok0("get", "k", "--print-value-only", "--at", `${restored.revision}`), "good\n");
+  const [early, beginning] = await failing("get", "k", "--at", "2020-01-01", "--branch", "main-old-1");
+  equal(early, 1);
+  match(beginning, /^Error: 2020-01-01T00:00:00.000Z is before anything was written; the nearest: revision 1 /);
   equal(JSON.parse(await ok0("retention", "show", "before", "--json")).own, false);
   await ok0("retention", "set", "before", ...asked);
   deepEqual(JSON.parse(await ok0("retention", "show", "before", "--json")), {
@@ -258,6 +268,10 @@ test("log, restore, retention: online and on the bucket, as text and JSON; bad i
   equal(await server.stop("SIGTERM"), 0, server.errors);
   match(await ok0("log", "main-old-1", ...store), /shown of/);
   match(await ok0("retention", "show", "before", ...store), /^before: log 1h, checkpoints 1h:all \(its own\)\n$/);
+  const [without, needed] = await failing("branch", "promote", "before", ...store);
+  deepEqual([without, /needs the data directory that has its disk \(--data-dir\)/.test(needed)], [1, true], needed);
+  const data = ["--data-dir", made.path("data")];
+  match(await ok0("branch", "promote", "before", ...store, ...data), /^branch before is now main, at revision \d+/);
 });
 
 test("usage: what each branch takes, as a table, as JSON, as metrics; bad input", { timeout: 300_000 }, async () => {

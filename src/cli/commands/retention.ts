@@ -117,5 +117,6 @@ function printSet(branch: string, preview: boolean, found: RetentionFound & Rete
   const { log, checkpoints } = retention;
   print(`${branch}: log ${log}, checkpoints ${checkpoints}${preview ? " (a preview: nothing was changed)" : ""}`);
   print(`lets go of ${checkpointsDropped} checkpoints and ${bytesText(bytesFreed)}`);
-  print(`every revision from ${firstRevision} on can be had`);
+  // A promotion or a restore in place passes some over: those never were.
+  print(`every revision that there was from ${firstRevision} on can be had`);
 }

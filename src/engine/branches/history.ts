@@ -126,7 +126,10 @@ export interface RetentionFound {
 export interface RetentionEffect {
   readonly checkpointsDropped: number;
   readonly bytesFreed: number;
-  /** No revision before this one can be had any more, but those of retained checkpoints. */
+  /**
+   * No revision before this one can be had any more, but those of retained checkpoints; from it on, every one that
+   * there was: those that a promotion has passed over never were.
+   */
   readonly firstRevision: number;
 }
 

@@ -185,7 +185,7 @@ class Opening {
 
   async #localDisk(): Promise<LocalDisk | { refusal: string }> {
     const { directory, runtime, notices } = this.#s;
-    if (directory === null) return { refusal: "durability local needs a data directory, and this node has none" };
+    if (directory === null) return { refusal: "durability local needs the data directory that has its disk (--data-dir), and none is given" };
     if (directory.localRefusal !== null) return { refusal: directory.localRefusal };
     const disk = await BranchDisk.open({ runtime, directory: directory.path, branch: this.#branch.id });
     const options = { runtime, branch: this.#branch.id, takeover: this.#takeover, notices };
