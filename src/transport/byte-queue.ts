@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { SLAB_BYTES, type Slab, type SlabPool } from "./slab-pool.ts";
 
 const CHUNK_BYTES_MIN = 4096;
 
@@ -8,6 +9,8 @@ const CHUNK_BYTES_MIN = 4096;
 export class ByteQueue {
   length = 0;
   private chunks: Buffer[] = [];
+  /** Those among the chunks that go back to their pool, in order. */
+  private slabs: Slab[] = [];
   /** The first byte of chunks[head] that is still wanted; chunks before it are gone. */
   private head = 0;
   private at = 0;
@@ -39,6 +42,18 @@ export class ByteQueue {
     this.length += bytes.length;
   }
 
+  /** Copies bytes[start, end) into slabs: what is queued often and for a short time makes no garbage. */
+  copyIn(bytes: Buffer, start: number, end: number, pool: SlabPool): void {
+    while (start < end) {
+      const slab = pool.take(SLAB_BYTES);
+      const some = Math.min(end - start, SLAB_BYTES);
+      bytes.copy(slab.buffer, 0, start, start + some);
+      this.slabs.push(slab);
+      this.push(some === SLAB_BYTES ? slab.buffer : slab.buffer.subarray(0, some));
+      start += some;
+    }
+  }
+
   /** Moves the first `count` bytes to `into` at `to`. */
   take(into: Buffer, to: number, count: number): void {
     assert(count <= this.length, "no more is taken than is queued");
@@ -57,6 +72,8 @@ export class ByteQueue {
   }
 
   clear(): void {
+    for (const slab of this.slabs) slab.release();
+    this.slabs = [];
     this.chunks = [];
     this.head = 0;
     this.at = 0;
@@ -65,6 +82,11 @@ export class ByteQueue {
   }
 
   private drop(): void {
+    const first = this.slabs[0];
+    if (first !== undefined && first.buffer.buffer === this.chunks[this.head]!.buffer) {
+      this.slabs.shift();
+      first.release();
+    }
     this.chunks[this.head] = EMPTY;
     this.head++;
     this.at = 0;

@@ -2,6 +2,7 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import {
   answerTo,
+  block,
   type Frame,
   frame,
   goawayOf,
@@ -94,6 +95,33 @@ test("a peer that takes everything at once gets a share in each turn, and others
   for (let turns = 0; turns < 20 && !answerTo(1, frames).ended; turns++) frames = [...frames, ...(await peer.got())];
   ok(answerTo(1, frames).ended);
   ok(dataBytes(frames) > 3_000_000);
+});
+
+test("long answers leave whole where there is window, in their order; requests beyond a turn's work wait", async () => {
+  const { runtime, transport, sample } = sampleServer();
+  const peer = new H2Peer(transport, runtime, [windowSetting(300_000)]);
+  peer.send(windowUpdate(0, 1 << 30));
+  await peer.got();
+  const bytes = 400_000;
+  const ids = Array.from({ length: 8 }, (_, n) => 2 * n + 1);
+  const requests = ids.flatMap((id) => [
+    frame(FrameType.headers, Flag.endHeaders, id, block(grpcFields("/test.Sample/Large"))),
+    frame(FrameType.data, Flag.endStream, id, message(String(bytes))),
+  ]);
+  peer.send(...requests);
+  // All came in one piece; each costs a part of a turn.
+  ok(sample.calls.length > 1 && sample.calls.length < 8, `${sample.calls.length} calls in the first turn`);
+  let frames = await peer.got();
+  for (let turns = 0; turns < 20 && dataBytes(frames) < 8 * 300_000; turns++)
+    frames = [...frames, ...(await peer.got())];
+  equal(dataBytes(frames), 8 * 300_000, "all windows are used");
+  for (const id of ids.toReversed()) peer.send(windowUpdate(id, 300_000));
+  for (let turns = 0; turns < 20 && dataBytes(frames) < 8 * bytes; turns++) frames = [...frames, ...(await peer.got())];
+  for (const id of ids) {
+    const { body, ended } = answerTo(id, frames);
+    ok(ended);
+    equal(body, "x".repeat(bytes));
+  }
 });
 
 test("windows over 2^31-1, DATA beyond a window, and updates by nothing are errors", async () => {

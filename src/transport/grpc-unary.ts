@@ -6,12 +6,16 @@ import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
 import { GrpcCode } from "./grpc-status.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { OK_BLOCK_BYTES_MAX } from "./hpack-encoder.ts";
-import { TurnCost } from "./limits.ts";
+import { FRAME_BYTES_MAX, TURN_COST_ANSWER_BYTES, TurnCost } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
 import { type Encodable, GrpcError, inPieces, type Pieces, type UnaryHandler } from "./transport.ts";
 
 /** What every client's library can take, and grpc-go sends at most. */
 const RESPONSE_BYTES_MAX = 0x7fffffff;
+
+/** An answer of many frames, up to so long, is written here first: its place is used again by the next one. */
+const LONG_BYTES_MAX = 1 << 20;
+let longAnswer: Buffer | null = null;
 
 /** A response in pieces is asked for more when less than this is queued. */
 const PIECES_QUEUED_BYTES = 128 << 10;
@@ -217,7 +221,9 @@ export class UnaryCall extends GrpcCall {
       return;
     }
     const { sender } = this.connection;
+    this.connection.turnCost += (length / TURN_COST_ANSWER_BYTES) | 0;
     if (sender.mayLeave(this, length + MESSAGE_PREFIX_BYTES)) this.respondAtOnce(message, length);
+    else if (length >= FRAME_BYTES_MAX && length <= LONG_BYTES_MAX) this.respondLong(message, length);
     else this.respondQueued(message, length);
     this.connection.touch();
   }
@@ -240,6 +246,31 @@ export class UnaryCall extends GrpcCall {
     const flags = Flag.endHeaders | Flag.endStream;
     output.length = writeBlock(buffer, output.length, encoder.okTrailers(), this.id, flags);
     this.endLocal();
+  }
+
+  /**
+   * An answer of many frames is written to a place that all share, and cut from there: what the client takes now needs
+   * no memory of its own. What it does not is queued.
+   */
+  private respondLong(message: Encodable, length: number): void {
+    const { sender, context } = this.connection;
+    const framed = length + MESSAGE_PREFIX_BYTES;
+    longAnswer ??= Buffer.allocUnsafeSlow(LONG_BYTES_MAX + MESSAGE_PREFIX_BYTES);
+    const bytes = longAnswer;
+    bytes[0] = 0;
+    const at = writeUint32(bytes, 1, length);
+    assert(message.encodeInto(bytes, at) === framed, "a message is as long as it said");
+    sender.output.headers(this.id, sender.encoder.grpcHeaders(), false);
+    this.headersSent = true;
+    const sent = sender.mayFlow(this) ? sender.flow(this, bytes, framed) : 0;
+    if (sent < framed) {
+      this.openQueue().copyIn(bytes, sent, framed, context.slabs);
+      this.connection.queued(this, framed - sent);
+    }
+    this.finish(GrpcCode.ok, "");
+    if (sent === framed) return;
+    sender.ready(this);
+    sender.pump();
   }
 
   /** Headers and the message's length now, its bytes as the client takes them. */

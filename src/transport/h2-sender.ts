@@ -17,7 +17,8 @@ import { FRAME_BYTES_MAX, TURN_BYTES_MAX } from "./limits.ts";
  *  1. No DATA leaves beyond the stream's or the connection's window, in frames that every peer accepts.
  *  2. A stream with queued bytes and an open window is in the ready list, or the connection has nothing to give.
  *  3. A peer that takes all at once gets no more than a share in each turn of the event loop, as answers are made while
- *     they are sent: other connections, timers and commits have their turns between.
+ *     they are sent: other connections, timers and commits have their turns between. An answer that is made in one go
+ *     may leave in one go (`flow`): what it took counts in what the connection may cause in a turn.
  */
 export class H2Sender {
   readonly output: H2Output;
@@ -49,6 +50,35 @@ export class H2Sender {
       !this.output.congested &&
       stream.queuedBytes === 0
     );
+  }
+
+  /** Whether a part of a response may leave at once: nothing of others waits, and there is some window. */
+  mayFlow(stream: H2Stream): boolean {
+    return (
+      this.first === null &&
+      this.window > 0 &&
+      stream.sendWindow > 0 &&
+      !this.output.congested &&
+      stream.queuedBytes === 0
+    );
+  }
+
+  /** Sends what may leave of the first `end` bytes, in DATA frames; returns how many left. */
+  flow(stream: H2Stream, bytes: Buffer, end: number): number {
+    const { output } = this;
+    let sent = 0;
+    while (sent < end && !output.congested) {
+      const some = Math.min(end - sent, FRAME_BYTES_MAX, this.window, stream.sendWindow);
+      if (some <= 0) break;
+      const at = output.reserve(FRAME_HEADER_BYTES + some);
+      const start = writeFrameHeader(output.buffer, at, some, FrameType.data, Flag.none, stream.id);
+      bytes.copy(output.buffer, start, sent, sent + some);
+      output.length = start + some;
+      this.left(stream, some);
+      sent += some;
+    }
+    stream.progressMs = stream.connection.turnMs;
+    return sent;
   }
 
   /** A DATA frame that was written to the output left, with `bytes` of payload. */

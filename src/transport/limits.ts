@@ -51,6 +51,7 @@ export const TurnCost = { frame: 1, call: 20, message: 4, block: 4 } as const;
 /** One for so many bytes. */
 export const TURN_COST_DATA_BYTES = 2048;
 export const TURN_COST_UNPACKED_BYTES = 512;
+export const TURN_COST_ANSWER_BYTES = 512;
 
 /** Bytes handed to the socket and not yet taken by the system, past which responses stay in their streams' queues. */
 export const SOCKET_BACKLOG_BYTES_MAX = 1 << 20;

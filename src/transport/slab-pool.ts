@@ -18,8 +18,10 @@ export class Slab {
   /** The callback of the write that carries this slab; made once, not for each write. */
   readonly written: () => void;
   onWritten: (() => void) | null = null;
+  private readonly pool: SlabPool;
 
   constructor(pool: SlabPool, bytes: number) {
+    this.pool = pool;
     this.buffer = Buffer.allocUnsafeSlow(bytes);
     this.written = () => {
       const { onWritten } = this;
@@ -27,6 +29,11 @@ export class Slab {
       pool.give(this);
       onWritten?.();
     };
+  }
+
+  /** Nothing in it is needed any more. */
+  release(): void {
+    this.pool.give(this);
   }
 }
 
