@@ -2,7 +2,7 @@ import { Repository } from "../../src/gen/t4/v1/repository_pb.ts";
 import { benchmark } from "../bench/loads.ts";
 import { run, type Sample } from "../bench/measure.ts";
 import type { Figures } from "../bench-storage/library-cases.ts";
-import { freePort } from "../contract/s3-server.ts";
+import { freePort } from "../contract/free-port.ts";
 import { type Database, keyOf, Served } from "./place.ts";
 
 const CALM = { clients: 2, connections: 2 };

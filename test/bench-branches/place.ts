@@ -6,7 +6,8 @@ import { EtcdClient } from "../../src/cli/client.ts";
 import { DbError } from "../../src/index.ts";
 import type { T4 } from "../../src/library/t4.ts";
 import { openMetered, type Place } from "../bench-storage/database.ts";
-import { freePort, noS3Server, type S3Server, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
+import { freePort } from "../contract/free-port.ts";
+import { noS3Server, type S3Server, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
 import { ServerProcess } from "../faults/server.ts";
 
 export interface Database extends Place {

@@ -5,9 +5,10 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { freePorts, type ServerProcess } from "../compat/etcd-process.ts";
+import type { ServerProcess } from "../compat/etcd-process.ts";
 import { type Program, run, start } from "../compat/etcdctl/command-line.ts";
 import { startServer } from "../compat/server-runner.ts";
+import { freePorts } from "../contract/free-port.ts";
 
 /** The program as a process: arguments, exit codes, streams. Answers as it prints them are test/compat's. */
 

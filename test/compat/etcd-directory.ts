@@ -2,7 +2,8 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { etcdProgram, freePorts, type ServerProcess, started } from "./etcd-process.ts";
+import { freePorts } from "../contract/free-port.ts";
+import { etcdProgram, type ServerProcess, started } from "./etcd-process.ts";
 
 /** A real etcd whose data outlives its process: it can be stopped and started again, or begin with a snapshot. */
 export class EtcdDirectory {

@@ -4,7 +4,8 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePorts, onFreePorts, type ServerProcess, started } from "./etcd-process.ts";
+import { freePorts } from "../contract/free-port.ts";
+import { onFreePorts, type ServerProcess, started } from "./etcd-process.ts";
 import { PROGRESS_INTERVAL_MS } from "./story.ts";
 
 const program = fileURLToPath(new URL("../../bin/t4", import.meta.url));

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { assert } from "../../src/base/assert.ts";
 import type { CredentialSource } from "../../src/objects/s3-signing.ts";
 import { Signer } from "../../src/objects/s3-signing.ts";
+import { freePort } from "./free-port.ts";
 
 const binary = join(process.env["PEERS"] ?? "/opt/peers", "bin/versitygw");
 
@@ -138,17 +138,4 @@ async function makeBucket(server: Pick<S3Server, "endpoint" | "bucket" | "creden
   });
   const answer = await fetch(`${server.endpoint}/${server.bucket}`, { method: "PUT", headers });
   if (answer.status !== 200) throw new Error(`making a bucket: HTTP ${answer.status} ${await answer.text()}`);
-}
-
-/** A port of loopback that nobody listens on just now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      probe.close(() => resolve(port));
-    });
-  });
 }

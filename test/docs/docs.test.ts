@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { freePort } from "../contract/s3-server.ts";
+import { freePort } from "../contract/free-port.ts";
 import { peersBin, ServerProcess } from "../faults/server.ts";
 import { type Block, blocksOf } from "./blocks.ts";
 

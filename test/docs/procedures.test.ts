@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { freePort } from "../contract/s3-server.ts";
+import { freePort } from "../contract/free-port.ts";
 import { ServerProcess } from "../faults/server.ts";
 import { blocksOf } from "./blocks.ts";
 

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Compare, RequestOp, TxnRequest } from "../../src/engine/engine.ts";
+import { freePort } from "../contract/free-port.ts";
 
 /** Where etcd's programs are, if they are built (test/peers). */
 const bin = join(process.env["PEERS"] ?? "/opt/peers", "bin", "etcd");
@@ -90,17 +90,6 @@ const kinds: Record<string, string> = {
 
 const base64 = (text: string | Uint8Array): string =>
   (typeof text === "string" ? Buffer.from(text, "latin1") : Buffer.from(text)).toString("base64");
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 const jsonTxn = ({ compare, success, failure }: TxnRequest): unknown => ({
   compare: compare.map(jsonCompare),

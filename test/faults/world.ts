@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
-import { freePort, type S3Server, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
+import { freePort } from "../contract/free-port.ts";
+import { type S3Server, startS3Server, storeUrlOf } from "../contract/s3-server.ts";
 import { ServerProcess } from "./server.ts";
 
 /** A scratch directory, perhaps an S3 server, and the processes of a test, all gone when it ends. */

@@ -9,7 +9,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type MadeCertificate, makeRevocationList } from "../../src/server/tls/certificate.ts";
-import { freePorts } from "../compat/etcd-process.ts";
+import { freePorts } from "../contract/free-port.ts";
 import { Authority } from "./certificates.ts";
 
 // The server as a process, started with the flags by which others start etcd, over TLS.

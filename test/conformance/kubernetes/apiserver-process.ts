@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { freePort } from "../../contract/s3-server.ts";
+import { freePort } from "../../contract/free-port.ts";
 import { ApiClient } from "./api-client.ts";
 
 const TOKEN = "smoke";

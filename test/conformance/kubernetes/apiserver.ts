@@ -8,7 +8,7 @@ import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { freePort } from "../../contract/s3-server.ts";
+import { freePort } from "../../contract/free-port.ts";
 import { root, type ServerProcess } from "../../faults/server.ts";
 import { eventually, httpGet, World } from "../../faults/world.ts";
 import type { ApiClient, KubeList, KubeObject } from "./api-client.ts";
