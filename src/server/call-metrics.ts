@@ -1,7 +1,8 @@
 import { isPromise } from "../base/maybe-promise.ts";
 import type { Clock } from "../runtime/runtime.ts";
-import type { Routes, StreamHandler, StreamTraffic, UnaryHandler } from "../transport/transport.ts";
+import type { Call, Routes, StreamHandler, StreamTraffic, UnaryHandler } from "../transport/transport.ts";
 import { doublingBounds, Histogram } from "./histogram.ts";
+import type { SlowCalls } from "./slow-calls.ts";
 
 /** The bounds of grpc's own metrics. */
 const BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -67,10 +68,13 @@ export class CallMetrics {
   readonly checks = new Map<string, { type: string; name: string; passed: boolean; success: number; error: number }>();
   readonly #clock: Clock;
   readonly #extensive: boolean;
+  readonly #slow: SlowCalls | null;
 
-  constructor(clock: Clock, extensive: boolean) {
+  /** `slow` is told of every unary call. */
+  constructor(clock: Clock, { extensive, slow = null }: { extensive: boolean; slow?: SlowCalls | null }) {
     this.#clock = clock;
     this.#extensive = extensive;
+    this.#slow = slow;
   }
 
   checked({ type, name, passed }: { type: string; name: string; passed: boolean }): void {
@@ -103,29 +107,34 @@ export class CallMetrics {
     }
     const timings = this.#extensive ? new Histogram(BOUNDS_S) : null;
     if (timings !== null) this.timings.set(path, timings);
-    return outcomes === null && timings === null ? handler : this.#timed(handler, outcomes, timings);
+    const untimed = outcomes === null && timings === null && this.#slow === null;
+    return untimed ? handler : this.#timed(handler, outcomes, timings);
   }
 
   #timed(handler: UnaryHandler, outcomes: Outcomes | null, timings: Histogram | null): UnaryHandler {
-    const observe = (startedMs: number, succeeded: boolean): void => {
+    const slow = this.#slow;
+    const observe = (startedMs: number, succeeded: boolean, call: Call, requestBytes: number): void => {
       const tookMs = this.#clock.monotonicMs() - startedMs;
       (succeeded ? outcomes?.succeeded : outcomes?.failed)?.observeMs(tookMs);
       timings?.observeMs(tookMs);
+      if (slow !== null && tookMs > slow.longerMs) slow.took(call, { tookMs, requestBytes, failed: !succeeded });
     };
     return (message, call) => {
       const startedMs = this.#clock.monotonicMs();
+      // Not the message: until the answer that would pin what it was read into.
+      const requestBytes = message.length;
       try {
         const answer = handler(message, call);
         // Beside the answer's way, which gets no longer by it.
         if (isPromise(answer)) {
           answer.then(
-            () => observe(startedMs, true),
-            () => observe(startedMs, false),
+            () => observe(startedMs, true, call, requestBytes),
+            () => observe(startedMs, false, call, requestBytes),
           );
-        } else observe(startedMs, true);
+        } else observe(startedMs, true, call, requestBytes);
         return answer;
       } catch (error) {
-        observe(startedMs, false);
+        observe(startedMs, false, call, requestBytes);
         throw error;
       }
     };

@@ -102,10 +102,8 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
   "downgrade-check-time": "there is no downgrade of a cluster",
   "experimental-downgrade-check-time": "there is no downgrade of a cluster",
   "v2-deprecation": "there never was a v2 store",
-  "warning-apply-duration": "slow requests are not logged one by one",
-  "experimental-warning-apply-duration": "slow requests are not logged one by one",
-  "warning-unary-request-duration": "slow requests are not logged one by one",
-  "experimental-warning-unary-request-duration": "slow requests are not logged one by one",
+  "warning-apply-duration": "--warning-unary-request-duration tells of slow calls",
+  "experimental-warning-apply-duration": "--warning-unary-request-duration tells of slow calls",
   "socket-reuse-port": "a port belongs to one process",
   "socket-reuse-address": "the system's default is to allow it",
   "enable-log-rotation": "the system rotates log files: by copying and truncating them",
@@ -116,6 +114,7 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
 /** Former names of settings that are followed. */
 export const formerNames: Readonly<Record<string, string>> = {
   "experimental-watch-progress-notify-interval": "watch-progress-notify-interval",
+  "experimental-warning-unary-request-duration": "warning-unary-request-duration",
 };
 
 /** Variables that other parts of t4 read: where the program and its file lie, and what its client commands do. */

@@ -64,7 +64,7 @@ function world() {
   const server = {
     health: { success: 7, failures: 1 },
     bugs: { call: 2, branch: 0, process: 0 },
-    calls: new CallMetrics(clock, true),
+    calls: new CallMetrics(clock, { extensive: true }),
     disk: new DiskTimings(clock),
   };
   const state = {

@@ -32,6 +32,7 @@ import { createLog, type Log } from "./logger.ts";
 import { Opening } from "./opening.ts";
 import type { ServerCounts } from "./server-metrics.ts";
 import type { RunSettings } from "./settings.ts";
+import { SlowCalls } from "./slow-calls.ts";
 import { StopSignals } from "./stop-signals.ts";
 import { defaultPlace, surroundingsOfStore } from "./store-surroundings.ts";
 import { UsageLook, type UsageSeen } from "./usage-look.ts";
@@ -127,7 +128,9 @@ class Server {
     const runtime = createNodeRuntime();
     this.#startedMs = runtime.clock.wallMs();
     const disk = new DiskTimings(runtime.clock);
-    const calls = new CallMetrics(runtime.clock, settings.metrics === "extensive");
+    const longerMs = settings["warning-unary-request-duration"];
+    const slow = new SlowCalls({ clock: runtime.clock, longerMs, warn: log.warn });
+    const calls = new CallMetrics(runtime.clock, { extensive: settings.metrics === "extensive", slow });
     this.#bugs = new Bugs(log, () => runtime.clock.monotonicMs());
     this.#counts = { health: { success: 0, failures: 0 }, calls, disk, bugs: this.#bugs.counts };
     this.#runtime = { ...runtime, disk: disk.around(runtime.disk) };

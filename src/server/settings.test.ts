@@ -131,3 +131,15 @@ test("a variable that looks like a setting and is none is told of", () => {
     "ETCD_LISTEN_URLS has no effect: there is no such variable",
   ]);
 });
+
+test("a former name is followed; with the later one beside it, one of them is a mistake", () => {
+  const former = "experimental-warning-unary-request-duration";
+  const { settings, warnings } = resolveSettings({ ...none, flags: { [former]: "1µs" } });
+  equal(settings["warning-unary-request-duration"], 0.001);
+  deepEqual(warnings, []);
+  refuses(
+    { flags: { [former]: "1s" }, env: { ETCD_WARNING_UNARY_REQUEST_DURATION: "1s" } },
+    "ETCD_WARNING_UNARY_REQUEST_DURATION and --experimental-warning-unary-request-duration are the same setting: " +
+      "use only --warning-unary-request-duration",
+  );
+});

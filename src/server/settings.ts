@@ -110,6 +110,11 @@ export const runSettings = {
   ...accessSettings,
   "log-level": etcd(oneOf("debug", "info", "warn", "error", "panic", "fatal"), "info", "least level of what is logged"),
   "log-format": etcd(oneOf("json", "console"), "console", "how a log line is written"),
+  "warning-unary-request-duration": etcd(
+    durationKind({ min: 0, max: YEAR_MS }),
+    "300ms",
+    "a call that takes longer gets a line in the log, at most ten a second",
+  ),
   "request-timeout": ours(
     durationKind({ min: 100, max: YEAR_MS }),
     "7s",
@@ -224,13 +229,14 @@ interface Found {
   where: string;
 }
 
-/** By its name, else by a former one, else its default. */
+/** By its name, else by a former one, else its default. Given by both, one of them is a mistake. */
 function find(name: string, setting: Setting<unknown>, sources: SettingSources): Found | undefined {
-  const former = Object.keys(formerNames).filter((one) => formerNames[one] === name);
-  for (const one of [name, ...former]) {
-    const found = findGiven(one, setting, sources);
-    if (found !== undefined) return found;
+  const names = [name, ...Object.keys(formerNames).filter((one) => formerNames[one] === name)];
+  const [found, another] = names.map((one) => findGiven(one, setting, sources)).filter((one) => one !== undefined);
+  if (found !== undefined && another !== undefined) {
+    throw new SettingsError(`${found.where} and ${another.where} are the same setting: use only --${name}`);
   }
+  if (found !== undefined) return found;
   return setting.byDefault === undefined ? undefined : { text: setting.byDefault, where: `the default of --${name}` };
 }
 
