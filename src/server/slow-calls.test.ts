@@ -35,7 +35,7 @@ test("a call that takes longer than it may is told of, without what it asked", a
   deepEqual(lines, [{ method: PUT, tookMs: 301, remote: "10.0.0.7:4711", requestBytes: 8 }]);
 });
 
-test("of any method, also where the answer was at hand, and of one that failed; not of who waits for others", async () => {
+test("of any method, also with the answer at hand, and of one that failed; not of who waits for others", async () => {
   const { lines, call, taking, pass } = world();
   call("/etcdserverpb.Auth/UserList", () => {
     pass(500);
