@@ -47,6 +47,67 @@ test("bytes go both ways, and a peer that has finished sending still gets its an
   deepEqual(events, ["data question", "end", "written", "close true"]);
 });
 
+test("what the system takes at once needs no callback; what it does not is called back for, in its order", async () => {
+  const { listener, take } = await listening();
+  await using _ = { [Symbol.asyncDispose]: () => listener.close() };
+  const taken = take();
+  const client = connect({ port: listener.port, host: "127.0.0.1" });
+  client.pause();
+  const stream = await taken;
+  const events: string[] = [];
+  const write = (bytes: Buffer, name: string): boolean =>
+    stream.writeAtOnce!(bytes, () => events.push(`${name}, ${stream.pendingBytes} pending`));
+  equal(write(Buffer.from("small"), "small"), true);
+  equal(stream.pendingBytes, 0);
+  equal(write(Buffer.alloc(16 << 20, "l"), "large"), false);
+  ok(stream.pendingBytes > 0);
+  equal(write(Buffer.from("behind"), "behind"), false);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  deepEqual(events, []);
+  stream.end();
+  client.resume();
+  const got = await text(client);
+  ok(got.startsWith("smalll") && got.endsWith("lbehind"));
+  equal(got.length, 5 + (16 << 20) + 6);
+  deepEqual(events, ["large, 0 pending", "behind, 0 pending"]);
+  stream.destroy();
+  equal(stream.pendingBytes, 0);
+});
+
+test("what comes while a stream is paused, and after it, comes in order", async () => {
+  const { listener, take } = await listening();
+  await using _ = { [Symbol.asyncDispose]: () => listener.close() };
+  const taken = take();
+  const client = connect({ port: listener.port, host: "127.0.0.1", noDelay: true });
+  const stream = await taken;
+  const size = 3 << 20;
+  const sent = Buffer.from(Array.from({ length: size }, (_, n) => (n * 7 + (n >> 8)) & 0xff));
+  const chunks: Buffer[] = [];
+  let pauses = 0;
+  const ended = new Promise<void>((resolve) => {
+    stream.onEnd = resolve;
+    stream.onData = (chunk) => {
+      chunks.push(chunk);
+      if (chunks.length % 3 !== 0) return;
+      pauses++;
+      stream.pause();
+      const resume = () => stream.resume();
+      if (pauses % 3 === 0) resume();
+      else if (pauses % 3 === 1) setImmediate(resume);
+      else setTimeout(resume, 2);
+    };
+  });
+  for (let at = 0; at < size; at += 50_000) {
+    client.write(sent.subarray(at, at + 50_000));
+    if (at % 150_000 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  client.end();
+  await ended;
+  ok(pauses > 3);
+  ok(Buffer.concat(chunks).equals(sent));
+  stream.destroy();
+});
+
 test("a peer that does not read leaves bytes pending; destroying frees them and calls back", async () => {
   const { listener, take } = await listening();
   const taken = take();

@@ -92,6 +92,7 @@ class NodeListener implements Listener {
 }
 
 const nothing = (): void => {};
+const NO_BYTES = Buffer.alloc(0);
 
 /** A connected socket as a ByteStream; also a TLS one, whose handshake is done. Takes the socket over. */
 class SocketStream implements ByteStream {
@@ -112,6 +113,7 @@ class SocketStream implements ByteStream {
     this.remoteAddress = addressOf(socket);
     // Reading starts on a later tick, so who takes the stream has set its handlers by then.
     socket.on("data", (chunk: Buffer) => this.onData(chunk));
+    this.readPast(socket);
     socket.on("end", () => this.onEnd());
     socket.on("error", (error) => {
       this.error ??= error;
@@ -130,8 +132,39 @@ class SocketStream implements ByteStream {
     else this.socket.write(bytes, () => written());
   }
 
+  /** A write with a callback costs a tick of its own: here there is one only where the system has not taken all. */
+  writeAtOnce(bytes: Uint8Array, written: () => void): boolean {
+    const { socket } = this;
+    if (this.secure || socket.writableLength > 0) {
+      this.write(bytes, written);
+      return false;
+    }
+    assert(!this.ended, "nothing is written to a stream that was ended");
+    socket.write(bytes);
+    // Also when the socket is gone: nobody needs the bytes then.
+    if (socket.writableLength === 0) return true;
+    // What comes behind is written after all that comes before.
+    socket.write(NO_BYTES, () => written());
+    return false;
+  }
+
   pause(): void {
     this.socket.pause();
+  }
+
+  /**
+   * What is read while the socket flows and holds nothing back is given out at once, past the queue and the events of
+   * the stream, which take more time than reading. All else takes the usual way, so that the order stays.
+   */
+  private readPast(socket: Socket): void {
+    const push = socket.push;
+    socket.push = (chunk: Buffer | null, encoding?: BufferEncoding): boolean => {
+      if (chunk === null || socket.readableFlowing !== true || socket.readableLength > 0) {
+        return push.call(socket, chunk, encoding);
+      }
+      this.onData(chunk);
+      return true;
+    };
   }
 
   resume(): void {

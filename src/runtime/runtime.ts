@@ -177,6 +177,11 @@ export interface ByteStream {
   onClose: (error?: Error) => void;
   /** Takes over `bytes` until `written` is called (with them handed to the system, or the stream gone). */
   write(bytes: Uint8Array, written?: () => void): void;
+  /**
+   * As `write`, but true when the system has taken all of it by now: then `written` is not called. Left out: it never
+   * has.
+   */
+  writeAtOnce?(bytes: Uint8Array, written: () => void): boolean;
   /** Bytes taken by `write` and not yet handed to the system. */
   readonly pendingBytes: number;
   pause(): void;

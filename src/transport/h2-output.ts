@@ -70,7 +70,9 @@ export class H2Output {
       this.slab = null;
       this.buffer = EMPTY;
       slab.onWritten = this.afterWrite;
-      bytes.write(slab.buffer.subarray(0, length), slab.written);
+      const whole = slab.buffer.subarray(0, length);
+      if (bytes.writeAtOnce === undefined) bytes.write(whole, slab.written);
+      else if (bytes.writeAtOnce(whole, slab.written)) slab.release();
     }
     if (bytes.pendingBytes > this.backlogBytesMax) this.congested = true;
   }

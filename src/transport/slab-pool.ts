@@ -33,6 +33,7 @@ export class Slab {
 
   /** Nothing in it is needed any more. */
   release(): void {
+    this.onWritten = null;
     this.pool.give(this);
   }
 }
