@@ -96,7 +96,7 @@ export type {
 export type { Database, DatabaseStatus } from "./engine/engine.ts";
 export type { CreateBranchOptions, T4Branches } from "./library/branches.ts";
 export type { Bytes, Keys, KeyValue } from "./library/pairs.ts";
-export type { At, Conflict, Difference, MergeOptions, MergeResult, State } from "./library/past.ts";
+export type { At, Conflict, Difference, MergeFound, MergeOptions, MergeResult, State } from "./library/past.ts";
 export type { T4 } from "./library/t4.ts";
 export type {
   Condition,

@@ -1,6 +1,7 @@
 import {
   type DiffSummary,
   type History,
+  type MergePage,
   type MergeSummary,
   type OnConflict,
   type RetentionEffect,
@@ -48,14 +49,21 @@ export interface MergeOptions {
   exact?: boolean;
   /** Changes nothing, and tells what it would. */
   dryRun?: boolean;
+  /**
+   * Is told of what is taken and of the conflicts as they are found, page by page, each before the next is looked for:
+   * then the result has none of them, and nothing is held in memory. What it throws ends the merge.
+   */
+  onPage?: (page: MergeFound) => void | Promise<void>;
   signal?: AbortSignal;
 }
 
-export interface MergeResult extends MergeSummary {
-  /** All that was, or would be, taken; in memory. */
+export interface MergeFound {
   readonly taken: readonly { readonly key: Buffer; readonly delete: boolean }[];
   readonly conflictsFound: readonly Conflict[];
 }
+
+/** With all that was, or would be, taken; in memory, unless `onPage` is told of it. */
+export interface MergeResult extends MergeSummary, MergeFound {}
 
 /** What can be asked of branches as they were, and done by it (docs/operating/time-travel.md). */
 export class Past {
@@ -97,19 +105,23 @@ export class Past {
 
   /** What `source` has changed since the two parted, into another branch. */
   async merge(source: string, options: MergeOptions = {}): Promise<MergeResult> {
-    const { into = this.#own, keys, onConflict = "fail", exact = false, dryRun = false, signal } = options;
-    const taken: { key: Buffer; delete: boolean }[] = [];
-    const conflictsFound: Conflict[] = [];
+    const { into = this.#own, keys, onConflict = "fail", exact = false, dryRun = false, onPage, signal } = options;
+    const all: { taken: MergeFound["taken"][number][]; conflictsFound: Conflict[] } = { taken: [], conflictsFound: [] };
     const range = keyRange(keys);
     const pages = this.#history.merge({ source, into, range, onConflict, exact, apply: !dryRun, signal });
-    for (;;) {
-      const { value, done } = await pages.next();
-      if (done) return { ...value, taken, conflictsFound };
-      for (const each of value.changes) taken.push({ key: Buffer.from(each.key, "latin1"), delete: each.delete });
-      for (const { key, base, ours, theirs } of value.conflicts) {
-        const rows = { base: pairOrNull(base), ours: pairOrNull(ours), theirs: pairOrNull(theirs) };
-        conflictsFound.push({ key: Buffer.from(key, "latin1"), ...rows });
+    try {
+      for (;;) {
+        const { value, done } = await pages.next();
+        if (done) return { ...value, ...all };
+        const found = foundIn(value);
+        if (onPage === undefined) {
+          for (const each of found.taken) all.taken.push(each);
+          for (const each of found.conflictsFound) all.conflictsFound.push(each);
+        } else if (found.taken.length + found.conflictsFound.length > 0) await onPage(found);
       }
+    } finally {
+      // Who is told and throws: what is open for it is closed.
+      await pages.return(undefined as never);
     }
   }
 
@@ -144,6 +156,14 @@ const stateOf = (state: State): { branch: string; moment: Moment } =>
   typeof state === "string"
     ? { branch: state, moment: momentOf(undefined) }
     : { branch: state.branch, moment: momentOf(state.at) };
+
+const foundIn = ({ changes, conflicts }: MergePage): MergeFound => ({
+  taken: changes.map((each) => ({ key: Buffer.from(each.key, "latin1"), delete: each.delete })),
+  conflictsFound: conflicts.map(({ key, base, ours, theirs }) => ({
+    key: Buffer.from(key, "latin1"),
+    ...{ base: pairOrNull(base), ours: pairOrNull(ours), theirs: pairOrNull(theirs) },
+  })),
+});
 
 const pairOrNull = (row: Row | null): KeyValue | null => (row === null ? null : pairOf(row));
 

@@ -30,7 +30,7 @@ for (const [path, message] of Object.entries(waitingCalls)) {
         for (const id of [1, 2]) await client.grant(1000, id);
         await client.call(Lock.method.lock, { name: bytes("a"), lease: 1n });
         const count = async () => Number((await client.range("a/", { end: "a0", countOnly: true })).count);
-        const options = how === "deadline" ? { deadline: Date.now() + 1500 } : {};
+        const options = how === "deadline" ? { deadline: Date.now() + 3000 } : {};
         const { promise, resolve } = Promise.withResolvers<{ code: number } | null>();
         const asIs = (buffer: Buffer) => buffer;
         const call = grpc.makeUnaryRequest(path, asIs, asIs, Buffer.from(message), options, (error) => resolve(error));

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { test } from "node:test";
-import { type Difference, type KeyValue, open, type T4 } from "../../src/index.ts";
+import { type Difference, type KeyValue, type MergeFound, open, type T4 } from "../../src/index.ts";
 
 const textOf = (pair: KeyValue | null): string | null => (pair === null ? null : pair.value.toString());
 const shown = ({ key, before, after }: Difference) => [key.toString(), textOf(before), textOf(after)];
@@ -79,6 +79,22 @@ test("a merge takes what one side has changed, and nothing where both have, unle
   );
   const values = async (): Promise<string[]> => (await db.get({ prefix: "" })).kvs.map((kv) => `${kv.key}=${kv.value}`);
   const before = ["a=ours", "b=base", "c=base"];
+  const pages: MergeFound[] = [];
+  const { taken, conflictsFound, changes } = await db.branches.merge("fix", {
+    dryRun: true,
+    onPage: async (page) => void pages.push(page),
+  });
+  deepEqual([taken, conflictsFound, changes], [[], [], dry.changes], "told page by page, nothing is held");
+  deepEqual(
+    pages.flatMap((page) => page.taken),
+    dry.taken,
+  );
+  deepEqual(
+    pages.flatMap((page) => page.conflictsFound),
+    dry.conflictsFound,
+  );
+  const stop = async () => Promise.reject(new Error("enough"));
+  await rejects(db.branches.merge("fix", { onConflict: "theirs", onPage: stop }), /enough/);
   deepEqual([(await db.branches.merge("fix")).applied, await values()], [0, before], "conflicts: nothing is changed");
   equal((await db.branches.merge("fix", { keys: "d" })).applied, 1);
   const done = await db.branches.merge("fix", { onConflict: "theirs" });

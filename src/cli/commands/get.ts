@@ -128,8 +128,8 @@ export function rangeRequest(
   const number = (what: string, text: string | undefined) => (text === undefined ? 0n : int64(what, text));
   return {
     ...keyRange("get", args, options),
-    // As etcdctl: a sort target alone sorts ascending.
-    sortOrder: options.sortBy !== undefined && sortOrder === SortOrder.NONE ? SortOrder.ASCEND : sortOrder,
+    // As etcdctl: a sort target alone sorts ascending what a limit leaves, which is of the first keys.
+    sortOrder,
     sortTarget,
     serializable: consistency === "s",
     limit: number("--limit", options.limit),

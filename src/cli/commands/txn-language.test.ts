@@ -4,6 +4,7 @@ import { parseCompare, parseOp, parseTxn, splitWords } from "./txn-language.ts";
 
 test("words are split as etcdctl does, with quotes and escapes", () => {
   deepEqual(splitWords('put "a b" c "\\x41\\n\\"" --lease=1'), ["put", "a b", "c", 'A\n"', "--lease=1"]);
+  deepEqual(splitWords("watch '' --prefix 'a \"b\" \\n'"), ["watch", "", "--prefix", 'a "b" \\n']);
   throws(() => splitWords('put "\\q"'), { name: "UsageError" });
 });
 
@@ -13,6 +14,8 @@ test("compares of each target", () => {
   deepEqual(parseCompare('val("k") > "v"').targetUnion, { case: "value", value: Buffer.from("v") });
   deepEqual(parseCompare("lease(k) = 1f").targetUnion, { case: "lease", value: 31n });
   throws(() => parseCompare("mod(k) ~ 1"), /malformed comparison/);
+  throws(() => parseCompare("mod('k') = '1'"), /stands in double quotes/);
+  throws(() => parseCompare('mod("k") = 1 2'), /stands in double quotes/);
   throws(() => parseCompare('size("k") = "1"'), /unknown target size/);
   throws(() => parseCompare('mod("k") = "x"'), /bad mod revision "x"/);
 });

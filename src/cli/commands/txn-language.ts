@@ -87,17 +87,18 @@ export function parseCompare(line: string): MessageInitShape<typeof CompareSchem
 }
 
 function unquote(text: string): string {
-  const words = splitWords(text);
-  if (words.length > 1) throw new UsageError(`${text}: quote what has spaces`);
-  return words[0] ?? "";
+  const quoted = /^"((?:[^"\\]|\\.)*)"$/.exec(text);
+  if (quoted !== null) return unescapeGo(quoted[1]!, text);
+  if (/\s|^["']/.test(text)) throw new UsageError(`${text}: what has spaces or quotes stands in double quotes`);
+  return text;
 }
 
-/** Words, some of them in double quotes with Go's escapes. */
+/** Words, some of them in double quotes with Go's escapes, or in single quotes as they stand. */
 export function splitWords(line: string): string[] {
   const words: string[] = [];
-  for (const [word, quoted] of line.matchAll(/"((?:[^"\\]|\\.)*)"|\S+/g)) {
-    if (quoted === undefined) words.push(word);
-    else words.push(unescapeGo(quoted, line));
+  for (const [word, quoted, plain] of line.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|\S+/g)) {
+    if (quoted !== undefined) words.push(unescapeGo(quoted, line));
+    else words.push(plain ?? word);
   }
   return words;
 }

@@ -35,6 +35,12 @@ function printEvent(event: Event, output: OutputOptions): void {
   }
 }
 
+/** The response that ends a watcher, for programs: it has the revision up to which all is compacted. */
+export function showCanceled(response: WatchResponse, output: OutputOptions): void {
+  if (output.format === "json") print(json(response));
+  else if (output.format === "fields") printHeader(response.header, output);
+}
+
 export function watchCanceled(response: WatchResponse): string {
   const reason =
     response.compactRevision !== 0n

@@ -6,7 +6,7 @@ import { type Context, int64, online } from "../context.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import { keyRange, type RangeOptions } from "../key-range.ts";
 import { splitWords } from "./txn-language.ts";
-import { showEvents, watchCanceled } from "./watch-print.ts";
+import { showCanceled, showEvents, watchCanceled } from "./watch-print.ts";
 
 interface WatchOptions extends RangeOptions {
   rev?: string;
@@ -115,8 +115,10 @@ class WatchSession {
         const exec = this.#expected.shift() ?? [];
         if (!response.canceled) this.#execs.set(response.watchId, exec);
       }
-      if (response.canceled) onCanceled(watchCanceled(response));
-      else if (!response.created) {
+      if (response.canceled) {
+        if (!response.created) showCanceled(response, this.#context.output);
+        onCanceled(watchCanceled(response));
+      } else if (!response.created) {
         await showEvents(response, this.#context.output, this.#execs.get(response.watchId) ?? []);
       }
     }
