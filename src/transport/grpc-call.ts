@@ -53,6 +53,10 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
     return this.connection.context.router.routes.label;
   }
 
+  get shared(): { known: unknown } {
+    return this.head.shared;
+  }
+
   metadata(name: string): string | undefined {
     for (const field of this.head.fields) if (field.name === name) return field.value;
     return undefined;

@@ -50,7 +50,8 @@ export class H2Requests {
       if (typeof unrouted === "string") this.resetNew(flags, ErrorCode.protocolError);
       else {
         const { listBytes } = decoder;
-        const head: RequestHead = { ...unrouted, listBytes, route: connection.context.router.route(unrouted) };
+        const route = connection.context.router.route(unrouted);
+        const head: RequestHead = { ...unrouted, listBytes, route, shared: { known: null } };
         if (decoder.generation === generation) this.cache.keep(bytes, start, end, generation, head);
         this.open(flags, head);
       }

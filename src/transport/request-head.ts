@@ -2,7 +2,10 @@ import { readGrpcTimeout } from "../base/grpc-timeout.ts";
 import { FieldKind, type HeaderField } from "./header-field.ts";
 import type { Route } from "./router.ts";
 
-/** The header list of one request, checked and taken apart. Immutable: requests of equal header blocks share one. */
+/**
+ * The header list of one request, checked and taken apart. Immutable but for `shared`: requests of equal header blocks
+ * share one.
+ */
 export interface RequestHead {
   readonly fields: readonly HeaderField[];
   readonly method: string;
@@ -20,10 +23,12 @@ export interface RequestHead {
   readonly route: Route;
   /** As HPACK counts it (RFC 7541 §4.1). */
   readonly listBytes: number;
+  /** See Call. */
+  readonly shared: { known: unknown };
 }
 
 /** What is known of a head before its route is. */
-export type UnroutedHead = Omit<RequestHead, "route" | "listBytes">;
+export type UnroutedHead = Omit<RequestHead, "route" | "listBytes" | "shared">;
 
 /** The reason for which the list makes no request (RFC 9113 §8.1.1: a stream error), or the request's head. */
 export function readRequestHead(fields: readonly HeaderField[]): UnroutedHead | string {

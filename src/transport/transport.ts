@@ -53,6 +53,11 @@ export interface Call {
   readonly label?: string | undefined;
   /** First value of a metadata key (lower case), without -bin decoding; undefined if it was not sent. */
   metadata(name: string): string | undefined;
+  /**
+   * Shared with calls of the same connection whose metadata are the same, where that is known: whoever works something
+   * out of metadata and peer alone may keep it there. It must be small: it lives as long as the connection.
+   */
+  readonly shared?: { known: unknown };
   /** An answer may be given as Pieces. */
   readonly takesPieces?: boolean;
   /** Its pieces may end amid a field. */
@@ -118,12 +123,31 @@ export interface HttpRequest {
   readonly label?: string | undefined;
   /** Called once if the client goes away, or its connection ends, before it has the whole answer. */
   readonly onGone?: (handler: () => void) => void;
+  /** The client offers to go on as a WebSocket (RFC 6455): an answer may take that up. */
+  readonly webSocket?: boolean;
 }
 
 export interface HttpResponse {
   status: number;
   headers: Record<string, string>;
   body: Buffer | string | HttpBody;
+  /** Takes the request's offer up: called once, when the client has been told so; status and body are left out. */
+  webSocket?: (socket: MessageSocket) => void;
+}
+
+/** Messages both ways, in the place of an answer's body. The request's `onGone` tells of its end. */
+export interface MessageSocket {
+  /** A whole message, which is the receiver's. */
+  onMessage: (message: Buffer) => void;
+  /** Queued has fallen below the bound again. */
+  onDrain: () => void;
+  /** Queues a message of text. False when what is queued is over its bound: stop until onDrain. */
+  send(message: Buffer): boolean;
+  /** No message is given until resumed; the client is kept from sending many. */
+  pause(): void;
+  resume(): void;
+  /** Ends it, after what is queued, with a code and a short reason in ASCII. */
+  close(code: number, reason?: string): void;
 }
 
 /** A body that is made as it goes. Called once, when the head has been queued; may write at once. */
