@@ -3,6 +3,7 @@ import type { ObjectKey } from "../base/ids.ts";
 import { sameBytes } from "../objects/conditional.ts";
 import type { ObjectStore, StoredObject } from "../objects/objects.ts";
 import type { RetryRuntime } from "../objects/retry.ts";
+import type { HedgedCreate } from "./hedged-create.ts";
 import type { Waits } from "./waits.ts";
 
 const FIRST_WAIT_MS = 20;
@@ -11,6 +12,8 @@ const WAIT_MS_MAX = 2000;
 export interface PutSegmentOptions {
   readonly runtime: RetryRuntime;
   readonly store: ObjectStore;
+  /** Creates in `store`. */
+  readonly hedged: HedgedCreate;
   readonly requestTimeoutMs: number;
   /** The only end of trying: a leader keeps its tail for as long as it lives. */
   readonly signal: AbortSignal;
@@ -35,6 +38,7 @@ export type PutSegmentOutcome =
  *     │  └──────────────► GET (until told) ─┤ other bytes ─► taken
  *     └── wait ◄── nothing there ◄──────────┘
  *
+ * A PUT is two where the first one is stuck (hedged-create.ts).
  * A PUT that was given up may still be applied at any later time. That is harmless: it carries the same bytes, or finds
  * the slot taken.
  */
@@ -43,15 +47,15 @@ export async function putSegment(
   bytes: Uint8Array,
   options: PutSegmentOptions,
 ): Promise<PutSegmentOutcome> {
-  const { store, requestTimeoutMs, signal } = options;
+  const { store, hedged, requestTimeoutMs, signal } = options;
   const request = { timeoutMs: requestTimeoutMs, signal };
   const back = new BackOff(options);
   let first = true;
   while (!signal.aborted) {
-    const outcome = await store.put(key, bytes, { ...request, condition: { kind: "absent" } });
+    const { outcome, alone } = await hedged.create(key, bytes, request);
     if (outcome.kind === "written") {
       options.onTrouble(null);
-      return { kind: "created", atOnce: first };
+      return { kind: "created", atOnce: first && alone };
     }
     first = false;
     if (outcome.kind === "refused") {

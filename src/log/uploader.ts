@@ -4,6 +4,7 @@ import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
 import { segmentKey } from "../objects/keys.ts";
 import type { ObjectStore, StoredObject } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { HedgedCreate } from "./hedged-create.ts";
 import type { LogPosition } from "./log.ts";
 import { type PutSegmentOptions, putSegment } from "./put-segment.ts";
 import type { RecordBatch } from "./record-batch.ts";
@@ -89,6 +90,7 @@ export class Uploader {
     this.putOptions = {
       runtime: options.runtime,
       store: options.store,
+      hedged: new HedgedCreate(options.store, options.runtime),
       requestTimeoutMs: options.requestTimeoutMs,
       signal: this.abort.signal,
       onTrouble: (trouble) => {

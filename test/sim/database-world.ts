@@ -88,7 +88,7 @@ export class DatabaseWorld {
       this.#watchers.push(watcher);
       this.#running.push(this.#watch(watcher));
     }
-    for (let n = 0; n < 200 && this.leading.length === 0; n++) await this.simulation.sleep(100);
+    for (let n = 0; n < 600 && this.leading.length === 0; n++) await this.simulation.sleep(100);
     ok(this.leading.length === 1, "with nothing in the way somebody leads");
     if (this.#keeper !== null) this.#keeping = this.#keeper.run();
   }
