@@ -48,7 +48,26 @@ export class HttpFailure extends Error {
     super(message, { cause });
     this.sent = sent;
   }
+
+  /** What has to be set otherwise, where no waiting mends it; null where it may. */
+  get remedy(): string | null {
+    const { cause, sent } = this;
+    if (sent || !(cause instanceof Error && "code" in cause && typeof cause.code === "string")) return null;
+    return remedies.get(cause.code) ?? null;
+  }
 }
+
+const UNTRUSTED = "the server's certificate is not trusted: name its authority by ca=FILE";
+const remedies: ReadonlyMap<string, string> = new Map([
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", UNTRUSTED],
+  ["UNABLE_TO_GET_ISSUER_CERT", UNTRUSTED],
+  ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", UNTRUSTED],
+  ["SELF_SIGNED_CERT_IN_CHAIN", UNTRUSTED],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", UNTRUSTED],
+  ["ERR_TLS_CERT_ALTNAME_INVALID", "the server's certificate is not for the endpoint's host"],
+  ["ERR_SSL_WRONG_VERSION_NUMBER", "the server does not speak TLS: an http endpoint?"],
+  ["ERR_SSL_PACKET_LENGTH_TOO_LONG", "the server does not speak TLS: an http endpoint?"],
+]);
 
 export interface HttpSettings {
   origin: string;

@@ -194,11 +194,17 @@ test("reads that nothing can mend fail at once, by kind; a missing object is non
 
 test("a caller that gives up in the middle gets canceled, or unknown of a put, at once", async () => {
   const { store, put: _, server } = await scene(["silent", "silent"]);
+  /** Fires once so many requests have arrived. */
+  const signal = (requests: number): AbortSignal => {
+    const controller = new AbortController();
+    const look = (): void => void (server.seen.length < requests ? setTimeout(look, 10) : controller.abort());
+    look();
+    return controller.signal;
+  };
   const startMs = performance.now();
-  const signal = () => AbortSignal.timeout(100);
-  await rejects(store.get(repositoryKey, { timeoutMs, signal: signal() }), { kind: "canceled" });
+  await rejects(store.get(repositoryKey, { timeoutMs, signal: signal(1) }), { kind: "canceled" });
   const condition = { kind: "absent" } as const;
-  const outcome = await store.put(repositoryKey, Buffer.from("x"), { timeoutMs, condition, signal: signal() });
+  const outcome = await store.put(repositoryKey, Buffer.from("x"), { timeoutMs, condition, signal: signal(2) });
   equal(outcome.kind, "unknown");
   ok(performance.now() - startMs < timeoutMs);
   equal(server.seen.length, 2);

@@ -151,7 +151,7 @@ export class S3Store implements ObjectStore {
         // Given up, or the answer too long: it may have been written.
         if (error instanceof DbError) return { kind: "unknown", cause: error };
         if (!(error instanceof HttpFailure)) throw error;
-        return { kind: "refused", cause: failed(error.message), retryable: true };
+        return { kind: "refused", cause: failed(error.remedy ?? error.message), retryable: error.remedy === null };
       }
       const outcome = this.#putOutcome(judged, options, failed);
       if (outcome) return outcome;
@@ -211,6 +211,7 @@ export class S3Store implements ObjectStore {
         last = new Error(text);
       } catch (error) {
         if (!(error instanceof HttpFailure)) throw error;
+        if (error.remedy !== null) throw new DbError("storeRefused", `${this.name}: ${what}: ${error.remedy}`);
         last = error;
       }
       if (!(await budget.wait())) break;

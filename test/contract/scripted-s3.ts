@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 
 export interface SeenRequest {
@@ -25,19 +26,24 @@ export interface ScriptedS3 {
   close(): Promise<void>;
 }
 
-/** An HTTP server on loopback that answers as `answer` says: for what a real S3 server cannot be made to do. */
+/**
+ * An HTTP server on loopback that answers as `answer` says: for what a real S3 server cannot be made to do. With `tls`
+ * an HTTPS one.
+ */
 export async function startScriptedS3(
   answer: (request: SeenRequest, number: number) => Answer | Promise<Answer>,
+  tls?: { readonly key: string; readonly cert: string },
 ): Promise<ScriptedS3> {
   const seen: SeenRequest[] = [];
-  const server = createServer(async (incoming, outgoing) => {
+  const serve = async (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
     const { method = "", url = "", headers } = incoming;
     const request = { method, path: url, headers, body: Buffer.concat(chunks) };
     seen.push(request);
     await respond(outgoing, await answer(request, seen.length - 1));
-  });
+  };
+  const server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -46,7 +52,7 @@ export async function startScriptedS3(
     server.close();
     await once(server, "close");
   };
-  return { endpoint: `http://127.0.0.1:${port}`, seen, close };
+  return { endpoint: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`, seen, close };
 }
 
 async function respond(outgoing: ServerResponse, answer: Answer): Promise<void> {
