@@ -124,6 +124,15 @@ test("no answer in time: a put is unknown and not sent again; the deadline is ke
   equal(server.seen.length, 1);
 });
 
+test("a read that is not answered as fast as others is tried again long before its time is up", async () => {
+  const { store, server } = await scene([fine, "silent", fine]);
+  await store.get(repositoryKey, { timeoutMs });
+  const startMs = performance.now();
+  await store.get(repositoryKey, { timeoutMs: 60_000 });
+  equal(server.seen.length, 3);
+  ok(performance.now() - startMs < 20_000, "a third of its time");
+});
+
 test("a server that cannot be reached: a put is refused for now, as nothing was sent; reads fail", async () => {
   const server = await startScriptedS3(() => fine);
   await server.close();

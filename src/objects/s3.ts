@@ -29,8 +29,15 @@ export interface S3Options extends Omit<SenderSettings, "origin" | "host" | "pro
 const LIST_BYTES_MAX = 8 << 20;
 const ERROR_BYTES_MAX = 64 << 10;
 const TRIES_MAX = 12;
-/** A read that has not begun to be answered is tried again after a third of its time, but not sooner than this. */
+/**
+ * A read that has not begun to be answered in so many times the usual is most likely stuck: it is tried again, each
+ * time with twice the patience, and after a third of its time whatever is usual.
+ */
+const FIRST_BYTE_FACTOR = 4;
 const FIRST_BYTE_MS_MIN = 1000;
+const FIRST_BYTE_SHARE = 1 / 3;
+/** Share of the newest answer in the mean. */
+const MEAN_SHARE = 1 / 8;
 
 /**
  * A bucket of Amazon S3, or of a server that speaks its protocol.
@@ -52,6 +59,8 @@ export class S3Store implements ObjectStore {
   readonly #root: string;
   readonly #sender: S3Sender;
   readonly #objectBytesMax: number;
+  /** How long reads, lists and deletes take. */
+  #meanMs = 0;
   #closed = false;
 
   constructor(settings: S3StoreSettings, options: S3Options, runtime: S3Runtime) {
@@ -201,8 +210,10 @@ export class S3Store implements ObjectStore {
     const budget = new RetryBudget(this.#runtime, options);
     let last: Error | undefined;
     for (let tries = 1; tries <= TRIES_MAX && budget.leftMs() > 0; tries++) {
+      const sentMs = this.#runtime.clock.monotonicMs();
       try {
-        const judged = await this.#sender.send(call, budget, Math.max(FIRST_BYTE_MS_MIN, budget.leftMs() / 3));
+        const judged = await this.#sender.send(call, budget, this.#patienceMs(tries, budget));
+        this.#meanMs += (this.#runtime.clock.monotonicMs() - sentMs - this.#meanMs) * MEAN_SHARE;
         const { verdict, text } = judged.error;
         if (verdict === "done" || verdict === "missing" || verdict === "outOfRange") return judged;
         if (verdict === "refused" || verdict === "preconditionFailed") {
@@ -217,6 +228,11 @@ export class S3Store implements ObjectStore {
       if (!(await budget.wait())) break;
     }
     throw budget.failure(`${this.name}: ${what}`, last);
+  }
+
+  #patienceMs(tries: number, budget: RetryBudget): number {
+    const usualMs = Math.max(FIRST_BYTE_MS_MIN, FIRST_BYTE_FACTOR * this.#meanMs) * 2 ** (tries - 1);
+    return Math.min(usualMs, Math.max(FIRST_BYTE_MS_MIN, budget.leftMs() * FIRST_BYTE_SHARE));
   }
 
   #call(
