@@ -6,7 +6,7 @@
 //   *-worker.js, …       what runs in threads beside it
 // Other packages stay packages. Of the two that have native code the file for this platform is asked for by its name: the
 // packages' own search for it takes longer than the loading (measured: 14 and 9 ms of a start instead of 2 and 1).
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const optional = process.argv.includes("--optional");
@@ -78,12 +78,47 @@ const native = {
     const filter = /^(@node-rs\/crc32|fs-native-extensions)$/;
     build.onResolve({ filter }, ({ path }) => ({ path, namespace: "native" }));
     build.onLoad({ filter, namespace: "native" }, ({ path }) => ({
-      contents: `import { createRequire } from "node:module";
-        const load = createRequire(import.meta.url);
+      contents: `const load = process.getBuiltinModule("node:module").createRequire(import.meta.url);
         ${nativeCode[path]}`,
     }));
   },
 };
+/**
+ * Node's own modules, of which each name that is used is asked for alone. An import asks a module for all its names,
+ * and behind some of them are further modules (node:fs: streams, node:crypto: WebCrypto) that a start does not need.
+ */
+const builtin = {
+  name: "builtin",
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path, kind }) =>
+      kind === "import-statement" ? { path, namespace: "builtin" } : undefined,
+    );
+    build.onLoad({ filter: /^node:/, namespace: "builtin" }, async ({ path }) => {
+      // The Node.js that makes the bundle may be older than any that runs it, and lack names that our sources use.
+      const names = new Set([...Object.keys(await import(path)), ...namesInSources(path)]);
+      const lines = [...names]
+        .filter((name) => name !== "default" && name !== "module.exports")
+        .map((name) => `export const ${name} = /* @__PURE__ */ of("${name}");`);
+      return {
+        contents: [
+          `const all = /* @__PURE__ */ process.getBuiltinModule("${path}");`,
+          "const of = (name) => all[name];",
+          ...lines,
+          "export default all;",
+        ].join("\n"),
+      };
+    });
+  },
+};
+function namesInSources(builtinModule) {
+  const imports = new RegExp(`import \\{([^}]*)\\} from "${builtinModule}"`, "g");
+  return readdirSync("src", { recursive: true })
+    .filter((file) => file.endsWith(".ts"))
+    .flatMap((file) => [...readFileSync(`src/${file}`, "utf8").matchAll(imports)])
+    .flatMap(([, names]) => names.split(","))
+    .map((name) => name.trim().split(" as ")[0])
+    .filter((name) => name !== "" && !name.startsWith("type "));
+}
 /** The command line's parser, which a server's start needs, too. */
 const parser = {
   name: "parser",
@@ -94,7 +129,7 @@ const parser = {
 };
 // Some of what is bundled is CommonJS, and asks for Node's modules at run time.
 const banner = {
-  js: 'import { createRequire as requireOfNode } from "node:module";\nconst require = requireOfNode(import.meta.url);',
+  js: 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);',
 };
 
 rmSync(outdir, { recursive: true, force: true });
@@ -111,14 +146,14 @@ const made = await Promise.all([
     splitting: true,
     banner,
     packages: "external",
-    plugins: [apart, native, parser],
+    plugins: [builtin, apart, native, parser],
   }),
   esbuild.build({
     ...shared,
     entryPoints: [{ in: "src/cli/main.ts", out: "run" }],
     banner,
     external: ["./commands/all.ts", "./context.ts"],
-    plugins: [apart, native, parser],
+    plugins: [builtin, apart, native, parser],
   }),
   esbuild.build({
     ...shared,
@@ -126,7 +161,7 @@ const made = await Promise.all([
     banner,
     // What an external package's importer imports is loaded with the file, also where that importer itself comes later.
     external: ["@aws-sdk/*", "@node-rs/bcrypt"],
-    plugins: [apart, native],
+    plugins: [builtin, apart, native],
   }),
   part("http", 'export { Pool, ProxyAgent } from "undici";'),
   part("signing", 'export { SignatureV4 } from "@smithy/signature-v4";'),
@@ -135,7 +170,14 @@ writeLicenses(made.flatMap(({ metafile }) => Object.keys(metafile.inputs)));
 
 function part(name, contents) {
   const stdin = { contents, resolveDir: process.cwd(), sourcefile: `${name}.js` };
-  return esbuild.build({ ...shared, outdir: undefined, outfile: `${outdir}/${name}.js`, stdin, banner });
+  return esbuild.build({
+    ...shared,
+    outdir: undefined,
+    outfile: `${outdir}/${name}.js`,
+    stdin,
+    banner,
+    plugins: [builtin],
+  });
 }
 
 /** The terms of each package of which code is in the bundle. */

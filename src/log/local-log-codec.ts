@@ -212,10 +212,26 @@ function isWhole(bytes: Buffer, frame: FrameHeader): boolean {
 
 /** Where a good frame header of this generation begins, from `from` on. */
 function laterFrame(bytes: Buffer, from: number, pattern: Buffer): number | null {
-  for (let at = bytes.indexOf(pattern, from); at !== -1; at = bytes.indexOf(pattern, at + 1)) {
+  for (let at = bytes.indexOf(pattern, behindZeros(bytes, from)); at !== -1; at = bytes.indexOf(pattern, at + 1)) {
     if (readFrameHeader(bytes, at, pattern) !== null) return at;
   }
   return null;
+}
+
+const ZEROS = Buffer.alloc(64 << 10);
+
+/**
+ * A place up to which there is nothing but zeros from `from` on: mostly the end, as a file begins as zeros. Comparing
+ * takes a tenth of searching (16 MiB: 9 ms of a start), and where a pattern begins is no zero.
+ */
+function behindZeros(bytes: Buffer, from: number): number {
+  let at = from;
+  while (at < bytes.length) {
+    const count = Math.min(ZEROS.length, bytes.length - at);
+    if (bytes.compare(ZEROS, 0, count, at, at + count) !== 0) break;
+    at += count;
+  }
+  return at;
 }
 
 /** The frame's records; their payloads are views of `bytes`. */

@@ -21,7 +21,7 @@ const NEWEST_WEIGHT = 1 / 16;
  *   append ─► frame ──(end of turn; while a write is under way it gathers)──► local log ─► durable
  *               └────────(copied when the frame leaves, or at a cut)────► open segment ─► bucket, once the disk has it
  *
- * Records appended again are on the disk already: they are durable from the start.
+ * Records appended again are on the disk already: they are durable from the start, and upload behind as all others.
  */
 export class LocalLogWriter implements LogWriter {
   onDurable: (durable: RecordNumber) => void = () => {};
@@ -69,7 +69,6 @@ export class LocalLogWriter implements LogWriter {
       this.queue.open.appendAgain(record);
       this.queue.appended(before);
     }
-    this.queue.leave();
     assert(this.log.lastRecord === this.durable, "the local log goes on with the record that the writer goes on with");
     this.frame = this.newFrame();
     this.idleFrame = this.newFrame();

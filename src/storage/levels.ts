@@ -24,6 +24,8 @@ export type LevelContext = Omit<WriteContext, "onWriting">;
 
 /** After a failure that may pass a merge is tried again. */
 const RETRY_MS = 5000;
+/** What a start finds is merged so much later: first it answers those who wait for it, with all processors. */
+const START_MS = 1000;
 
 /** How far merging everything has come. */
 export interface MergeProgress {
@@ -110,7 +112,7 @@ export class Levels {
   /** From now on runs are merged. `context` is asked for at the start of each merge. */
   lead(context: () => LevelContext): void {
     this.#context = context;
-    this.mergeSoon();
+    this.#retry ??= this.#options.runtime.timers.set(START_MS, () => this.mergeSoon(), { background: true });
   }
 
   /** Adds what `write` has written as the youngest run; merging stands back meanwhile. */

@@ -47,6 +47,7 @@ import { createLocalLog, openLocalLog, prepareLocalLog } from "./local-disk.ts";
 import type { Notices } from "./notices.ts";
 import { OpenBranch } from "./open-branch-handle.ts";
 import { OutageNotices } from "./outage-notices.ts";
+import { ReplayQueue } from "./replay-queue.ts";
 import { WriteRoom } from "./write-room.ts";
 
 export interface BranchSettings {
@@ -120,12 +121,13 @@ class Opening {
   #leadership: Leadership | null = null;
   #log: LogWriter | null = null;
   #localLog: LocalLog | null = null;
-  /** Of the upload of what only the local log had. */
-  #logFailure: unknown = null;
+  /** Before the database listens. */
+  #logFailure: DbError | null = null;
   #tree: BranchTree | null = null;
   /** What the local log had before the branch was won. */
   #prepared: Promise<LocalLogContent> | null = null;
-  /** Of what was replayed into the tree. */
+  readonly #replay: ReplayQueue;
+  /** Of what was applied to the tree. */
   #revision = 0;
 
   constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }, options: OpenOptions) {
@@ -136,6 +138,7 @@ class Opening {
     this.#nonce = runtime.random.bytes(8).toString("hex");
     const request = { timeoutMs: settings.requestTimeoutMs, signal: options.signal };
     this.#starts = new BranchStarts(store, branch.id, request);
+    this.#replay = new ReplayQueue(runtime.timers);
     this.#takeover = createTakeoverLog({
       runtime,
       store,
@@ -144,7 +147,7 @@ class Opening {
       requestTimeoutMs: settings.requestTimeoutMs,
       signal: options.signal,
       newestStart: () => this.#starts.newest(),
-      replay: { begin: (start) => this.#beginReplay(start), take: (segment) => this.#replay(segment) },
+      replay: { begin: (start) => this.#beginReplay(start), take: (segment) => this.#take(segment) },
     });
   }
 
@@ -167,17 +170,20 @@ class Opening {
     this.#leadership = leadership;
     if (acquired.warning !== null) notices.warn(acquired.warning);
 
-    const tree = this.#tree;
-    const { revision } = this.#takeover.end;
-    assert(tree !== null && this.#revision === revision, "the log is replayed up to the end that the takeover found");
     const { log, tail } = await this.#openLog(leadership, acquired.localLog);
-    const head = tail.reduce((before, record) => applyTo(tree, record, before), revision as number) as Revision;
-    if (tail.length > 0) notices.info("uploading what only the local log has", { records: tail.length });
+    const tree = this.#tree;
+    assert(tree !== null, "what is taken over was read");
+    // Copied: else all of the local log's files would be held.
+    this.#replay.add(tail, (record) => this.#apply(tree, record));
+    await this.#replay.done();
+    const head = tail.at(-1)?.revision ?? this.#takeover.end.revision;
+    assert(
+      this.#revision === head,
+      "the log is replayed up to the end that the takeover found, and the disk's behind it",
+    );
     // Nobody waits for that: it is on the disk, synced, all that was promised of what is acknowledged here, and stays
-    // there until it is uploaded. What fails of it before the database listens is looked at below.
-    log.drain().catch((error: unknown) => {
-      this.#logFailure = error;
-    });
+    // there until it is uploaded, as any record is.
+    if (tail.length > 0) notices.info("uploading what only the local log has", { records: tail.length });
     const { signal } = this.#options;
     await strip({ tree, log, strips: start.origin?.strips ?? [], revision: head, signal });
     return this.#serve(leadership, { tree, log, start, revision: head });
@@ -185,7 +191,8 @@ class Opening {
 
   async #localDisk(): Promise<LocalDisk | { refusal: string }> {
     const { directory, runtime, notices } = this.#s;
-    if (directory === null) return { refusal: "durability local needs the data directory that has its disk (--data-dir), and none is given" };
+    if (directory === null)
+      return { refusal: "durability local needs the data directory that has its disk (--data-dir), and none is given" };
     if (directory.localRefusal !== null) return { refusal: directory.localRefusal };
     const disk = await BranchDisk.open({ runtime, directory: directory.path, branch: this.#branch.id });
     const options = { runtime, branch: this.#branch.id, takeover: this.#takeover, notices };
@@ -205,17 +212,23 @@ class Opening {
    */
   async #beginReplay(start: BranchStart): Promise<void> {
     // Of a start that is not the newest any more.
+    this.#replay.clear();
     await this.#tree?.close();
     this.#tree = null;
     const tree = await this.#openTree(start);
     this.#tree = tree;
-    this.#revision = await this.#replayRuns(tree, start);
+    await this.#replayRuns(tree, start);
   }
 
-  #replay({ records }: Segment): void {
+  #take({ records }: Segment): void {
     assert(this.#tree !== null, "what is replayed has begun");
     const kept = keeping(this.#tree);
-    for (const record of records) this.#revision = applyTo(kept, record, this.#revision);
+    this.#replay.add(records, (record) => this.#apply(kept, record));
+  }
+
+  #apply(tree: Pick<BranchTree, "apply">, record: LogRecord): void {
+    applyRecord(tree, record, this.#revision);
+    this.#revision = record.revision;
   }
 
   async #openTree(start: BranchStart): Promise<BranchTree> {
@@ -242,12 +255,13 @@ class Opening {
     }
   }
 
-  /** What lies between a cut branch's first checkpoint and its own log. Returns the revision behind it. */
-  async #replayRuns(tree: BranchTree, { checkpoint, runs, position }: BranchStart): Promise<number> {
-    if (runs.length === 0) return position.revision;
+  /** What lies between a cut branch's first checkpoint and its own log. */
+  async #replayRuns(tree: BranchTree, { checkpoint, runs, position }: BranchStart): Promise<void> {
+    this.#revision = position.revision;
+    if (runs.length === 0) return;
     const { store, settings } = this.#s;
     const from = checkpoint?.point.position ?? firstPosition;
-    let before: number = from.revision;
+    this.#revision = from.revision;
     const kept = keeping(tree);
     const end = await readRuns({
       store,
@@ -255,12 +269,10 @@ class Opening {
       runs,
       requestTimeoutMs: settings.requestTimeoutMs,
       signal: this.#options.signal,
-      onRecord: (record) => {
-        before = applyTo(kept, record, before);
-      },
+      onRecord: (record) => this.#apply(kept, record),
     });
     const found = { ...end, nextSlot: position.nextSlot };
-    if (JSON.stringify(found, Object.keys(position)) === JSON.stringify(position)) return before;
+    if (JSON.stringify(found, Object.keys(position)) === JSON.stringify(position)) return;
     const what = "what it replays does not end where it says";
     throw new DbError("corrupt", `object ${originKey(this.#branch.id)}: ${what}: ${JSON.stringify(found)}`);
   }
@@ -290,6 +302,9 @@ class Opening {
       settings: { ...settings.log, window: repository.window },
       ...(this.#localLog === null ? {} : { log: this.#localLog, reappend: tail }),
     });
+    this.#log.onFailed = (error) => {
+      this.#logFailure = error;
+    };
     return { log: this.#log, tail };
   }
 
@@ -357,7 +372,7 @@ class Opening {
       onEnd: this.#options.onEnd,
     });
     // Before it was asked to tell: nothing was served yet.
-    if (isDbError(this.#logFailure)) {
+    if (this.#logFailure !== null) {
       database.close(this.#logFailure);
       throw this.#logFailure;
     }
@@ -396,6 +411,7 @@ class Opening {
   async undo(): Promise<void> {
     await closeAll([
       () => this.#takeover.close(),
+      async () => this.#replay.clear(),
       // Its failure is why the branch could not be opened, or does not count any more.
       () => this.#prepared?.catch(() => {}),
       () => this.#log?.close(),
@@ -408,11 +424,6 @@ class Opening {
 
 /** Segments are in memory of their own, and nobody changes what was read: the tree need not copy it. */
 const keeping = (tree: BranchTree) => ({ apply: (entry: Entry) => tree.applyKept(entry) });
-
-function applyTo(tree: Pick<BranchTree, "apply">, record: LogRecord, revisionBefore: number): number {
-  applyRecord(tree, record, revisionBefore);
-  return record.revision;
-}
 
 function storageStats(
   { runtime, cache, diskCache }: BranchSurroundings,
