@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { TransportContext } from "./context.ts";
 import { isFieldValue, isLowerCaseToken } from "./header-field.ts";
-import type { HttpBody, HttpRequest, HttpResponse, HttpSink } from "./transport.ts";
+import type { HttpBody, HttpRequest, HttpResponse, HttpSink, MessageSocket } from "./transport.ts";
 
 /**
  * A response that is ready for either protocol: names lower-case and checked, the body as bytes, its length among the
@@ -12,6 +12,7 @@ export interface PreparedResponse {
   readonly status: number;
   readonly fields: Record<string, string>;
   readonly body: Buffer | HttpBody;
+  readonly webSocket?: (socket: MessageSocket) => void;
 }
 
 /** Who waits to hear that the client of one exchange has gone. */
@@ -87,6 +88,9 @@ function prepare(response: HttpResponse): PreparedResponse {
     assert(isLowerCaseToken(lowerCase), "a response's field names are tokens");
     assert(isFieldValue(value) && isLatin1(value), "a response's field values are lines of latin1");
     if (!framing.has(lowerCase)) fields[lowerCase] = value;
+  }
+  if (response.webSocket !== undefined) {
+    return { status: 101, fields, body: Buffer.alloc(0), webSocket: response.webSocket };
   }
   if (typeof response.body === "function") {
     assert(status !== 204 && status !== 304, "a 204 or 304 has no body");

@@ -15,7 +15,8 @@ import { Http1Body } from "./http1-body.ts";
 import { Http1Error, type Http1Head } from "./http1-head.ts";
 import { Http1Reader } from "./http1-reader.ts";
 import { BODY_TIMEOUT_MS, HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
-import type { HttpBody } from "./transport.ts";
+import type { HttpBody, MessageSocket } from "./transport.ts";
+import { acceptOf, offersWebSocket, WebSocketConnection } from "./websocket.ts";
 
 /** While an answer is awaited, this much of what comes behind is kept; then reading stops. */
 const AHEAD_BYTES_MAX = 65536;
@@ -24,6 +25,7 @@ const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
 
 /** Only people read them; a status without one is sent without one. */
 const reasonPhrases: Readonly<Record<number, string>> = {
+  101: "Switching Protocols",
   200: "OK",
   307: "Temporary Redirect",
   400: "Bad Request",
@@ -52,12 +54,14 @@ const reasonPhrases: Readonly<Record<number, string>> = {
  * order. Invariants:
  *  1. One request is being answered at a time; those behind it wait as bytes, within a bound.
  *  2. After a request that could not be understood, nothing of what follows it is looked at.
+ *  3. Once it has become a WebSocket it is being answered for as long as it lives.
  */
 export class Http1Connection implements Connection {
   private readonly context: TransportContext;
   private readonly bytes: ByteStream;
   private readonly onGone: () => void;
   private readonly reader: Http1Reader;
+  private readonly budget: ConnectionBudget;
   private state: "open" | "closing" | "closed" = "open";
   private answering = false;
   private advancing = false;
@@ -72,9 +76,13 @@ export class Http1Connection implements Connection {
   private departure: Departure | null = null;
   /** The answer whose body is being made. */
   private streaming: Http1Body | null = null;
+  /** What the connection has become. */
+  private socket: WebSocketConnection | null = null;
   private readonly afterWrite = (): void => {
+    const { socket } = this;
     this.progressMs = this.context.clock.monotonicMs();
-    if (this.streaming === null) this.advance();
+    if (socket !== null) this.guard(() => socket.written());
+    else if (this.streaming === null) this.advance();
     else {
       try {
         this.streaming.written();
@@ -89,10 +97,8 @@ export class Http1Connection implements Connection {
     this.context = context;
     this.bytes = bytes;
     this.onGone = onGone;
-    this.reader = new Http1Reader(
-      httpBodyBytesMax(context),
-      new ConnectionBudget(context.assembly, context.settings, () => this.giveUpBody()),
-    );
+    this.budget = new ConnectionBudget(context.assembly, context.settings, () => this.giveUpUnfinished());
+    this.reader = new Http1Reader(httpBodyBytesMax(context), this.budget);
     this.progressMs = context.clock.monotonicMs();
     bytes.onData = (chunk) => this.receive(chunk);
     bytes.onEnd = () => this.guard(() => this.peerEnded());
@@ -108,6 +114,11 @@ export class Http1Connection implements Connection {
     this.context.bytesReceived += chunk.length;
     if (this.state !== "open") return;
     this.progressMs = this.context.clock.monotonicMs();
+    const { socket } = this;
+    if (socket !== null) {
+      this.guard(() => socket.receive(chunk));
+      return;
+    }
     this.reader.add(chunk);
     this.advance();
   }
@@ -125,7 +136,7 @@ export class Http1Connection implements Connection {
   private peerEnded(): void {
     this.peerDone = true;
     // Who has finished sending has most likely gone, and nothing else would say so; an answer at hand is sent anyway.
-    if (this.streaming !== null) this.destroy();
+    if (this.streaming !== null || this.socket !== null) this.destroy();
     else {
       this.depart();
       this.advance();
@@ -138,6 +149,9 @@ export class Http1Connection implements Connection {
       if (nowMs - this.closingMs >= (this.bytes.pendingBytes > 0 ? STALL_TIMEOUT_MS : LINGER_MS)) this.bytes.destroy();
     } else if (this.bytes.pendingBytes > 0) {
       if (idleMs >= STALL_TIMEOUT_MS) this.refuse("slow_reader");
+    } else if (this.socket !== null && this.socket.unfinishedMs(nowMs) >= BODY_TIMEOUT_MS) {
+      this.context.countRefused("slow_body");
+      this.destroy();
     } else if (this.answering) {
       // The handler's time, not the client's.
     } else if (this.headStartedMs !== undefined && nowMs - this.headStartedMs >= HEADERS_TIMEOUT_MS) {
@@ -166,6 +180,7 @@ export class Http1Connection implements Connection {
     this.departure = null;
     this.streaming?.cut();
     this.streaming = null;
+    this.socket?.cut();
     departure?.end(this.context, true);
   }
 
@@ -218,12 +233,19 @@ export class Http1Connection implements Connection {
       peer: this.bytes.peer ?? null,
       label: this.context.router.routes.label,
       onGone: departure.onGone,
+      webSocket: offersWebSocket(head),
     });
     if (isPromise(answer)) void answer.then((response) => this.guard(() => this.respond(head, response)));
     else this.respond(head, answer);
   }
 
   private respond(head: Http1Head, response: PreparedResponse): void {
+    if (response.webSocket !== undefined) {
+      assert(offersWebSocket(head), "a WebSocket was offered");
+      if (this.peerDone) this.destroy();
+      else if (this.state === "open") this.becomeSocket(head, response, response.webSocket);
+      return;
+    }
     if (typeof response.body === "function" && this.state === "open") {
       this.respondInParts(head, response, response.body);
       return;
@@ -266,6 +288,39 @@ export class Http1Connection implements Connection {
     startBody(this.context, body, sink);
   }
 
+  /** From here on what comes is frames, what has come behind the handshake included (RFC 6455 §4.2.2). */
+  private becomeSocket(head: Http1Head, response: PreparedResponse, start: (socket: MessageSocket) => void): void {
+    const fields = {
+      ...response.fields,
+      upgrade: "websocket",
+      "sec-websocket-accept": acceptOf(head.fields.get("sec-websocket-key")!),
+    };
+    this.writeResponse({ ...response, fields }, true, "Upgrade");
+    const { clock, settings } = this.context;
+    const socket = new WebSocketConnection({
+      bytes: this.bytes,
+      clock,
+      budget: this.budget,
+      messageBytesMax: httpBodyBytesMax(this.context),
+      queueBytesMax: settings.streamQueueBytesMax,
+      put: (bytes) => {
+        if (this.state === "open") this.write(bytes);
+      },
+      closed: (reason) => {
+        if (reason !== null) this.context.countRefused(reason);
+        this.depart();
+        if (this.state === "open") this.finish();
+      },
+    });
+    this.socket = socket;
+    this.paused = false;
+    this.bytes.resume();
+    this.guard(() => {
+      start(socket);
+      socket.receive(this.reader.takeInput());
+    });
+  }
+
   private writeResponse(response: PreparedResponse, bodiless: boolean, connection: string | undefined): void {
     const { body } = response;
     assert(Buffer.isBuffer(body), "a body in parts is written part by part");
@@ -302,7 +357,8 @@ export class Http1Connection implements Connection {
   }
 
   /** Others need the room. */
-  private giveUpBody(): void {
+  private giveUpUnfinished(): void {
+    this.socket?.giveUp();
     if (this.state !== "open" || !this.reader.midBody) return;
     this.reader.close();
     this.guard(() => this.refuseRequest(new Http1Error(503, "too many bytes in unfinished requests")));

@@ -57,6 +57,13 @@ export class Http1Reader {
     return this.state === "head" && this.input.length > 0;
   }
 
+  /** What has come behind the last request, for whoever goes on with the connection in another protocol. */
+  takeInput(): Buffer {
+    const { input } = this;
+    this.input = EMPTY;
+    return input;
+  }
+
   add(chunk: Buffer): void {
     this.input = this.input.length === 0 ? chunk : Buffer.concat([this.input, chunk]);
   }

@@ -22,6 +22,8 @@ export function accessControl(settings: AccessSettings, handler: HttpHandler): H
     if (request.secure !== true && !anyHost && !hosts.has(host)) return misdirected(host);
     const origin = request.headers.get("origin");
     const allowed = anyOrigin ? "*" : origin !== undefined && origins.has(origin) ? origin : null;
+    // A page may read what a WebSocket brings, whatever the fields of its answer say.
+    if (request.webSocket === true && origin !== undefined && allowed === null) return forbidden(origin);
     const answer: ReturnType<HttpHandler> =
       request.method === "OPTIONS" ? { status: 200, headers: {}, body: "" } : handler(request);
     return isPromise(answer) ? answer.then((one) => withOrigin(one, allowed)) : withOrigin(answer, allowed);
@@ -46,6 +48,12 @@ function hostOf({ headers }: HttpRequest): string {
   const host = headers.get("host") ?? "";
   return host.replace(/:\d*$/, "").replace(/^\[(.*)\]$/, "$1");
 }
+
+const forbidden = (origin: string): HttpResponse => ({
+  status: 403,
+  headers: { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" },
+  body: `pages of ${JSON.stringify(origin)} may not call this server (--cors)\n`,
+});
 
 const misdirected = (host: string): HttpResponse => ({
   status: 421,

@@ -15,18 +15,22 @@ const EARLY_BYTES_MAX = 1 << 20;
 const EARLY_ROOM_BYTES = 16 << 10;
 
 /**
- * A streaming call by JSON. All requests are in the body, so they are given out at once, at the handler's pace, and
- * then the half-close; responses are lines, each sent at once. The HTTP status is decided by what comes first: a
- * response, or the call's end.
+ * A streaming call by JSON. Requests that are in a body are given out at once, at the handler's pace, and then the
+ * half-close; those of a WebSocket as they come (`add`). Responses are lines, each sent at once. The HTTP status is
+ * decided by what comes first: a response, or the call's end.
  */
 export class GatewayStream extends GatewayCall implements GrpcStream {
   onMessage: (message: Buffer) => void = nothing;
   onHalfClose: () => void = nothing;
   onDrain: () => void = nothing;
+  /** All requests that were added have been given out. */
+  onTaken: () => void = nothing;
   readonly answer: Promise<HttpResponse>;
   readonly #method: GatewayMethod;
-  readonly #requests: Buffer[];
+  #requests: Buffer[];
   #given = 0;
+  /** Further requests may be added. */
+  #goesOn: boolean;
   #paused = true;
   #giving = false;
   #halfClosed = false;
@@ -39,10 +43,12 @@ export class GatewayStream extends GatewayCall implements GrpcStream {
   #ended = false;
   #complete = false;
 
-  constructor(method: GatewayMethod, request: HttpRequest, surroundings: CallSurroundings, requests: Buffer[]) {
+  /** `requests`: all there are; null: they will be added. */
+  constructor(method: GatewayMethod, request: HttpRequest, surroundings: CallSurroundings, requests: Buffer[] | null) {
     super(method.grpcPath, request, surroundings);
     this.#method = method;
-    this.#requests = requests;
+    this.#requests = requests ?? [];
+    this.#goesOn = requests === null;
     const { promise, resolve } = Promise.withResolvers<HttpResponse>();
     this.answer = promise;
     this.#begin = resolve;
@@ -56,6 +62,21 @@ export class GatewayStream extends GatewayCall implements GrpcStream {
   /** The handler has set its callbacks: what is asked is given to it from now on. */
   start(): void {
     this.#paused = false;
+    this.#give();
+  }
+
+  /** False: it waits, as the handler does not take requests now. More should be added only after `onTaken`. */
+  add(request: Buffer): boolean {
+    assert(this.#goesOn, "no request is added behind the last one");
+    if (this.#ended) return true;
+    this.#requests.push(request);
+    this.#give();
+    return this.#given === this.#requests.length;
+  }
+
+  /** No further requests will be added. */
+  endRequests(): void {
+    this.#goesOn = false;
     this.#give();
   }
 
@@ -104,7 +125,11 @@ export class GatewayStream extends GatewayCall implements GrpcStream {
       this.onMessage(this.#requests[this.#given++]!);
     }
     this.#giving = false;
-    if (this.#paused || this.#ended || this.#halfClosed) return;
+    if (this.#given < this.#requests.length) return;
+    this.#requests = [];
+    this.#given = 0;
+    this.onTaken();
+    if (this.#goesOn || this.#paused || this.#ended || this.#halfClosed) return;
     this.#halfClosed = true;
     this.onHalfClose();
   }

@@ -15,6 +15,7 @@ import { codes } from "../errors.ts";
 import type { ServiceTimers } from "../settings.ts";
 import { answeredHeaders, errorAnswer, jsonAnswer } from "./answers.ts";
 import { GatewayCall } from "./gateway-call.ts";
+import { socketAnswer } from "./gateway-socket.ts";
 import { GatewayStream } from "./gateway-stream.ts";
 import { JsonPieces } from "./json-pieces.ts";
 import { JsonTextError, JsonTexts } from "./json-text.ts";
@@ -52,6 +53,8 @@ export function gateway(settings: GatewaySettings): HttpHandler {
     const path = pathOf(request.target);
     const method = methods.get(path);
     if (method === undefined) return errorAnswer(codes.notFound, "Not Found");
+    const stream = request.webSocket === true ? settings.routes.streams.get(method.grpcPath) : undefined;
+    if (stream !== undefined) return callBySocket(settings, method, request, stream);
     if (request.method !== "POST") return errorAnswer(codes.unimplemented, "Method Not Allowed");
     try {
       return call(settings, method, request);
@@ -85,7 +88,7 @@ function callUnary(
   const call = new GatewayCall(method.grpcPath, request, settings);
   try {
     checkTimeout(call, request);
-    const message = firstRequest(settings, method, request);
+    const message = firstRequest(settings, method, request.body);
     if (call.timeLeftMs() === 0) throw new GrpcError(codes.deadlineExceeded, "context deadline exceeded");
     const answer = handler(message, call);
     const respond = (response: Encodable): HttpResponse => {
@@ -132,7 +135,7 @@ function callStream(
 ): Promise<HttpResponse> {
   const requests =
     method.kind === "server_streaming"
-      ? [firstRequest(settings, method, request)]
+      ? [firstRequest(settings, method, request.body)]
       : allRequests(settings, method, request);
   const stream = new GatewayStream(method, request, settings, requests);
   try {
@@ -147,14 +150,31 @@ function callStream(
   return stream.answer;
 }
 
+/** Its head is no body: what is wrong with a request is told by the socket. */
+function callBySocket(
+  settings: GatewaySettings,
+  method: GatewayMethod,
+  request: HttpRequest,
+  handler: StreamHandler,
+): HttpResponse {
+  return socketAnswer({
+    method,
+    request,
+    handler,
+    surroundings: settings,
+    read: (message) => firstRequest(settings, method, message),
+    failureOf: (error) => failureOf(settings, error),
+  });
+}
+
 function checkTimeout(call: GatewayCall, request: HttpRequest): void {
   if (!call.timeoutMalformed) return;
   throw new GrpcError(codes.invalidArgument, `invalid grpc-timeout: ${request.headers.get("grpc-timeout")}`);
 }
 
 /** An empty body is an empty request; what follows the first value is not looked at. */
-function firstRequest(settings: GatewaySettings, method: GatewayMethod, request: HttpRequest): Buffer {
-  const json = new JsonTexts(request.body, method.input).next();
+function firstRequest(settings: GatewaySettings, method: GatewayMethod, body: Buffer): Buffer {
+  const json = new JsonTexts(body, method.input).next();
   return bytesOf(settings, method, json === undefined ? {} : json);
 }
 
@@ -175,11 +195,18 @@ function bytesOf({ messageBytesMax }: GatewaySettings, method: GatewayMethod, js
   throw new GrpcError(codes.resourceExhausted, text);
 }
 
-function answerOf({ onBug }: GatewaySettings, error: unknown): HttpResponse {
-  if (error instanceof JsonTextError) return errorAnswer(codes.invalidArgument, error.message);
-  if (error instanceof GrpcError) return errorAnswer(error.code, error.message);
+function answerOf(settings: GatewaySettings, error: unknown): HttpResponse {
+  const { code, message } = failureOf(settings, error);
+  return errorAnswer(code, message);
+}
+
+function failureOf({ onBug }: GatewaySettings, error: unknown): { code: number; message: string } {
+  if (error instanceof JsonTextError) return { code: codes.invalidArgument, message: error.message };
+  if (error instanceof GrpcError) return { code: error.code, message: error.message };
   // A text longer than the language can hold.
-  if (error instanceof RangeError) return errorAnswer(codes.resourceExhausted, "the response is too large for JSON");
+  if (error instanceof RangeError) {
+    return { code: codes.resourceExhausted, message: "the response is too large for JSON" };
+  }
   onBug(error);
-  return errorAnswer(codes.internal, "internal error");
+  return { code: codes.internal, message: "internal error" };
 }
