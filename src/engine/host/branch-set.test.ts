@@ -82,18 +82,18 @@ test("an idle branch is closed cleanly and opened by the next call; one with a l
 });
 
 test("at the bound the branch longest unused makes room; where all are in use, the call is refused", async (t) => {
-  const { host, store } = await openHost(t, { openMax: 2 }, 200);
+  const { host, store } = await openHost(t, { openMax: 2 }, 800);
   for (const name of ["a", "b", "c"]) await found(store, name);
   await host.serve("main");
   const a = await host.database("a");
   await rejects(async () => host.database("b"), { kind: "tooManyRequests" });
-  await sleep(250);
+  await sleep(900);
   await host.database("b");
   await rejects(async () => a.put(put("k")));
-  await sleep(250);
+  await sleep(900);
   const b = await host.database("b");
   await b.leaseGrant({ id: 7n as never, ttlSeconds: 60n });
-  await sleep(250);
+  await sleep(900);
   await rejects(
     async () => host.database("c"),
     (error: Error) => {
