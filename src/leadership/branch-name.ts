@@ -67,6 +67,23 @@ export async function resolveBranch(
   return alive(name, state?.body ?? null);
 }
 
+/**
+ * By its name, or by its id of 32 hexadecimal digits where no branch has those as its name, which one may. `name` is
+ * null then. Throws as `resolveBranch` does.
+ */
+export async function branchByNameOrId(
+  store: ObjectStore,
+  nameOrId: string,
+  runtime: RetryRuntime,
+  request: RequestOptions,
+): Promise<{ branch: BranchId; name: string | null }> {
+  if (patterns.hex16.test(nameOrId)) {
+    const state = await branchNameRegister(store, nameOrId, runtime).read(request);
+    if (state === null || state.body.tombstone) return { branch: branchId(nameOrId), name: null };
+  }
+  return { branch: (await resolveBranch(store, nameOrId, runtime, request)).branch, name: nameOrId };
+}
+
 /** Throws `notFound` where the name points nowhere; where what it pointed to can come back, that says how. */
 export function alive(name: string, body: BranchName | null): BranchName {
   if (body !== null && !body.tombstone) return body;

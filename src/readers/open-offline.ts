@@ -1,6 +1,6 @@
 import { DbError } from "../base/errors.ts";
-import { type BranchId, branchId } from "../base/ids.ts";
-import { resolveBranch } from "../leadership/branch-name.ts";
+import type { BranchId } from "../base/ids.ts";
+import { branchByNameOrId } from "../leadership/branch-name.ts";
 import { type Repository, readRepository } from "../leadership/repository.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -34,8 +34,7 @@ export interface OfflineBranch {
 
 /** A branch by its name, or by its id of 32 hexadecimal digits: so can be found what no name points to any more. */
 export async function findBranch(repository: OfflineRepository, nameOrId: string): Promise<OfflineBranch> {
-  if (/^[0-9a-f]{32}$/.test(nameOrId)) return { id: branchId(nameOrId), name: null };
   const { store, runtime, request } = repository;
-  const { branch } = await resolveBranch(store, nameOrId, runtime, request);
-  return { id: branch, name: nameOrId };
+  const { branch, name } = await branchByNameOrId(store, nameOrId, runtime, request);
+  return { id: branch, name };
 }

@@ -235,3 +235,18 @@ test("the log that two branches have in common is read once to compare them", as
   const read = [...metered.series()].filter(isSegment).reduce((sum, { count }) => sum + count, 0);
   equal(read, repository.bucket.sorted.filter((key) => parseKey(key)?.kind === "segment").length);
 });
+
+test("a branch is found by its id, and by a name that could be one", async () => {
+  await using repository = await TestRepository.open();
+  await write(await repository.database("main"), "k", "main");
+  const name = "0123456789abcdef0123456789abcdef";
+  const child = await repository.cut(name);
+  await write(child, "k", "child");
+  const history = historyOf(repository);
+  const shown = async (branch: string): Promise<string | null> =>
+    textOf((await history.rangeAt({ branch, moment: newest }, range("k"))).rows[0]!);
+  equal(await shown(name), "child");
+  equal(await shown(await repository.idOf(name)), "child");
+  equal(await shown(await repository.idOf("main")), "main");
+  await rejects(shown("f".repeat(32)), { kind: "notFound" });
+});

@@ -2,7 +2,7 @@ import { DbError } from "../../base/errors.ts";
 import type { BranchId, Revision } from "../../base/ids.ts";
 import type { MaybePromise } from "../../base/maybe-promise.ts";
 import { Turns } from "../../base/turns.ts";
-import { resolveBranch } from "../../leadership/branch-name.ts";
+import { branchByNameOrId } from "../../leadership/branch-name.ts";
 import { readOrigin } from "../../leadership/origin.ts";
 import { MeteredStore } from "../../objects/metered.ts";
 import type { ObjectStore, RequestOptions } from "../../objects/objects.ts";
@@ -284,9 +284,8 @@ export class BucketHistory implements History {
   /** By its name, or by its id of 32 hexadecimal digits. */
   async #find(branch: string): Promise<BranchId> {
     const { store, runtime, request, settle } = this.#options;
-    if (/^[0-9a-f]{32}$/.test(branch)) return branch as BranchId;
-    const { branch: id } = await resolveBranch(store, branch, runtime, request);
-    await settle(branch);
+    const { branch: id, name } = await branchByNameOrId(store, branch, runtime, request);
+    if (name !== null) await settle(name);
     return id;
   }
 

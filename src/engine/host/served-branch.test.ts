@@ -18,7 +18,7 @@ import type { BranchSettings } from "./open-branch.ts";
 
 const runtime = createNodeRuntime();
 const noFaults: FaultPlan = () => null;
-const soon = () => AbortSignal.timeout(2000);
+const soon = () => AbortSignal.timeout(5000);
 
 /** A node on a bucket; with a directory of its own where it is told a durability of `local`. */
 async function openNode(
