@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { parse as parseYaml } from "yaml";
+import { parseDocument, visit } from "yaml";
 import { messageOf } from "../base/errors.ts";
 import type { SettingSources } from "../server/settings.ts";
 import { UsageError } from "./errors.ts";
@@ -8,7 +8,7 @@ import { UsageError } from "./errors.ts";
 export function readSettingsFile(path: string): SettingSources["file"] {
   let values: unknown;
   try {
-    values = parseYaml(readFileSync(path, "utf8"));
+    values = valuesOf(readFileSync(path, "utf8"));
   } catch (error) {
     throw new UsageError(`--config-file: ${path}: ${messageOf(error).split("\n")[0]}`);
   }
@@ -17,4 +17,20 @@ export function readSettingsFile(path: string): SettingSources["file"] {
     throw new UsageError(`--config-file: ${path}: expected names and values`);
   }
   return { path, values: values as Record<string, unknown> };
+}
+
+/**
+ * Numbers as they are written: what is meant as a text may look like one (a name of digits, or 1e3), and would be
+ * another one.
+ */
+function valuesOf(text: string): unknown {
+  const document = parseDocument(text);
+  const [error] = document.errors;
+  if (error !== undefined) throw error;
+  visit(document, {
+    Scalar(_key, node) {
+      if (typeof node.value === "number" && node.source !== undefined) node.value = node.source;
+    },
+  });
+  return document.toJS();
 }

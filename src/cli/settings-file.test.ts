@@ -1,0 +1,29 @@
+import { deepEqual, throws } from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { readSettingsFile } from "./settings-file.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "t4-settings-"));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+function read(text: string): unknown {
+  const path = join(directory, "t4.yaml");
+  writeFileSync(path, text);
+  return readSettingsFile(path)!.values;
+}
+
+test("what looks like a number is taken as it is written", () => {
+  const text = "name: 1e3\ndata-dir: 0777\ncluster: 123456789012345678901\nbytes: 8589934592\nratio: 1.50\n";
+  const taken = { name: "1e3", "data-dir": "0777", cluster: "123456789012345678901" };
+  deepEqual(read(text), { ...taken, bytes: "8589934592", ratio: "1.50" });
+  deepEqual(read('a: "1e3"\nb: true\nc:\nd: ""\ne: [x, 2]\n'), { a: "1e3", b: true, c: null, d: "", e: ["x", "2"] });
+});
+
+test("nothing, and what is no list of names and values", () => {
+  deepEqual(read(""), {});
+  for (const text of ["- a\n", "text\n", "12\n"]) throws(() => read(text), /expected names and values/);
+  for (const text of ["a: [\n", "a: 1\na: 2\n", "a: *nope\n"]) throws(() => read(text), { name: "UsageError" });
+  throws(() => readSettingsFile(join(directory, "none")), /--config-file: .*ENOENT/);
+});
