@@ -262,3 +262,14 @@ test("the other requests are decoded as the oracle encoded them", () => {
   equal(decodeWatch(Buffer.from("0a001a00", "hex")).kind, "progress");
   equal(decodeWatch(Buffer.alloc(0)).kind, "empty");
 });
+
+test("a range_end that is sent, and empty, is none: to an etcd it is all keys from there on, permitted or not", () => {
+  const [plain, empty] = ["0a016b", "0a016b1200"].map((hex) => Buffer.from(hex, "hex"));
+  deepEqual(decodeRange(empty!), decodeRange(plain!));
+  deepEqual(decodeDeleteRange(empty!), decodeDeleteRange(plain!));
+  const [create, withEmpty] = ["0a030a016b", "0a050a016b1200"].map((hex) => Buffer.from(hex, "hex"));
+  deepEqual(decodeWatch(withEmpty!), decodeWatch(create!));
+  // A transaction whose one compare is of key "k"; range_end is its field 64.
+  const [compare, endless] = ["0a031a016b", "0a061a016b820400"].map((hex) => Buffer.from(hex, "hex"));
+  deepEqual(decodeTxn(endless!), decodeTxn(compare!));
+});
