@@ -16,6 +16,8 @@ export interface EncodedBlock {
   readonly first: Position;
   readonly last: Position;
   readonly mainMin: number;
+  /** A table begins with it, if it goes there as it is, and not before this key; null: where the one before is full. */
+  readonly tableAt: string | null;
 }
 
 /** What a table says of the entries of a block. */

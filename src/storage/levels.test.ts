@@ -184,6 +184,35 @@ test("keys that come in order are never rewritten by merging", async () => {
   await bench.close();
 });
 
+test("keys that come almost in order are rewritten by merging where memtables meet alone", async () => {
+  const settings = { ...small, tableBytes: 16_000, blockBytes: 400, levelBytes: 20_000, mergeBytesMax: 60_000 };
+  const bench = new StorageBench({ cacheBytes: 1 << 20, settings });
+  const naive = new NaiveTree();
+  const value = (n: number): string => `${n * 7919} ${n * 104_729} `.repeat(5);
+  const key = (n: number): string => `key ${n + 100_000}`;
+  const rounds = 12;
+  for (let round = 0; round < rounds; round++) {
+    // Some of the last keys of this memtable come when the next one has begun, among the first of that.
+    const [from, to] = [round * 100, (round + 1) * 100];
+    const late = new Set([to - 9, to - 5, to - 2]);
+    for (let n = from; n < to + 6; n++) {
+      if (round > 0 && n < from + 6) continue;
+      if (!late.has(n)) put(bench, naive, key(n), value(n));
+    }
+    bench.freeze();
+    for (const n of late) put(bench, naive, key(n), value(n));
+    await bench.tree.persist(bench.point(-1));
+    await bench.tree.settled();
+    if (round === 5) await sameAsNaive(bench, naive);
+  }
+  const { mergedBytes, flushedBytes, runs, tables } = bench.tree.stats();
+  ok(mergedBytes < flushedBytes / 2, `${mergedBytes} of ${flushedBytes}`);
+  equal(runs, 1);
+  ok(tables <= 3 * rounds, `${tables} tables`);
+  await sameAsNaive(bench, naive);
+  await bench.close();
+});
+
 test("a key is found wherever the bounds of tables lie: at its versions, right before them, amid them", async () => {
   // The shortest bound between keys like these is often the next key itself.
   const keyOf = (n: number): string => `k${String(n).padStart(2, "0")}`;

@@ -223,7 +223,7 @@ export class Levels {
     const how: RunMerge = {
       parts,
       below: runs.slice(runs.indexOf(last.run) + 1),
-      moveBytesMin: plan.moveBytesMin,
+      moved: plan.moved,
       gate: () => this.#gate(),
     };
     const merged = await this.#noted((onWriting) =>
@@ -233,6 +233,8 @@ export class Levels {
     const kept = new Set<Table>(merged.filter(isTable));
     const output = merged.map((table) => (isTable(table) ? table : new Table(table, this.#options.tables)));
     this.#replace(parts, output);
+    // What was only moved is moved again after a start: no checkpoint is needed for that.
+    if (kept.size < parts.reduce((sum, { from, to }) => sum + to - from, 0)) this.#unlisted = true;
     for (const { run, from, to } of parts) {
       const replaced = run.tables.slice(from, to).filter((table) => !kept.has(table));
       for (const table of replaced) table.release();
@@ -258,7 +260,6 @@ export class Levels {
     }
     assert(found === parts.length, "what was merged is still there");
     this.#runs = changed;
-    this.#unlisted = true;
   }
 
   async #gate(): Promise<void> {

@@ -84,6 +84,12 @@ export class MemtableKeys {
     return this.#table.keys.length;
   }
 
+  get least(): string | null {
+    let node = this.#root;
+    while (node.children !== null) node = node.children[0]!;
+    return node.keys[0] ?? null;
+  }
+
   key(id: number): string {
     return this.#table.keys[id]!;
   }

@@ -53,6 +53,11 @@ export class Memtable {
     return this.#frozen;
   }
 
+  /** The least key of space 0. */
+  get leastKey(): string | null {
+    return this.#spaces[KEYS]?.least ?? null;
+  }
+
   /** Greatest revision in space 0; 0 for none. */
   get revisionMax(): number {
     const versions = this.#spaces[KEYS]?.versions;

@@ -1,6 +1,17 @@
 import { KEYS } from "./storage.ts";
 import type { TableRef } from "./table.ts";
-import { bytesOf, groupTables, highOf, isGlued, lowOf, overlapOf, type Slice, type Weighed } from "./table-group.ts";
+import {
+  bytesOf,
+  groupTables,
+  highOf,
+  isGlued,
+  isMoved,
+  lowOf,
+  type MoveSizes,
+  overlapOf,
+  type Slice,
+  type Weighed,
+} from "./table-group.ts";
 
 /**
  * Which tables are merged next (docs/ARCHITECTURE.md, "Levels").
@@ -13,7 +24,9 @@ import { bytesOf, groupTables, highOf, isGlued, lowOf, overlapOf, type Slice, ty
  * 2. Every other run is a level. One that is larger than `levelBytes` and than a `levelRatio`th of the next gives a
  *    part of its tables to the next one: those that overlap the least of it for their size.
  * 3. Tables that hold much that compaction has made superfluous are rewritten where they are.
- * 4. Nothing is kept of all this but the runs themselves: the levels are what their sizes say, so that any checkpoint
+ * 4. A run of which hardly anything has to be rewritten for it joins the run below it at once: keys that come in order,
+ *    or almost (table-cuts.ts), are found in one run, and written once.
+ * 5. Nothing is kept of all this but the runs themselves: the levels are what their sizes say, so that any checkpoint
  *    can be taken on, and a level that has shrunk is a young run again.
  *
  * What a merge reads is bounded by about `mergeBytesMax`, but that a key whose versions fill several tables goes whole.
@@ -40,8 +53,7 @@ export interface MergeState {
 export interface MergePlan {
   /** Adjacent runs, the youngest first. The last one takes the output in the place of its slice. */
   readonly slices: readonly RunSlice[];
-  /** A table that shares no key with the others, and has this many bytes, is moved as it is. */
-  readonly moveBytesMin: number;
+  readonly moved: MoveSizes;
   readonly tableBytes: number;
 }
 
@@ -59,6 +71,8 @@ export interface WeighedRun {
 const SMALL_BYTES = 1 << 20;
 /** What is older joins what is younger while rewriting it costs no more than this many times the younger ones. */
 const RATIO = 1.5;
+/** A run joins the one below it where what has to be rewritten is no more than this share of it. */
+const JOIN_SHARE = 0.25;
 /** A table is rewritten where it is when this share of its entries could go. */
 const GARBAGE_SHARE = 0.25;
 /** A table is split into pieces no smaller than this. */
@@ -68,6 +82,8 @@ const PIECE_BYTES_MIN = 1 << 20;
 export function pickMerge(runs: readonly WeighedRun[], policy: MergePolicy, state: MergeState): MergePlan | null {
   const usable = { runs, policy, state };
   const young = youngRuns(runs, policy);
+  const joined = young > 0 ? join(usable) : null;
+  if (joined !== null) return joined;
   const youngMax = state.everything ? 1 : policy.runsMax;
   const level = fullestLevel(usable, young);
   // What is most beyond its bound goes first.
@@ -95,27 +111,52 @@ interface Usable {
 }
 
 /** What is rewritten of slices, and whether any of it is spoiled. */
-function weigh({ runs, policy, state }: Usable, slices: readonly RunSlice[]): { bytes: number; spoiled: boolean } {
+function weigh(
+  { runs, policy, state }: Usable,
+  slices: readonly RunSlice[],
+  moved = movedSizes(policy, state),
+): { bytes: number; spoiled: boolean } {
   const inputs = slices.map(({ run, from, to }) => runs[run]!.tables.slice(from, to));
   if (inputs.some((tables) => tables.some(({ ref }) => state.isSpoiled(ref)))) return { bytes: 0, spoiled: true };
   let bytes = 0;
   for (const group of groupTables(inputs)) {
-    if (group.tables > 1 || group.bytes < moveBytesMin(policy)) bytes += group.bytes;
+    if (!isMoved(group, moved)) bytes += group.bytes;
   }
   return { bytes, spoiled: false };
 }
 
 const whole = (runs: readonly WeighedRun[], run: number): RunSlice => ({ run, from: 0, to: runs[run]!.tables.length });
 
-const moveBytesMin = (policy: MergePolicy): number => policy.tableBytes >> 2;
+/** To merge everything is also to pack small tables together, however long that takes. */
+const movedSizes = ({ tableBytes }: MergePolicy, { everything }: MergeState): MoveSizes => ({
+  bytesMin: tableBytes >> 2,
+  unpackedMin: everything ? Number.POSITIVE_INFINITY : tableBytes >> 2,
+});
+
+const EVERY_SIZE: MoveSizes = { bytesMin: 0, unpackedMin: 0 };
+const NO_SIZE: MoveSizes = { bytesMin: Number.POSITIVE_INFINITY, unpackedMin: Number.POSITIVE_INFINITY };
 
 const planOf = (usable: Usable, slices: readonly RunSlice[]): MergePlan => ({
   slices: slices.filter(({ from, to }, i) => to > from || i === slices.length - 1),
-  moveBytesMin: moveBytesMin(usable.policy),
+  moved: movedSizes(usable.policy, usable.state),
   tableBytes: usable.policy.tableBytes,
 });
 
 // --- young runs ---
+
+/** The youngest run into the one below it, where its tables are moved but for what they share at their ends. */
+function join(usable: Usable): MergePlan | null {
+  const { runs, policy, state } = usable;
+  const [youngest, below] = runs;
+  if (youngest === undefined || below === undefined) return null;
+  // Tables of any size are moved: a run of small ones alone would leave as many.
+  const moved = movedSizes(policy, state);
+  if (!groupTables([youngest.tables]).some((group) => isMoved(group, moved))) return null;
+  const slices = [whole(runs, 0), overlapWith(runs, [whole(runs, 0)], 1)];
+  const { bytes, spoiled } = weigh(usable, slices, EVERY_SIZE);
+  if (spoiled || bytes > youngest.bytes * JOIN_SHARE) return null;
+  return { slices, moved: EVERY_SIZE, tableBytes: policy.tableBytes };
+}
 
 function mergeYoung(usable: Usable, young: number): MergePlan | null {
   let best: RunSlice[] | null = null;
@@ -191,6 +232,8 @@ function fullestLevel({ runs, policy, state }: Usable, young: number): { run: nu
 
 /** Parts that were looked at in vain, for a spoiled table, before the level is left as it is. */
 const TRIES_MAX = 16;
+/** A merge takes at most so many tables of a level, though it rewrite none of them. */
+const PART_TABLES_MAX = 256;
 
 /** The part of run `run` that costs the least to merge into the next, for what it takes away. */
 function pushDown(usable: Usable, run: number): MergePlan | null {
@@ -228,6 +271,7 @@ function partFrom(usable: Usable, run: number, from: number): RunSlice[] {
   let slices: RunSlice[] = [];
   for (let to = from + 1; to <= tables.length; to++) {
     if (to < tables.length && isGlued(tables, to)) continue;
+    if (slices.length > 0 && to - from > PART_TABLES_MAX) break;
     const upper = { run, from, to };
     const longer = [upper, overlapWith(runs, [upper], run + 1)];
     const { bytes, spoiled } = weigh(usable, longer);
@@ -244,7 +288,7 @@ function split(usable: Usable, slice: RunSlice, overlapBytes: number): MergePlan
   const bytes = bytesOf(runs[slice.run]!.tables, slice);
   const pieceBytes = Math.floor((bytes * policy.mergeBytesMax) / overlapBytes);
   const tableBytes = Math.max(PIECE_BYTES_MIN, Math.min(pieceBytes, bytes >> 1));
-  return { slices: [slice], moveBytesMin: Number.POSITIVE_INFINITY, tableBytes };
+  return { slices: [slice], moved: NO_SIZE, tableBytes };
 }
 
 // --- garbage ---
@@ -265,7 +309,7 @@ function rewriteGarbage(usable: Usable): MergePlan | null {
     }
   }
   if (best === null) return null;
-  return { slices: [best.slice], moveBytesMin: Number.POSITIVE_INFINITY, tableBytes: policy.tableBytes };
+  return { slices: [best.slice], moved: NO_SIZE, tableBytes: policy.tableBytes };
 }
 
 /**

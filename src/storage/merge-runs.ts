@@ -2,7 +2,16 @@ import { assert } from "../base/assert.ts";
 import { comparePositions, type Position } from "./position.ts";
 import type { Run } from "./run.ts";
 import type { Table, TableRef } from "./table.ts";
-import { groupTables, highOf, lowOf, overlapOf, type Slice, type TableGroup } from "./table-group.ts";
+import {
+  groupTables,
+  highOf,
+  isMoved,
+  lowOf,
+  type MoveSizes,
+  overlapOf,
+  type Slice,
+  type TableGroup,
+} from "./table-group.ts";
 import { mergeTables, type WriteContext } from "./tree-write.ts";
 
 /** Part of a run that is merged. */
@@ -15,8 +24,7 @@ export interface RunMerge {
   readonly parts: readonly RunPart[];
   /** All older runs. */
   readonly below: readonly Run[];
-  /** A table that shares no key with another part, and has this many bytes, is kept as it is. */
-  readonly moveBytesMin: number;
+  readonly moved: MoveSizes;
   readonly gate: () => Promise<void>;
 }
 
@@ -44,7 +52,7 @@ export async function mergeParts(context: WriteContext, merge: RunMerge): Promis
   const merged: (Table | TableRef)[] = [];
   let after: Position | null = run.tables[from - 1]?.ref.end ?? null;
   for (let g = 0; g < groups.length; ) {
-    const kept = keptOf(groups[g]!, merge.moveBytesMin);
+    const kept = keptOf(groups[g]!, merge.moved);
     if (kept !== null) {
       merged.push(kept);
       after = kept.ref.end;
@@ -52,9 +60,9 @@ export async function mergeParts(context: WriteContext, merge: RunMerge): Promis
       continue;
     }
     let next = g + 1;
-    while (next < groups.length && keptOf(groups[next]!, merge.moveBytesMin) === null) next++;
+    while (next < groups.length && keptOf(groups[next]!, merge.moved) === null) next++;
     const behind = groups[next];
-    const before = behind === undefined ? end : keptOf(behind, merge.moveBytesMin)!.ref.first;
+    const before = behind === undefined ? end : keptOf(behind, merge.moved)!.ref.first;
     const written = await rewrite(context, merge, groups.slice(g, next), { after, before });
     merged.push(...written);
     after = written.at(-1)?.end ?? after;
@@ -64,8 +72,8 @@ export async function mergeParts(context: WriteContext, merge: RunMerge): Promis
 }
 
 /** The group's only table, if it is kept as it is. */
-const keptOf = (group: TableGroup<Table>, moveBytesMin: number): Table | null =>
-  group.tables === 1 && group.bytes >= moveBytesMin ? group.inputs.flat()[0]! : null;
+const keptOf = (group: TableGroup<Table>, sizes: MoveSizes): Table | null =>
+  isMoved(group, sizes) ? group.inputs.flat()[0]! : null;
 
 async function rewrite(
   context: WriteContext,

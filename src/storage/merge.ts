@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
+import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { TaskSurroundings } from "../runtime/runtime.ts";
 import { ContentHash } from "./content-hash.ts";
 import type { EncodedBlock } from "./encoded-block.ts";
-import { comparePositions, type Position } from "./position.ts";
+import { comparePositions, type Position, startOf } from "./position.ts";
 import type { EntrySource } from "./run-source.ts";
 import type { Effect, Version } from "./storage.ts";
 import type { TableRef } from "./table.ts";
@@ -154,10 +155,21 @@ export class Merge {
 
   #writeBlock(block: EncodedBlock): MaybePromise<void> {
     const builder = this.#builder;
+    if (builder !== null && block.tableAt !== null) return this.#beginTable(builder, block, block.tableAt);
     if (builder !== null && builder.bytes >= this.#options.tableBytes) {
       return this.#finishTable(block.first).then(() => this.#addBlock(this.#newBuilder(), block));
     }
     return this.#addBlock(builder ?? this.#newBuilder(), block);
+  }
+
+  /** What lies before the bound and what lies behind it share no position, however short theirs are made. */
+  async #beginTable(builder: TableBuilder, block: EncodedBlock, at: string): Promise<void> {
+    const bound = startOf(block.space, at);
+    const isBetween = comparePositions(builder.last!, bound) < 0 && comparePositions(bound, block.first) <= 0;
+    assert(isBetween, "a table is begun between two entries");
+    await this.#finishTable(bound);
+    this.#last = bound;
+    await this.#addBlock(this.#newBuilder(), block);
   }
 
   #addBlock(builder: TableBuilder, block: EncodedBlock): MaybePromise<void> {

@@ -177,6 +177,43 @@ test("whatever is dropped wherever tables end, blocks that go whole make what en
   );
 });
 
+test("a flush begins a table behind where the run below ends, and where younger keys begin: if they are few", () => {
+  const memtable = new Memtable();
+  for (let n = 0; n < 100; n++) {
+    const bytes = Buffer.alloc(20, `${n}`);
+    const key = `${n + 100}`;
+    memtable.apply({ space: KEYS, key, main: n + 2, sub: 0, tombstone: false, effect: 1, bytes, start: 0, end: 20 });
+  }
+  memtable.freeze();
+  const begun = (below: string | null, ...above: (string | null)[]): string[] => {
+    let asked = 0;
+    const ends = { entries: 100, below, above: () => above[Math.min(asked++, above.length - 1)]! };
+    const feed = new RowFeed(memtable.source(), BLOCK_BYTES, ends);
+    const { blocks, bytes } = feed.next();
+    const firsts = blocks.flatMap(({ tableAt }, i) =>
+      tableAt === null ? [] : [`${tableAt} ${firstKey(bytes, blocks[i - 1]!.end)}`],
+    );
+    equal(
+      blocks.reduce((sum, { count }) => sum + count, 0),
+      100,
+    );
+    return firsts;
+  };
+  deepEqual(begun(null, null), []);
+  deepEqual(begun("1105", "1904"), ["1105 111", "1904 191"]);
+  deepEqual(begun("110", "190"), ["110 110", "190 190"]);
+  deepEqual(begun("100", "200"), [], "what lies before or behind all of them cuts nothing");
+  deepEqual(begun("099", null), []);
+  deepEqual(begun("150", "150"), [], "half of it is no end");
+  deepEqual(begun(null, null, null, "195"), ["195 195"], "keys come while it is written");
+  equal(begun(null, "199", "199", "199", "199", "150").length, 1, "and less ones than what was just written");
+});
+
+function firstKey(bytes: Uint8Array, at: number): string {
+  const keyBytes = bytes[at + 1]!;
+  return Buffer.from(bytes).latin1Slice(at + 2, at + 2 + keyBytes);
+}
+
 test("a block that is not what it is said to be is refused", async () => {
   const [memtable] = memtablesOf([1, 2, 4].map((key) => ({ key, value: 20, lease: false, freezes: false })));
   const feed = new RowFeed(memtable!.source(), 1000);

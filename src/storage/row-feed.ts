@@ -6,9 +6,10 @@ import type { EncodedBlock } from "./encoded-block.ts";
 import type { MemtableSource } from "./memtable-cursor.ts";
 import { MAIN_NEWEST, type Position, sharedLength } from "./position.ts";
 import type { EntrySource } from "./run-source.ts";
-import type { Space, Version } from "./storage.ts";
+import { KEYS, type Space, type Version } from "./storage.ts";
 import { StoredVersion } from "./stored-version.ts";
 import { decodeBlock, readEntryHead, type TableBlock, writeEntry } from "./table-block.ts";
+import { type FlushEnds, TableCuts } from "./table-cuts.ts";
 
 /** What is handed over at once: a millisecond of the event loop. */
 const BATCH_BYTES = 256 << 10;
@@ -24,6 +25,7 @@ interface RowBlock {
   readonly end: number;
   readonly last: Position;
   readonly mainMin: number;
+  readonly tableAt: string | null;
 }
 
 /**
@@ -33,10 +35,12 @@ interface RowBlock {
 export class RowFeed {
   readonly #source: MemtableSource;
   readonly #blockBytes: number;
+  readonly #cuts: TableCuts;
 
-  constructor(source: MemtableSource, blockBytes: number) {
+  constructor(source: MemtableSource, blockBytes: number, ends: FlushEnds | null = null) {
     this.#source = source;
     this.#blockBytes = blockBytes;
+    this.#cuts = new TableCuts(ends);
   }
 
   next(): RowBatch {
@@ -51,12 +55,14 @@ export class RowFeed {
     const source = this.#source;
     const { space } = source;
     const full = writer.at + this.#blockBytes;
+    const tableAt = this.#cuts.begin(space, first.key);
+    const limit = space === KEYS ? this.#cuts.limit : null;
     let count = 0;
     let mainMin = MAIN_NEWEST;
     let last = first;
     for (
       let version: Version | null = first;
-      version !== null && source.space === space && writer.at < full;
+      version !== null && source.space === space && writer.at < full && (limit === null || version.key < limit);
       version = source.version
     ) {
       writeEntry(writer, version, version.effect, count === 0 ? 0 : sharedLength(last.key, version.key));
@@ -65,8 +71,10 @@ export class RowFeed {
       count++;
       source.advance();
     }
+    assert(count > 0, "a block has an entry");
+    this.#cuts.wrote(count, last.key);
     const { key, main, sub } = last;
-    return { count, end: writer.at, last: { space, key, main, sub }, mainMin };
+    return { count, end: writer.at, last: { space, key, main, sub }, mainMin, tableAt };
   }
 }
 
@@ -116,7 +124,7 @@ export class RowSource implements EntrySource {
     this.#decoded = null;
     const batch = this.#batch;
     if (batch === null || this.#nextBlock === batch.blocks.length) return this.#toNextBatch();
-    const { count, end, last, mainMin } = batch.blocks[this.#nextBlock]!;
+    const { count, end, last, mainMin, tableAt } = batch.blocks[this.#nextBlock]!;
     const start = this.#nextBlock === 0 ? 0 : batch.blocks[this.#nextBlock - 1]!.end;
     this.#nextBlock++;
     const { buffer, byteOffset } = batch.bytes;
@@ -126,7 +134,7 @@ export class RowSource implements EntrySource {
     this.space = space as Space;
     this.version = version;
     const { key, main, sub } = version;
-    this.block = { space: this.space, count, bytes, first: { space, key, main, sub }, last, mainMin };
+    this.block = { space: this.space, count, bytes, first: { space, key, main, sub }, last, mainMin, tableAt };
   }
 
   async #toNextBatch(): Promise<void> {

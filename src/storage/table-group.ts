@@ -39,11 +39,24 @@ export const bytesOf = (tables: readonly Weighed[], { from, to }: Slice = { from
   return bytes;
 };
 
+/** A table that shares no key with what it is merged with is moved as it is from one of these sizes on. */
+export interface MoveSizes {
+  /** As stored. */
+  readonly bytesMin: number;
+  /** Of keys and values as they were before packing: rewriting a table takes as long as there is of these. */
+  readonly unpackedMin: number;
+}
+
+/** Whether the group is one table that is moved as it is. */
+export const isMoved = ({ tables, bytes, unpackedBytes }: TableGroup<Weighed>, sizes: MoveSizes): boolean =>
+  tables === 1 && (bytes >= sizes.bytesMin || unpackedBytes >= sizes.unpackedMin);
+
 /** Tables that have to be merged together: each shares keys with another of them, or goes on with its key. */
 export interface TableGroup<T extends Weighed> {
   /** The tables of each input, the youngest input first; each in order. */
   readonly inputs: T[][];
   readonly bytes: number;
+  readonly unpackedBytes: number;
   readonly tables: number;
 }
 
@@ -51,15 +64,16 @@ export interface TableGroup<T extends Weighed> {
 export function groupTables<T extends Weighed>(inputs: readonly (readonly T[])[]): TableGroup<T>[] {
   const all = inputs.flatMap((tables, input) => tables.map((table) => ({ table, input, low: lowOf(table.ref) })));
   all.sort((a, b) => comparePositions(a.low, b.low));
-  const groups: { inputs: T[][]; bytes: number; tables: number }[] = [];
+  const groups: { inputs: T[][]; bytes: number; unpackedBytes: number; tables: number }[] = [];
   let high: Position | null = null;
   for (const { table, input, low } of all) {
     if (high === null || comparePositions(low, high) >= 0) {
-      groups.push({ inputs: inputs.map(() => []), bytes: 0, tables: 0 });
+      groups.push({ inputs: inputs.map(() => []), bytes: 0, unpackedBytes: 0, tables: 0 });
     }
     const group = groups.at(-1)!;
     group.inputs[input]!.push(table);
     group.bytes += table.ref.bytes;
+    for (const { valueBytes } of table.ref.spaces) group.unpackedBytes += valueBytes;
     group.tables++;
     const own = highOf(table.ref);
     if (high === null || comparePositions(own, high) > 0) high = own;

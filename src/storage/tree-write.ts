@@ -11,6 +11,7 @@ import { type MergeJob, type MergeRequest, type MergeResult, mergeTask, type Rea
 import { RowFeed } from "./row-feed.ts";
 import { AT_HEAD, type Space, spaces } from "./storage.ts";
 import type { TableRef } from "./table.ts";
+import type { FlushEnds } from "./table-cuts.ts";
 
 export interface WriteContext {
   readonly store: ObjectStore;
@@ -30,16 +31,26 @@ export interface WriteContext {
 }
 
 /** Below this size a merge is done in the event loop: waking a thread costs more. */
-const SHORT_BYTES = 1 << 20;
+const SHORT_BYTES = 256 << 10;
 const SPACES: readonly Space[] = Object.values(spaces);
 
-/** Writes frozen memtables, the youngest first, as one run. `bottom`: nothing older lies below them. */
+/** What lies around the memtables that are flushed. */
+export interface FlushPlace extends Omit<FlushEnds, "entries"> {
+  /** Nothing older lies below them. */
+  readonly bottom: boolean;
+}
+
+/** Writes frozen memtables, the youngest first, as one run. */
 export async function flushMemtables(
   context: WriteContext,
   memtables: readonly Memtable[],
-  bottom: boolean,
+  { bottom, below, above }: FlushPlace,
 ): Promise<TableRef[]> {
-  const feeds = memtables.map((memtable) => new RowFeed(memtable.source(), context.blockBytes));
+  const isCut = memtables.length === 1 && memtables[0]!.bytes >= context.tableBytes >> 1;
+  const feeds = memtables.map((memtable) => {
+    const ends = isCut ? { entries: memtable.entries, below, above } : null;
+    return new RowFeed(memtable.source(), context.blockBytes, ends);
+  });
   const bytesHint = memtables.reduce((sum, memtable) => sum + memtable.bytes, 0);
   const inputs = memtables.map((_, memtable) => ({ kind: "rows" as const, memtable }));
   const merged = await runMerge(context, { inputs, bytesHint, bottom, after: null, before: null }, { feeds });

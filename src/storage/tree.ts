@@ -456,12 +456,29 @@ export class BranchTree implements Tree {
 
   async #flush(context: LevelContext, memtables: readonly Memtable[]): Promise<void> {
     if (memtables.length === 0) return;
+    const { runs } = this.#levels;
+    const last = runs[0]?.tables.at(-1)?.ref.end;
+    const place = {
+      bottom: runs.length === 0,
+      below: last?.space === KEYS ? last.key : null,
+      above: () => this.#leastKeyBeside(memtables),
+    };
     await this.#levels.flush(
-      (onWriting) => flushMemtables({ ...context, onWriting }, memtables, this.#levels.runs.length === 0),
+      (onWriting) => flushMemtables({ ...context, onWriting }, memtables, place),
       () => {
         this.#frozen = this.#frozen.filter((memtable) => !memtables.includes(memtable));
       },
     );
+  }
+
+  /** The least of the user's keys in the memtables but these. */
+  #leastKeyBeside(memtables: readonly Memtable[]): string | null {
+    let least: string | null = null;
+    for (const memtable of [this.#active, ...this.#frozen]) {
+      const key = memtables.includes(memtable) ? null : memtable.leastKey;
+      if (key !== null && (least === null || key < least)) least = key;
+    }
+    return least;
   }
 }
 
