@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { flagScripts } from "./etcdctl/flag-scripts.ts";
 import { playScript } from "./etcdctl/play-script.ts";
 import type { Step } from "./etcdctl/script-steps.ts";
 import { scripts } from "./etcdctl/scripts.ts";
@@ -30,12 +31,52 @@ const otherwise: Readonly<Record<string, string>> = {
   "watch k --rev x": "says what is wrong, not all that would be right",
 };
 
+/** The same of the scripts of flags, all lines of which t4's command line plays. */
+const otherwiseByFlags: Readonly<Record<string, string>> = {
+  "get f --prefix --count-only --print-value-only": "prints the count; etcdctl wants another format for that",
+  "get f --prefix --count-only -w json": "answers; etcdctl wants another format for that",
+  "get a --print-value-only -w json": "answers in the format; etcdctl wants another one",
+  "get a --print-value-only -w fields": "answers in the format; etcdctl wants another one",
+  "get a z --min-create-rev 2 --max-create-rev 3 --count-only": "prints the count",
+  "get a z --rev 2 --count-only -w json": "answers; etcdctl wants another format for that",
+  "get a --range": "one line says what is wrong, not a page",
+  "compaction 4 --physical -w json": "answers in JSON, where that is asked for",
+  "compaction 4 -w json": "answers in JSON, where that is asked for",
+  "compaction -1": "takes a number below zero for one",
+  "watch k --rev -1 -w json": "says in words what the server has refused",
+  "user add u4 --new-user-password ''": "says in one line that there is nobody to ask",
+  "user list -w fields": "prints them; etcdctl has no fields for this",
+  "auth status -w fields --user root:pw": "prints them; etcdctl has no fields for this",
+  "role grant-permission r write a b c": "refuses what it has no use for",
+};
+
 const lineOf = (step: Step): string => (typeof step === "string" ? step : step.line);
+
+/** A transaction whose input ends before its third empty line, or with a key that is not quoted: t4 takes it. */
+const isLenient = (step: Step): boolean =>
+  typeof step !== "string" &&
+  step.line.startsWith("txn") &&
+  (`${step.stdin}`.split("\n").filter((line) => line === "").length <= 3 || `${step.stdin}`.startsWith("mod(k)"));
 
 for (const [name, steps] of Object.entries(scripts)) {
   const played = steps.filter((step) => otherwise[lineOf(step)] === undefined);
   if (!played.some((step) => isPlayed(lineOf(step))) || /^(lock|endpoint, member)/.test(name)) continue;
-  test(`t4's command line prints what etcdctl prints: ${name}`, { skip: missing, timeout: 120_000 }, async () => {
+  compare(name, played, isPlayed);
+}
+
+for (const [name, steps] of Object.entries(flagScripts)) {
+  // What users may is the server's to say, whoever asks. Of the others most lines are asked wrongly: etcdctl then prints
+  // a page on standard output, t4 a line on the other.
+  if (/^(lease|lock|endpoint|member|auth: every)/.test(name)) continue;
+  compare(
+    name,
+    steps.filter((step) => otherwiseByFlags[lineOf(step)] === undefined && !isLenient(step)),
+    () => true,
+  );
+}
+
+function compare(name: string, played: readonly Step[], isPlayed: (line: string) => boolean): void {
+  test(`t4's command line prints what etcdctl prints: ${name}`, { skip: missing, timeout: 300_000 }, async () => {
     const servers = await Promise.all([startServer(["--name", "default"]), startServer(["--name", "default"])]);
     const env = (n: 0 | 1) => ({ ETCDCTL_ENDPOINTS: servers[n].address, T4_ENDPOINTS: servers[n].address });
     try {

@@ -186,7 +186,7 @@ export const flagScripts: Readonly<Record<string, readonly Step[]>> = {
     "lease grant 100 -w table",
     "lease grant 100 more",
     "lease grant -5",
-    "lease grant 1",
+    "lease grant 300",
     "lease grant 1.5",
     "lease grant 9000000000",
     "lease grant 9223372036854775807",
@@ -208,6 +208,8 @@ export const flagScripts: Readonly<Record<string, readonly Step[]>> = {
     "lease timetolive {lease 1} -w fields",
     "lease nosuch",
     "lease",
+    // Not before: it lives for two seconds, which is less than the rest may take.
+    "lease grant 1",
   ],
   "watch: flags, formats, commands given as input (W)": [
     "put k 1",
