@@ -65,8 +65,8 @@ for (const [name, steps] of Object.entries(scripts)) {
 }
 
 for (const [name, steps] of Object.entries(flagScripts)) {
-  // What users may is the server's to say, whoever asks. Of the others most lines are asked wrongly: etcdctl then prints
-  // a page on standard output, t4 a line on the other.
+  // What users may is the server's to say, whoever asks. Of the others most lines are asked wrongly: etcdctl then
+  // prints a page on standard output, t4 a line on the other.
   if (/^(lease|lock|endpoint|member|auth: every)/.test(name)) continue;
   compare(
     name,
