@@ -1,8 +1,7 @@
 import { equal, notEqual, ok } from "node:assert/strict";
 import { test } from "node:test";
-import { type Fields, frame, grpcFields, H2Peer, message, text } from "../../test/transport/h2-peer.ts";
+import { type Fields, grpcFields, H2Peer, message, text } from "../../test/transport/h2-peer.ts";
 import { sampleServer } from "../../test/transport/sample-server.ts";
-import { Flag, FrameType } from "../transport/frames.ts";
 import { metadataOf } from "./call-metadata.ts";
 
 test("what calls say of themselves is read once for equal header blocks, and never taken for another's", async () => {
@@ -26,8 +25,7 @@ test("what calls say of themselves is read once for equal header blocks, and nev
       Buffer.concat([Buffer.from([0]), text(name), text(value)]),
     );
     const send = (id: number, last: Buffer): void => {
-      const block = Buffer.concat([...fields, last]);
-      peers[1]!.send(frame(FrameType.headers, Flag.endHeaders, id, block));
+      peers[1]!.headerBlock(id, Buffer.concat([...fields, last]));
       peers[1]!.data(id, message("x"));
       sent.push(token);
     };

@@ -80,6 +80,10 @@ export class H2Peer {
     this.send(frame(FrameType.headers, flags, streamId, block(fields)));
   }
 
+  headerBlock(streamId: number, encoded: Uint8Array): void {
+    this.send(frame(FrameType.headers, Flag.endHeaders, streamId, encoded));
+  }
+
   data(streamId: number, payload: Uint8Array, end = true): void {
     this.send(frame(FrameType.data, end ? Flag.endStream : 0, streamId, payload));
   }
