@@ -27,8 +27,8 @@ interface Change {
 const SELF = { peerUrls: ["http://self:2380"], clientUrls: ["http://self:2379"] };
 /** One that only lists have: nothing is refused for it. */
 const ALARM_TYPE = 7;
-/** The key that says how many changes were made. */
-const MARK = "settings";
+/** The key that says how many changes were made; before all that the other clients delete. */
+const MARK = "!settings";
 const PATIENCE_MS = 12_000;
 const NOTHING: Settings = { users: [], roles: [], alarms: [], announced: [], authRevision: 1 };
 
