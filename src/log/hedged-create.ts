@@ -1,12 +1,9 @@
 import type { ObjectKey } from "../base/ids.ts";
 import type { ObjectStore, PutOutcome, RequestOptions } from "../objects/objects.ts";
+import { Patience } from "../objects/patience.ts";
 import { LATE, type RetryRuntime, sleep } from "../objects/retry.ts";
 
-/** A request that takes this many times the usual is most likely stuck, not slow. */
-const HEDGE_FACTOR = 4;
 const HEDGE_MS_MIN = 500;
-/** Share of the newest answer in the mean. */
-const MEAN_SHARE = 1 / 8;
 
 export interface HedgedOutcome {
   readonly outcome: PutOutcome;
@@ -27,7 +24,7 @@ export interface HedgedOutcome {
 export class HedgedCreate {
   readonly #store: ObjectStore;
   readonly #runtime: RetryRuntime;
-  #meanMs = 0;
+  readonly #patience = new Patience(HEDGE_MS_MIN);
 
   constructor(store: ObjectStore, runtime: RetryRuntime) {
     this.#store = store;
@@ -45,7 +42,7 @@ export class HedgedCreate {
     const request = { timeoutMs: options.timeoutMs, signal: ending.signal };
     try {
       const first = this.#put(key, body, request);
-      const pause = sleep(this.#runtime, this.#hedgeMs(), ending.signal).then((): typeof LATE => LATE);
+      const pause = sleep(this.#runtime, this.#patience.ms, ending.signal).then((): typeof LATE => LATE);
       const early = await Promise.race([first, pause]);
       if (early !== LATE) return { outcome: early, alone: true };
       const second = this.#put(key, body, request);
@@ -60,12 +57,8 @@ export class HedgedCreate {
     const { clock } = this.#runtime;
     const sentMs = clock.monotonicMs();
     const outcome = await this.#store.put(key, body, { ...request, condition: { kind: "absent" } });
-    if (outcome.kind === "written") this.#meanMs += (clock.monotonicMs() - sentMs - this.#meanMs) * MEAN_SHARE;
+    if (outcome.kind === "written") this.#patience.answered(clock.monotonicMs() - sentMs);
     return outcome;
-  }
-
-  #hedgeMs(): number {
-    return Math.max(HEDGE_MS_MIN, HEDGE_FACTOR * this.#meanMs);
   }
 }
 

@@ -12,6 +12,7 @@ import {
   type RequestOptions,
   type StoredObject,
 } from "./objects.ts";
+import { Patience } from "./patience.ts";
 import { rangeOf } from "./range.ts";
 import { RetryBudget } from "./retry.ts";
 import { type HttpAnswer, HttpFailure } from "./s3-http.ts";
@@ -30,14 +31,11 @@ const LIST_BYTES_MAX = 8 << 20;
 const ERROR_BYTES_MAX = 64 << 10;
 const TRIES_MAX = 12;
 /**
- * A read that has not begun to be answered in so many times the usual is most likely stuck: it is tried again, each
- * time with twice the patience, and after a third of its time whatever is usual.
+ * A read that has not begun to be answered in the time that patience allows is tried again, each time with twice as
+ * much, and after a third of its time whatever is usual.
  */
-const FIRST_BYTE_FACTOR = 4;
 const FIRST_BYTE_MS_MIN = 1000;
 const FIRST_BYTE_SHARE = 1 / 3;
-/** Share of the newest answer in the mean. */
-const MEAN_SHARE = 1 / 8;
 
 /**
  * A bucket of Amazon S3, or of a server that speaks its protocol.
@@ -59,8 +57,8 @@ export class S3Store implements ObjectStore {
   readonly #root: string;
   readonly #sender: S3Sender;
   readonly #objectBytesMax: number;
-  /** How long reads, lists and deletes take. */
-  #meanMs = 0;
+  /** With reads, lists and deletes. */
+  readonly #patience = new Patience(FIRST_BYTE_MS_MIN);
   #closed = false;
 
   constructor(settings: S3StoreSettings, options: S3Options, runtime: S3Runtime) {
@@ -213,7 +211,7 @@ export class S3Store implements ObjectStore {
       const sentMs = this.#runtime.clock.monotonicMs();
       try {
         const judged = await this.#sender.send(call, budget, this.#patienceMs(tries, budget));
-        this.#meanMs += (this.#runtime.clock.monotonicMs() - sentMs - this.#meanMs) * MEAN_SHARE;
+        this.#patience.answered(this.#runtime.clock.monotonicMs() - sentMs);
         const { verdict, text } = judged.error;
         if (verdict === "done" || verdict === "missing" || verdict === "outOfRange") return judged;
         if (verdict === "refused" || verdict === "preconditionFailed") {
@@ -231,7 +229,7 @@ export class S3Store implements ObjectStore {
   }
 
   #patienceMs(tries: number, budget: RetryBudget): number {
-    const usualMs = Math.max(FIRST_BYTE_MS_MIN, FIRST_BYTE_FACTOR * this.#meanMs) * 2 ** (tries - 1);
+    const usualMs = this.#patience.ms * 2 ** (tries - 1);
     return Math.min(usualMs, Math.max(FIRST_BYTE_MS_MIN, budget.leftMs() * FIRST_BYTE_SHARE));
   }
 
