@@ -3,7 +3,7 @@ const FACTOR = 4;
 /** Share of the newest answer in the mean. */
 const MEAN_SHARE = 1 / 8;
 
-/** How long to wait for an answer before a request is taken for stuck: by how long others took, and no less than told. */
+/** How long to wait for an answer before its request is taken for stuck: by how long others took, at least as told. */
 export class Patience {
   readonly #leastMs: number;
   #meanMs = 0;
