@@ -37,6 +37,7 @@ function withStore(story: (scene: Scene) => Promise<void>): Promise<void> {
       store,
       branch,
       nonce: options.nonce ?? nonce,
+      window: WINDOW,
       requestTimeoutMs: 1000,
       newestStart: options.newestStart ?? (async () => begin),
       ...(options.replay && { replay: options.replay }),

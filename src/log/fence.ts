@@ -23,6 +23,8 @@ export interface TakeoverLogOptions<Start extends TakeoverStart> {
   readonly branch: BranchId;
   /** 16 random hex digits, those of this leadership's segments too. */
   readonly nonce: string;
+  /** P, of the repository. */
+  readonly window: number;
   readonly requestTimeoutMs: number;
   readonly signal?: AbortSignal;
   newestStart(): Promise<Start>;

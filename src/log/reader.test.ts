@@ -131,13 +131,50 @@ test("a listing is read to the first slot that it does not show", async () => {
   const positions = logOf(store, 2500);
   const listed = async (from: number) => {
     const chain = new Chain(branch, positions[from - 1]!);
-    await readListed(chain, { store, requestTimeoutMs: 1000 }, (segment) => void chain.accept(segment));
+    await readListed(chain, { store, window: 8, requestTimeoutMs: 1000 }, (segment) => void chain.accept(segment));
     return chain.position();
   };
   deepEqual(await listed(1), positions[2500]);
   deepEqual(await listed(2501), positions[2500]);
-  store.objects.delete(keyOf(1700));
-  deepEqual(await listed(1), positions[1699]);
+  store.objects.delete(keyOf(2493));
+  deepEqual(await listed(1), positions[2492]);
   store.objects.set(`${keyOf(1700)}x` as ObjectKey, Buffer.alloc(0));
   await rejects(listed(1), { kind: "corrupt", message: /1700x is foreign/ });
+});
+
+test("a slot that no writer can have left free is a segment that was deleted, not the end of the log", async () => {
+  const store = new ScriptedStore();
+  const positions = logOf(store, 1500);
+  const listed = async () => {
+    const chain = new Chain(branch, positions[0]!);
+    await readListed(chain, { store, window: 8, requestTimeoutMs: 1000 }, (segment) => void chain.accept(segment));
+    return chain.position();
+  };
+  // The last one of a page, the first one of the next, and the last one that others prove.
+  for (const slot of [1000, 1001, 1492]) {
+    const bytes = store.objects.get(keyOf(slot))!;
+    store.objects.delete(keyOf(slot));
+    await rejects(listed(), {
+      kind: "corrupt",
+      message: new RegExp(
+        `object ${keyOf(slot)} is missing: the log goes on to ${keyOf(1500)}, so it has been deleted`,
+      ),
+    });
+    store.objects.set(keyOf(slot), bytes);
+  }
+  store.objects.delete(keyOf(1493));
+  deepEqual(await listed(), positions[1492], "what a window may have left free");
+});
+
+test("a slot that was written while the list was made is no gap", async () => {
+  const store = new ScriptedStore();
+  const positions = logOf(store, 20);
+  const list = store.list.bind(store);
+  store.list = async (prefix, options) => {
+    const page = await list(prefix, options);
+    return { ...page, objects: page.objects.filter(({ key }) => key !== keyOf(5)) };
+  };
+  const chain = new Chain(branch, positions[0]!);
+  await readListed(chain, { store, window: 8, requestTimeoutMs: 1000 }, (segment) => void chain.accept(segment));
+  deepEqual(chain.position(), positions[4]);
 });

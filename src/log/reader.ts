@@ -92,32 +92,42 @@ async function judgeMiss(options: LogTailOptions, position: LogPosition): Promis
   return { kind: "end", position };
 }
 
+export interface TakeoverReadOptions extends Omit<LogReadOptions, "from" | "onSegment" | "branch"> {
+  /** P: slots that a writer may have under way at once. */
+  readonly window: number;
+}
+
 /**
  * For a takeover: reads what a listing shows from the chain's position on, up to the first slot that it does not show
  * (or that has gone meanwhile). `accept` judges each segment by the chain; it may throw.
+ *
+ * A writer goes no further than its window beyond the first slot that it has not written. So a free slot with an object
+ * a window or more behind it is not the end: somebody has deleted a segment. That is `corrupt`, before anything is
+ * written there.
  */
 export async function readListed(
   chain: Chain,
-  options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
+  options: TakeoverReadOptions,
   accept: (segment: Segment) => void,
 ): Promise<void> {
   const from = chain.position().nextSlot;
-  const until = await listRun(chain.branch, from, options);
-  if (until === from) return;
-  await readTo(chain, until, options, accept);
+  const { next, beyond } = await listRun(chain.branch, from, options);
+  if (beyond !== null && beyond >= next + options.window) await refuseGap(chain.branch, next, beyond, options);
+  if (next === from) return;
+  await readTo(chain, next, options, accept);
 }
 
 /** The same for a log of which little is expected behind the chain: its end is where a slot is asked for in vain. */
 export const readUntilMissing = (
   chain: Chain,
-  options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
+  options: TakeoverReadOptions,
   accept: (segment: Segment) => void,
 ): Promise<void> => readTo(chain, null, options, accept);
 
 async function readTo(
   chain: Chain,
   until: Slot | null,
-  options: Omit<LogReadOptions, "from" | "onSegment" | "branch">,
+  options: TakeoverReadOptions,
   accept: (segment: Segment) => void,
 ): Promise<void> {
   const fetcher = new SlotFetcher({
@@ -144,32 +154,65 @@ async function readTo(
 
 const PAGE_OBJECTS = 1000;
 
-/** The first slot from `from` on that a listing does not show. */
+interface SlotsPage {
+  slots: Slot[];
+  more: boolean;
+}
+
+type ListingOptions = Pick<LogReadOptions, "store" | "requestTimeoutMs" | "signal">;
+
+/** The first slot from `from` on that a listing does not show, and the last one that was seen beyond it. */
 async function listRun(
   branch: BranchId,
   from: Slot,
-  options: Pick<LogReadOptions, "store" | "requestTimeoutMs" | "signal">,
-): Promise<Slot> {
-  const prefix = prefixes.segments(branch);
+  options: ListingOptions,
+): Promise<{ next: Slot; beyond: Slot | null }> {
   let next = from;
   for (;;) {
-    const after = next > 1 ? { startAfter: segmentKey(branch, (next - 1) as Slot) } : {};
-    const page = await options.store.list(prefix, {
-      ...requestOf(options),
-      ...after,
-      limit: PAGE_OBJECTS,
-      keysOnly: true,
-    });
-    for (const { key } of page.objects) {
-      const name = parseKey(key);
-      if (name?.kind !== "segment")
-        throw new DbError("corrupt", `object ${key} is foreign: expected only segments there`);
-      if (name.slot !== next) return next;
-      next = (next + 1) as Slot;
+    const page = await listSlots(branch, next, options);
+    for (const slot of page.slots) {
+      if (slot === next) next = (next + 1) as Slot;
+      else return { next, beyond: await lastOf(page, branch, options) };
     }
     // Bounded by the log: each further page begins behind objects that exist.
-    if (!page.more || page.objects.length === 0) return next;
+    if (!page.more || page.slots.length === 0) return { next, beyond: null };
   }
+}
+
+/** The gap may be found at the end of a page: then the next one tells. */
+async function lastOf(page: SlotsPage, branch: BranchId, options: ListingOptions): Promise<Slot> {
+  const last = page.slots.at(-1)!;
+  if (!page.more) return last;
+  return (await listSlots(branch, (last + 1) as Slot, options)).slots.at(-1) ?? last;
+}
+
+/** One page of the slots from `from` on. */
+async function listSlots(branch: BranchId, from: Slot, options: ListingOptions): Promise<SlotsPage> {
+  const after = from > 1 ? { startAfter: segmentKey(branch, (from - 1) as Slot) } : {};
+  const page = await options.store.list(prefixes.segments(branch), {
+    ...requestOf(options),
+    ...after,
+    limit: PAGE_OBJECTS,
+    keysOnly: true,
+  });
+  const slots = page.objects.map(({ key }) => {
+    const name = parseKey(key);
+    if (name?.kind !== "segment")
+      throw new DbError("corrupt", `object ${key} is foreign: expected only segments there`);
+    return name.slot;
+  });
+  return { slots, more: page.more };
+}
+
+/** What was written while the list was made may be in it without what came just before: the slot is asked for. */
+async function refuseGap(branch: BranchId, slot: Slot, beyond: Slot, options: ListingOptions): Promise<void> {
+  const missing = segmentKey(branch, slot);
+  const range = { start: 0, end: 1 };
+  if ((await options.store.get(missing, { ...requestOf(options), range })) !== null) return;
+  throw new DbError(
+    "corrupt",
+    `object ${missing} is missing: the log goes on to ${segmentKey(branch, beyond)}, so it has been deleted`,
+  );
 }
 
 function requestOf(options: Pick<LogReadOptions, "requestTimeoutMs" | "signal">) {

@@ -39,6 +39,7 @@ const takeoverLog = createTakeoverLog({
   store,
   branch,
   nonce: runtime.random.bytes(8).toString("hex"),
+  window: repository.window,
   requestTimeoutMs,
   newestStart: async () => ({ id: "origin", position }),
 });

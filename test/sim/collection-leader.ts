@@ -52,6 +52,7 @@ export class CollectionLeader {
       store: this.#store,
       branch: this.#branch,
       nonce: this.#node.runtime.random.bytes(8).toString("hex"),
+      window: WINDOW,
       requestTimeoutMs: REQUEST_MS,
       newestStart: () => this.#newestStart(),
     });

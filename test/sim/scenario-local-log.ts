@@ -159,6 +159,7 @@ class LocalProcess {
       store: this.#store,
       branch,
       nonce: this.#node.runtime.random.bytes(8).toString("hex"),
+      window: WINDOW,
       requestTimeoutMs: REQUEST_MS,
       newestStart: async () => start,
     });

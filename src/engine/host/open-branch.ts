@@ -131,7 +131,7 @@ class Opening {
   #revision = 0;
 
   constructor(surroundings: BranchSurroundings, branch: { id: BranchId; name: string }, options: OpenOptions) {
-    const { store, runtime, settings } = surroundings;
+    const { store, runtime, repository, settings } = surroundings;
     this.#s = surroundings;
     this.#branch = branch;
     this.#options = options;
@@ -144,6 +144,7 @@ class Opening {
       store,
       branch: branch.id,
       nonce: this.#nonce,
+      window: repository.window,
       requestTimeoutMs: settings.requestTimeoutMs,
       signal: options.signal,
       newestStart: () => this.#starts.newest(),

@@ -49,6 +49,7 @@ async function bury(
   const takeoverLog = createTakeoverLog({
     ...{ runtime, store, branch: id, requestTimeoutMs, signal },
     nonce: runtime.random.bytes(8).toString("hex"),
+    window: repository.window,
     newestStart: () => starts.newest(),
   });
   const { leadership } = await acquireLeadership({
