@@ -22,7 +22,8 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
   "max-learners": consensus,
   "force-new-cluster": consensus,
   "snapshot-count": "checkpoints replace snapshots",
-  "max-snapshots": "checkpoints replace snapshots",
+  "max-snapshots":
+    "checkpoints replace snapshots. Of an etcd: --max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8",
   "snapshot-catchup-entries": "checkpoints replace snapshots",
   "experimental-snapshot-catchup-entries": "checkpoints replace snapshots",
   "wal-dir": "the local log lies in the data directory",
@@ -101,7 +102,8 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
   "feature-gates": gates,
   "downgrade-check-time": "there is no downgrade of a cluster",
   "experimental-downgrade-check-time": "there is no downgrade of a cluster",
-  "v2-deprecation": "there never was a v2 store",
+  "v2-deprecation": `there never was a v2 store. Of an etcd: --v2-deprecation is deprecated and scheduled \
+for removal in v3.8. The default value is enforced, ignoring user input`,
   "warning-apply-duration": "--warning-unary-request-duration tells of slow calls",
   "experimental-warning-apply-duration": "--warning-unary-request-duration tells of slow calls",
   "socket-reuse-port": "a port belongs to one process",
@@ -110,6 +112,12 @@ export const ignoredFlags: Readonly<Record<string, string>> = {
   "log-rotation-config-json": "the system rotates log files: by copying and truncating them",
   logger: "there is one logger",
 };
+
+/** What etcd's own example of a configuration file still names, and no etcd looks at any more. */
+export const formerFileNames: ReadonlySet<string> = new Set([
+  ...["proxy", "proxy-failure-wait", "proxy-refresh-interval"],
+  ...["proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout"],
+]);
 
 /** Former names of settings that are followed. */
 export const formerNames: Readonly<Record<string, string>> = {

@@ -11,10 +11,11 @@ test("a console line has time, level, sentence and facts; what is below the leve
   match(lines[0]!, /^\d{4}-\d\d-\d\dT[\d:.]+Z warn {2}the store is slow {2}ms=12 {2}store=s3:\/\/b\/p {2}why="a b"\n$/);
 });
 
-test("a JSON line carries the same", () => {
+test("a JSON line carries the same, and what called, as an etcd's does", () => {
   const lines: string[] = [];
   createLog({ level: "debug", format: "json", write: (text) => lines.push(text) }).debug("so", { n: 1 });
-  const { ts, ...rest } = JSON.parse(lines[0]!) as Record<string, unknown>;
+  const { ts, caller, ...rest } = JSON.parse(lines[0]!) as Record<string, unknown>;
   equal(typeof ts, "string");
+  match(String(caller), /^server\/logger\.test\.ts:\d+$/);
   deepEqual(rest, { level: "debug", msg: "so", n: 1 });
 });

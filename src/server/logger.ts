@@ -24,9 +24,25 @@ export function createLog({ level, format, write }: LogOptions): Log {
     },
     destination,
   );
-  const at = (name: Level) => (sentence: string, facts?: Readonly<Record<string, unknown>>) =>
-    logger[name](facts ?? {}, sentence);
+  const at = (name: Level) => {
+    const say = (sentence: string, facts?: Readonly<Record<string, unknown>>): void => {
+      if (!logger.isLevelEnabled(name)) return;
+      if (format === "console") logger[name](facts ?? {}, sentence);
+      else logger[name]({ caller: callerOf(say), ...facts }, sentence);
+    };
+    return say;
+  };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+/** Folder, file and line of who called `called`, as in etcd's JSON lines; in a bundle they are the bundle's. */
+function callerOf(called: (...args: never[]) => void): string {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 1;
+  const here: { stack?: string } = {};
+  Error.captureStackTrace(here, called);
+  Error.stackTraceLimit = stackTraceLimit;
+  return /[^/\\\s(]+[/\\][^/\\]+:\d+(?=:\d+\)?$)/.exec(here.stack ?? "")?.[0] ?? "unknown";
 }
 
 /** "2026-01-02T03:04:05.678Z info  ready to serve client requests  url=http://127.0.0.1:2379" */

@@ -44,6 +44,13 @@ test("durations and sizes are read as Go and people write them", () => {
   );
 });
 
+test("times of a file without a unit are nanoseconds, as in an etcd's; what its example names is no mistake", () => {
+  const values = { "grpc-keepalive-min-time": "5000000000", "request-timeout": "7s", proxy: "off" };
+  const { settings } = resolveSettings({ ...none, file: { path: "etcd.yml", values } });
+  deepEqual([settings["grpc-keepalive-min-time"], settings["request-timeout"]], [5000, 7000]);
+  throws(() => resolveSettings({ ...none, flags: { "request-timeout": "7000000000" } }), /expected a duration/);
+});
+
 test("what is wrong is named in one line", () => {
   refuses({ flags: { "max-txn-ops": "0" } }, "--max-txn-ops: 0 is outside 1 to 100000");
   refuses({ flags: { "request-timeout": "0s" } }, "--request-timeout: 0s is outside 100ms to 8784h");

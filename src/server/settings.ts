@@ -2,7 +2,7 @@ import { messageOf } from "../base/errors.ts";
 import { wrongRelation } from "../storage/retention-text.ts";
 import { accessSettings, problemOfAccess, warningsOfAccess } from "./access-settings.ts";
 import { authSettings } from "./auth-settings.ts";
-import { formerNames, ignoredFlags, unknownVariables } from "./foreign-settings.ts";
+import { formerFileNames, formerNames, ignoredFlags, unknownVariables } from "./foreign-settings.ts";
 import { limitSettings } from "./limit-settings.ts";
 import { etcd, ours, type Setting } from "./setting.ts";
 import {
@@ -248,7 +248,10 @@ function findGiven(name: string, setting: Setting<unknown>, { flags, env, file }
   if (fromEnv !== undefined) return { text: fromEnv, where: variable };
   const inFile = file?.values[name];
   if (file !== null && inFile !== undefined && inFile !== null) {
-    return { text: textOfFileValue(inFile, `${name} in ${file.path}`), where: `${name} in ${file.path}` };
+    const where = `${name} in ${file.path}`;
+    const text = textOfFileValue(inFile, where);
+    // In etcd's files times are numbers, of nanoseconds.
+    return { text: setting.kind.name === "duration" && /^[1-9]\d*$/.test(text) ? `${text}ns` : text, where };
   }
   return undefined;
 }
@@ -275,6 +278,7 @@ function warningsOf({ flags, env, file }: SettingSources): string[] {
   }
   for (const name of Object.keys(file?.values ?? {})) {
     if (name in runSettings || name in ignoredFlags || name in formerNames) continue;
+    if (formerFileNames.has(name)) continue;
     throw new SettingsError(`${name} in ${file!.path}: there is no such setting`);
   }
   for (const name of unknownVariables(env, knownVariables())) {

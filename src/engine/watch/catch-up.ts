@@ -25,6 +25,8 @@ export interface CatchUpPort {
 /** Bounds of one message while catching up, and of one of several revisions at all; always whole revisions. */
 const MESSAGE_EVENTS = 1000;
 export const MESSAGE_BYTES = 1 << 20;
+/** Of one that goes in fragments: each of them is bounded by itself, and clients take them for one, as of an etcd. */
+const FRAGMENTED_BYTES = 16 << 20;
 /** Where there is room for less, nothing is read of the tree yet. */
 const ROOM_BYTES = 64 << 10;
 /** Versions asked of the tree at once, and bytes of them. */
@@ -37,6 +39,16 @@ interface Reading {
   readonly versions: OrderedVersions;
   readonly upTo: number;
   next: number;
+}
+
+/** What one message will say. */
+interface Gathered {
+  readonly events: Uint8Array[];
+  bytes: number;
+}
+
+function mayGrow({ events, bytes }: Gathered, { fragment }: Watcher): boolean {
+  return events.length < MESSAGE_EVENTS && bytes < (fragment ? FRAGMENTED_BYTES : MESSAGE_BYTES);
 }
 
 /**
@@ -90,19 +102,19 @@ export class CatchUp {
 
   #tellRecent(watcher: Watcher): void {
     const told = this.#port.told;
-    const events: Uint8Array[] = [];
-    let bytes = 0;
+    const gathered: Gathered = { events: [], bytes: 0 };
+    const { events } = gathered;
     let revision = watcher.next;
-    while (revision <= told && events.length < MESSAGE_EVENTS && bytes < MESSAGE_BYTES) {
+    while (revision <= told && mayGrow(gathered, watcher)) {
       for (const event of this.#recent.at(revision)) {
         if (!watcher.holds(event.key) || !watcher.wants(event)) continue;
         const shown = revision - 1 < this.#source.compactRevision ? event.withoutPrevious() : event;
         events.push(shown.encoded(watcher));
-        bytes += event.bytes;
+        gathered.bytes += event.bytes;
       }
       revision++;
     }
-    if (events.length > 0 && !watcher.stream.hasRoom(bytes)) return;
+    if (events.length > 0 && !watcher.stream.hasRoom(gathered.bytes)) return;
     watcher.next = revision;
     if (events.length > 0) watcher.stream.sendEvents(watcher, events, (revision - 1) as Revision);
   }
@@ -191,24 +203,36 @@ export class CatchUp {
 
   async #read(watcher: Watcher, reading: Reading): Promise<void> {
     const first = reading.next;
-    const page = await reading.versions.next(READ_VERSIONS, READ_BYTES);
-    const events: Uint8Array[] = [];
-    let bytes = 0;
-    for (const version of page.versions) {
-      if (version.tombstone ? watcher.noDelete : watcher.noPut) continue;
-      let prev: MaybePromise<Version | null> = watcher.prevKv && !isBirth(version) ? this.#previous(version) : null;
-      if (isPromise(prev)) prev = await prev;
-      const encoded = eventOf(version, prev).encoded(watcher);
-      events.push(encoded);
-      bytes += encoded.length;
-    }
-    reading.next = page.through + 1;
+    const gathered: Gathered = { events: [], bytes: 0 };
+    do {
+      const page = await reading.versions.next(READ_VERSIONS, READ_BYTES);
+      await this.#gather(page.versions, watcher, gathered);
+      reading.next = page.through + 1;
+    } while (
+      // Any other watcher is told of each page.
+      watcher.fragment &&
+      reading.next <= reading.upTo &&
+      mayGrow(gathered, watcher) &&
+      watcher.state === "behind"
+    );
+    const { events, bytes } = gathered;
     // What was read may lack versions that a compaction since has dropped: `run` then finds the watcher compacted.
     if (watcher.state !== "behind" || first < this.#source.compactRevision) return;
     // Read again when there is room: what is not sent is not kept.
     if (events.length > 0 && !watcher.stream.hasRoom(bytes)) return;
     watcher.next = reading.next;
-    if (events.length > 0) watcher.stream.sendEvents(watcher, events, page.through as Revision);
+    if (events.length > 0) watcher.stream.sendEvents(watcher, events, (reading.next - 1) as Revision);
+  }
+
+  async #gather(versions: readonly Version[], watcher: Watcher, into: Gathered): Promise<void> {
+    for (const version of versions) {
+      if (version.tombstone ? watcher.noDelete : watcher.noPut) continue;
+      let prev: MaybePromise<Version | null> = watcher.prevKv && !isBirth(version) ? this.#previous(version) : null;
+      if (isPromise(prev)) prev = await prev;
+      const encoded = eventOf(version, prev).encoded(watcher);
+      into.events.push(encoded);
+      into.bytes += encoded.length;
+    }
   }
 
   /** The pair before the revision of `version`; none once that is compacted (W10). */

@@ -280,6 +280,21 @@ test("W12: a revision comes in one message, or in fragments where asked", () => 
   ]);
 });
 
+test("W12: history comes in one answer where its fragments are asked for, and a page at a time where not", async () => {
+  const { history, hub } = setup({ fragmentBytes: 1 << 20 });
+  for (let i = 0; i < 700; i++) history.write(hub, "a");
+  const c = client(hub);
+  c.stream.create(request("a", { startRevision: 2 }));
+  c.stream.create(request("a", { startRevision: 2, fragment: true }));
+  for (let turns = 0; turns < 100 && c.messages.length < 5; turns++) await settled();
+  const told = c.messages.filter((message) => message.kind === "events");
+  deepEqual(told.map(({ id, revision, events, more }) => [id, revision, events.length, more]).sort(), [
+    [0n, 513, 512, false],
+    [0n, 701, 188, false],
+    [1n, 701, 700, false],
+  ]);
+});
+
 test("W14: a quiet watcher that asked for it is told how far it is, at each interval", () => {
   const { history, hub, timers } = setup();
   const c = client(hub);
