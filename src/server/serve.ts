@@ -51,13 +51,23 @@ const EXIT_BUG = 70;
 const EXIT_USAGE = 2;
 /** More of them are not told of one by one. */
 const CORRUPTIONS_MAX = 100;
-/** What starts and first calls need is compiled by then. It is kept for the next start, also if this one is killed. */
-const COMPILED_MS = 3_000;
+/**
+ * What starts and first calls need is compiled by then. It is kept for the next start, also if this one is killed.
+ * Later, under load, V8 has thrown away again what only the start needed.
+ */
+const COMPILED_MS = 1_000;
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 5_000;
 
-/** Runs a server until it is told to stop. Resolves with the process's exit code; what went wrong has been logged. */
-export async function serve(settings: RunSettings, warnings: readonly string[]): Promise<number> {
+/**
+ * Runs a server until it is told to stop. Resolves with the process's exit code; what went wrong has been logged.
+ * `keepCompiled` keeps the code that a start needs for the next one.
+ */
+export async function serve(
+  settings: RunSettings,
+  warnings: readonly string[],
+  keepCompiled: () => void = () => {},
+): Promise<number> {
   let write: (text: string) => void;
   try {
     write = openLogOutputs(settings["log-outputs"]);
@@ -68,7 +78,7 @@ export async function serve(settings: RunSettings, warnings: readonly string[]):
   const log = createLog({ level: settings["log-level"], format: settings["log-format"], write });
   for (const warning of warnings) log.warn(warning);
   const stop = new StopSignals(log);
-  const server = new Server(settings, log);
+  const server = new Server(settings, log, keepCompiled);
   for (const event of ["uncaughtException", "unhandledRejection"]) {
     process.on(event, (error: unknown) => server.endsByBug(error));
   }
@@ -100,6 +110,7 @@ export async function serve(settings: RunSettings, warnings: readonly string[]):
 class Server {
   readonly #settings: RunSettings;
   readonly #log: Log;
+  readonly #keepCompiled: () => void;
   readonly #runtime: Runtime;
   readonly #counts: {
     health: { success: number; failures: number };
@@ -122,7 +133,8 @@ class Server {
   /** What calls have met of corrupt objects, by what is wrong with each. */
   readonly #corruptions = new Map<string, DbError>();
 
-  constructor(settings: RunSettings, log: Log) {
+  constructor(settings: RunSettings, log: Log, keepCompiled: () => void) {
+    this.#keepCompiled = keepCompiled;
     this.#settings = settings;
     this.#log = log;
     const runtime = createNodeRuntime();
@@ -162,10 +174,15 @@ class Server {
     branch.answers.then(() => this.#opening.end());
     await Promise.race([branch.opened(), rejectsWhenAborted(signal)]);
     this.#greet(store.name);
-    this.#runtime.timers.set(COMPILED_MS, flushCompileCache, { background: true });
+    this.#runtime.timers.set(COMPILED_MS, () => this.#keepCompiledCode(), { background: true });
     this.#compaction = this.#autoCompaction(host);
     this.#collector = backgroundCollector(settings, { runtime: this.#runtime, store, host, log: this.#log });
     this.#usage = this.#usageLook(host);
+  }
+
+  #keepCompiledCode(): void {
+    flushCompileCache();
+    this.#keepCompiled();
   }
 
   #usageLook(host: Host): UsageLook | null {
