@@ -360,7 +360,7 @@ test("records appended again come first, keep their epoch, and are durable when 
   });
 });
 
-test("a large segment is hashed elsewhere, and the next one still names it", () =>
+test("a large segment is hashed a part in a turn, and the next one still names it", () =>
   withWriter({ settings: { segmentAgeMs: 1 } }, async ({ append, store, pass, read, heard }) => {
     append(Buffer.alloc(400 << 10, 1));
     await pass();

@@ -25,13 +25,22 @@ export class RecordBatch {
   private lastEpoch: number;
   private lastWallMs: number;
   private lastRevision: number;
+  private readonly fullBytes: number;
   private readonly differences: RecordDifferences = { number: 0, epoch: 0, wallMs: 0, revision: 0 };
 
-  constructor(options: { headerBytes: number; trailerBytes: number; before: RecordMark; bytes: Buffer }) {
+  /** `fullBytes`: what the buffer grows to at first, where it needs no more. */
+  constructor(options: {
+    headerBytes: number;
+    trailerBytes: number;
+    before: RecordMark;
+    bytes: Buffer;
+    fullBytes?: number;
+  }) {
     this.headerBytes = options.headerBytes;
     this.trailerBytes = options.trailerBytes;
     assert(options.bytes.length >= this.headerBytes + this.trailerBytes, "a batch has room for header and trailer");
     this.bytes = options.bytes;
+    this.fullBytes = options.fullBytes ?? Number.POSITIVE_INFINITY;
     this.end = this.headerBytes;
     this.before = options.before;
     this.lastNumber = options.before.number;
@@ -116,7 +125,10 @@ export class RecordBatch {
   private reserve(count: number): void {
     const needed = this.end + count + this.trailerBytes;
     if (needed <= this.bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2));
+    const doubled = this.bytes.length * 2;
+    const larger = Buffer.allocUnsafeSlow(
+      Math.max(needed, needed > this.fullBytes ? doubled : Math.min(doubled, this.fullBytes)),
+    );
     this.bytes.copy(larger, 0, 0, this.end);
     this.bytes = larger;
   }

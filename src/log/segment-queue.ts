@@ -48,6 +48,7 @@ export class SegmentQueue {
   private readonly closed: RecordBatch[] = [];
   private readonly sent: RecordBatch[] = [];
   private readonly waiters: CutWaiter[] = [];
+  /** The largest last. */
   private readonly spares: Buffer[] = [];
   private spareBytes = 0;
   /** Of closed segments and those under way. */
@@ -230,7 +231,14 @@ export class SegmentQueue {
       trailerBytes: SEGMENT_TRAILER_BYTES,
       before: position ? markOfPosition(position) : this.open.last,
       bytes: this.spareBuffer(),
+      fullBytes: this.fullBytes,
     });
+  }
+
+  /** Of the buffer of a segment that ends because it is full. */
+  private get fullBytes(): number {
+    const { segmentBytes } = this.options;
+    return segmentBytes + (segmentBytes >> 4) + FIRST_BUFFER_BYTES;
   }
 
   private spareBuffer(): Buffer {
@@ -240,11 +248,17 @@ export class SegmentQueue {
     return bytes;
   }
 
-  /** Buffers are used again, up to about two segments' worth of them. */
+  /**
+   * Buffers are used again, up to two segments' worth of them. A large one goes before small ones: growing to its size
+   * costs a fault for each page, and all that memory once more until the collector of garbage has come.
+   */
   private keepBuffer(bytes: Buffer): void {
-    if (this.spares.length >= SPARE_BUFFERS_MAX) return;
-    if (this.spareBytes + bytes.length > 2 * (this.options.segmentBytes + FIRST_BUFFER_BYTES)) return;
+    const { spares } = this;
+    const before = spares.findIndex((spare) => spare.length > bytes.length);
+    spares.splice(before < 0 ? spares.length : before, 0, bytes);
     this.spareBytes += bytes.length;
-    this.spares.push(bytes);
+    while (spares.length > SPARE_BUFFERS_MAX || this.spareBytes > 2 * this.fullBytes) {
+      this.spareBytes -= spares.shift()!.length;
+    }
   }
 }

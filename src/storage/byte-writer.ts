@@ -10,8 +10,9 @@ export class ByteWriter {
   /** Where the next byte goes. */
   at = 0;
 
-  constructor(capacity = 1024) {
-    this.bytes = Buffer.allocUnsafeSlow(capacity);
+  /** Begins in memory of this size, or in bytes that nobody else uses any more. */
+  constructor(room: number | Buffer = 1024) {
+    this.bytes = typeof room === "number" ? Buffer.allocUnsafeSlow(room) : room;
   }
 
   /** Makes room for `count` more bytes. */

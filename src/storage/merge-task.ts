@@ -34,7 +34,7 @@ export type MergeInput =
 /** What it asks for, and what is answered. */
 export type MergeRequest =
   | { readonly kind: "read"; readonly key: ObjectKey; readonly start: number; readonly end: number; fresh: boolean }
-  | { readonly kind: "rows"; readonly memtable: number }
+  | { readonly kind: "rows"; readonly memtable: number; readonly spare: Uint8Array | null }
   | { readonly kind: "write"; readonly table: Omit<WrittenTable, "body"> & { readonly body: Uint8Array } };
 export interface ReadReply {
   readonly body: Uint8Array;
@@ -72,7 +72,13 @@ async function runMerge(job: MergeJob, surroundings: TaskSurroundings): Promise<
   const sources = job.inputs.map((input) =>
     input.kind === "tables"
       ? new RunSource(new Run(input.refs.map((ref) => new Table(ref, context))))
-      : new RowSource(() => ask<RowBatch>(surroundings, { kind: "rows", memtable: input.memtable })),
+      : new RowSource((spare) =>
+          ask<RowBatch>(
+            surroundings,
+            { kind: "rows", memtable: input.memtable, spare },
+            spare === null ? NOTHING : [spare],
+          ),
+        ),
   );
   await Promise.all(sources.map((source) => source.start()));
   const { bytesHint, compactRevision, bottom, tableBytes, blockBytes, after, before } = job;
@@ -85,10 +91,12 @@ async function runMerge(job: MergeJob, surroundings: TaskSurroundings): Promise<
   return { tables, droppedHash, droppedEntries: dropped.entries, entries, effectSums: [...effectSums] };
 }
 
+const NOTHING: readonly Uint8Array[] = [];
+
 const ask = <Reply>(
   surroundings: TaskSurroundings,
   request: MergeRequest,
-  moved: readonly Uint8Array[] = [],
+  moved: readonly Uint8Array[] = NOTHING,
 ): Promise<Reply> => surroundings.call(request, moved) as Promise<Reply>;
 
 /** What a table reads from: whoever runs the task. */

@@ -262,7 +262,8 @@ export class Merge {
     const { compactRevision, write } = this.#options;
     this.#last = builder.last;
     this.#builder = null;
-    const { body, facts } = await builder.finish({ next, compactRevision, pause: () => this.#pause() });
+    const { body: built, facts } = await builder.finish({ next, compactRevision, pause: () => this.#pause() });
+    const body = aloneInMemory(built);
     // Dying here leaves a table that nothing lists: safe.
     this.#tables.push(await write({ body, sha256: await this.#hashOf(body), facts }));
   }
@@ -288,6 +289,17 @@ export class Merge {
     this.#sliceBeganMs = this.#options.runtime.clock.monotonicMs();
     if (this.#options.signal.aborted) throw new DbError("canceled", "merging was given up: the branch is closing");
   }
+}
+
+/**
+ * A table that packs well fills little of the memory that was there for it. All of that would go along to whoever
+ * stores it, and count there as taken, untouched as it is: the collector of garbage came for it with each table.
+ */
+function aloneInMemory(body: Buffer): Buffer {
+  if (body.length * 2 > body.buffer.byteLength) return body;
+  const own = Buffer.allocUnsafeSlow(body.length);
+  body.copy(own);
+  return own;
 }
 
 /** What the sources hold cannot be: a table lies of its entries, or tables are not of one tree. */

@@ -1,4 +1,4 @@
-import { deepEqual, equal, notEqual, throws } from "node:assert/strict";
+import { deepEqual, equal, notEqual, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { runtime } from "../../test/storage/table-samples.ts";
@@ -85,12 +85,20 @@ function memtablesOf(all: readonly Write[]): Memtable[] {
 
 async function merged(
   memtables: readonly Memtable[],
-  how: { compactRevision: number; tableBytes: number; wrap: (source: RowSource) => EntrySource },
+  how: {
+    compactRevision: number;
+    tableBytes: number;
+    wrap: (source: RowSource) => EntrySource;
+    onSpare?: (spare: Uint8Array) => void;
+  },
 ) {
   const sources: EntrySource[] = [];
   for (const memtable of memtables) {
     const feed = new RowFeed(memtable.source(), BLOCK_BYTES);
-    const source = new RowSource(async () => feed.next());
+    const source = new RowSource(async (spare) => {
+      if (spare !== null) how.onSpare?.(spare);
+      return feed.next(spare);
+    });
     await source.start();
     sources.push(how.wrap(source));
   }
@@ -213,6 +221,29 @@ function firstKey(bytes: Uint8Array, at: number): string {
   const keyBytes = bytes[at + 1]!;
   return Buffer.from(bytes).latin1Slice(at + 2, at + 2 + keyBytes);
 }
+
+test("memory of a batch goes back when nobody looks at it, not where entries were given one by one", async () => {
+  const writes = Array.from({ length: 9000 }, (_, key) => ({ key, value: 300, lease: key % 50 === 0, freezes: false }));
+  const memtables = memtablesOf(writes.sort((a, b) => (keyOf(a.key) < keyOf(b.key) ? -1 : 1)));
+  const hashes = async (wrap: (source: RowSource) => EntrySource, compactRevision: number) => {
+    let spares = 0;
+    const onSpare = (spare: Uint8Array): void => {
+      spares++;
+      spare.fill(0xee);
+    };
+    const { tables } = await merged(memtables, { compactRevision, tableBytes: 500_000, wrap, onSpare });
+    return { spares, hashes: tables.map(({ sha256 }) => sha256) };
+  };
+  const whole = await hashes((source) => source, -1);
+  const single = await hashes((source) => new OneAtATime(source), -1);
+  ok(whole.spares >= 8, `${whole.spares} of some ten batches`);
+  equal(single.spares, 0);
+  deepEqual(whole.hashes, single.hashes);
+  // Below the compaction versions are held on to while later ones are looked at; above it blocks go whole.
+  const compacted = await hashes((source) => source, 1500);
+  ok(compacted.spares > 0 && compacted.spares < whole.spares);
+  deepEqual(compacted.hashes, (await hashes((source) => new OneAtATime(source), 1500)).hashes);
+});
 
 test("a block that is not what it is said to be is refused", async () => {
   const [memtable] = memtablesOf([1, 2, 4].map((key) => ({ key, value: 20, lease: false, freezes: false })));

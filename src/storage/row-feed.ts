@@ -43,9 +43,14 @@ export class RowFeed {
     this.#cuts = new TableCuts(ends);
   }
 
-  next(): RowBatch {
+  /** `spare`: the memory of a batch that was given before and is not looked at any more; null for none. */
+  next(spare: Uint8Array | null = null): RowBatch {
     const source = this.#source;
-    const writer = new ByteWriter(BATCH_BYTES + 2 * this.#blockBytes);
+    const writer = new ByteWriter(
+      spare === null
+        ? BATCH_BYTES + 2 * this.#blockBytes
+        : Buffer.from(spare.buffer, spare.byteOffset, spare.byteLength),
+    );
     const blocks: RowBlock[] = [];
     while (source.version !== null && writer.at < BATCH_BYTES) blocks.push(this.#writeBlock(writer, source.version));
     return { bytes: writer.view(), blocks };
@@ -83,15 +88,17 @@ export class RowSource implements EntrySource {
   version: Version | null = null;
   space: Space = 0;
   block: EncodedBlock | null = null;
-  readonly #ask: () => Promise<RowBatch>;
+  readonly #ask: (spare: Uint8Array | null) => Promise<RowBatch>;
   #batch: RowBatch | null = null;
+  /** Entries of the batch were given one by one: whoever got one may still look at its bytes. */
+  #isHeld = false;
   #coming: Promise<RowBatch> | null = null;
   #nextBlock = 0;
   /** What `block` was, once entries of it are read one at a time. */
   #decoded: TableBlock | null = null;
   #i = 0;
 
-  constructor(ask: () => Promise<RowBatch>) {
+  constructor(ask: (spare: Uint8Array | null) => Promise<RowBatch>) {
     this.#ask = ask;
   }
 
@@ -104,6 +111,7 @@ export class RowSource implements EntrySource {
   advance(): MaybePromise<void> {
     const { block } = this;
     if (block !== null) {
+      this.#isHeld = true;
       this.#decoded = decodeBlock(block.bytes, block.count);
       this.#i = 0;
       this.block = null;
@@ -138,12 +146,16 @@ export class RowSource implements EntrySource {
   }
 
   async #toNextBatch(): Promise<void> {
-    const batch = await (this.#coming ?? this.#ask());
+    const done = this.#batch;
+    const batch = await (this.#coming ?? this.#ask(null));
+    const spare = done === null || this.#isHeld ? null : new Uint8Array(done.bytes.buffer);
     this.#coming = null;
     this.#batch = batch;
+    this.#isHeld = false;
     this.#nextBlock = 0;
     if (batch.blocks.length === 0) return;
-    this.#coming = this.#ask();
+    // Its memory goes back for the batch after the next: fresh memory costs a fault a page, and prods the collector.
+    this.#coming = this.#ask(spare);
     // Whoever awaits it gets the failure; nobody may, if the merge ends early.
     this.#coming.catch(() => {});
     const moved = this.pass();

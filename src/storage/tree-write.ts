@@ -135,7 +135,7 @@ async function serve(context: WriteContext, served: Served, request: MergeReques
       return readRange(context, request);
     }
     case "rows": {
-      const batch = served.feeds![request.memtable]!.next();
+      const batch = served.feeds![request.memtable]!.next(request.spare);
       return { reply: batch, moved: [batch.bytes] };
     }
     case "write":
