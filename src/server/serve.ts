@@ -15,7 +15,7 @@ import { openStore } from "../objects/open-store.ts";
 import { LATE, sleep, within } from "../objects/retry.ts";
 import { NoCredentials } from "../objects/s3-signing.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Runtime, Timers } from "../runtime/runtime.ts";
 import type { HttpRequest, TransportStats } from "../transport/transport.ts";
 import { AutoCompaction, readRetention } from "./auto-compaction.ts";
 import { backgroundCollector } from "./background-collector.ts";
@@ -29,6 +29,7 @@ import { BadFlagFile, readFlagFiles } from "./flag-files.ts";
 import { routesByDoor } from "./http-routes.ts";
 import { openLogOutputs } from "./log-outputs.ts";
 import { createLog, type Log } from "./logger.ts";
+import { oncePerTurn } from "./once-per-turn.ts";
 import { Opening } from "./opening.ts";
 import type { ServerCounts } from "./server-metrics.ts";
 import type { RunSettings } from "./settings.ts";
@@ -292,7 +293,7 @@ class Server {
     const transport = () => this.#access.stats();
     const etcd = etcdHttp({
       database: (request) => this.#databaseOfRequest(request),
-      metrics: lazyMetrics(() => ({
+      metrics: lazyMetrics(this.#runtime.timers, () => ({
         branch: () => this.#branch,
         branches: () => this.#openBranches(),
         routes,
@@ -396,6 +397,7 @@ const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
 
 /** The metrics library is loaded at the first scrape. */
 function lazyMetrics(
+  timers: Timers,
   sources: () => {
     branch: () => ServedBranch | null;
     branches: () => readonly { name: string; database: Database }[];
@@ -412,7 +414,7 @@ function lazyMetrics(
     if (render === null) {
       const { createMetrics } = await import("./metrics.ts");
       const { branch, branches, routes, transport, store, server, collections, usage } = sources();
-      render = createMetrics({
+      const text = createMetrics({
         database: () => (branch()?.failure === null ? branch()!.database : null),
         branches,
         transport,
@@ -422,6 +424,7 @@ function lazyMetrics(
         collections,
         usage,
       });
+      render = oncePerTurn(text, timers);
     }
     return render();
   };

@@ -5,6 +5,7 @@ import { ASSEMBLY_BYTES_TOTAL_MAX, QUEUED_BYTES_SHARE, QUEUED_BYTES_TOTAL_MAX } 
 import type { Router } from "./router.ts";
 import { SlabPool } from "./slab-pool.ts";
 import type { TransportSettings } from "./transport.ts";
+import { SocketBytes, slowestReaders, type UnsentHolder } from "./unsent.ts";
 
 /** What the transport needs of a Runtime. */
 export interface TransportRuntime {
@@ -13,7 +14,7 @@ export interface TransportRuntime {
 }
 
 /** One connection, whatever it speaks. */
-export interface Connection {
+export interface Connection extends UnsentHolder {
   /** Called about once a second: the place for time limits. */
   sweep(nowMs: number): void;
   /** No new requests; ends by itself when those that it has are answered. */
@@ -36,9 +37,12 @@ export class TransportContext {
   readonly slabs = new SlabPool();
   readonly deadlines: Deadlines;
   readonly refused = new Map<string, number>();
+  readonly connections = new Set<Connection>();
   streams = 0;
   /** In the queues of the streams of all connections. */
   queuedBytes = 0;
+  /** In the sockets of all connections. */
+  readonly socketBytes = new SocketBytes();
   /** Taken by open streams of all connections. */
   streamBytes = 0;
   /** For unfinished messages of all connections. */
@@ -46,6 +50,16 @@ export class TransportContext {
   bytesReceived = 0;
   bytesSent = 0;
   private dirty: Flushable[] = [];
+  private cutsReaders = false;
+  /** Down to between the two bounds, so that it is seldom done. */
+  private readonly cutSlowest = (): void => {
+    this.cutsReaders = false;
+    const bytes = this.unsentBytes - 1.5 * this.unsentBytesMax;
+    for (const connection of slowestReaders(this.connections, bytes, this.clock.monotonicMs())) {
+      this.countRefused("slow_reader");
+      connection.destroy();
+    }
+  };
   private readonly flushDirty = (): void => {
     const dirty = this.dirty;
     this.dirty = [];
@@ -72,17 +86,36 @@ export class TransportContext {
 
   /** Bytes that a connection may have unsent just now. */
   get connectionQueueBytesMax(): number {
-    const { connectionQueueBytesMax } = this.settings;
-    return this.isCrowded ? Math.min(connectionQueueBytesMax, QUEUED_BYTES_SHARE) : connectionQueueBytesMax;
+    return this.share(this.settings.connectionQueueBytesMax);
+  }
+
+  /** Of a bound of one connection's what it may use while all have much unsent. */
+  share(bytesMax: number): number {
+    return this.isCrowded ? Math.min(bytesMax, QUEUED_BYTES_SHARE) : bytesMax;
   }
 
   /** What waits unsent is over its bound, over all connections; and twice that. */
   get isCrowded(): boolean {
-    return this.queuedBytes > (this.settings.queueBytesTotalMax ?? QUEUED_BYTES_TOTAL_MAX);
+    return this.unsentBytes > this.unsentBytesMax;
   }
 
   get isFull(): boolean {
-    return this.queuedBytes > 2 * (this.settings.queueBytesTotalMax ?? QUEUED_BYTES_TOTAL_MAX);
+    return this.unsentBytes > 2 * this.unsentBytesMax;
+  }
+
+  private get unsentBytes(): number {
+    return this.queuedBytes + this.socketBytes.total;
+  }
+
+  private get unsentBytesMax(): number {
+    return this.settings.queueBytesTotalMax ?? QUEUED_BYTES_TOTAL_MAX;
+  }
+
+  /** Something more waits unsent. Who is cut off for it goes in a turn of its own, amid no other's work. */
+  unsentGrew(): void {
+    if (this.cutsReaders || !this.isFull) return;
+    this.cutsReaders = true;
+    this.timers.defer(this.cutSlowest);
   }
 
   countRefused(reason: string): void {

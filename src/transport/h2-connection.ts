@@ -37,9 +37,7 @@ import {
 import { ReceiveWindow } from "./receive-window.ts";
 import { SendRoom } from "./send-room.ts";
 
-/**
- * The payload of the ping whose answer says that the client has seen our first GOAWAY; and of those that ask for life.
- */
+/** Payloads of the ping whose answer says that the client has seen our first GOAWAY; of those that ask for life. */
 const DRAIN_PING = Buffer.from("draining", "latin1");
 const KEEPALIVE_PING = Buffer.from("keepaliv", "latin1");
 const STALL_CHECK_MS = 5_000;
@@ -221,10 +219,9 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   /** No further stream is taken: as many as allowed are open, or worked for. */
   get isFull(): boolean {
-    const { context } = this;
-    const { concurrentStreamsMax, streamsBytesTotalMax = STREAMS_BYTES_TOTAL_MAX } = context.settings;
+    const { concurrentStreamsMax, streamsBytesTotalMax = STREAMS_BYTES_TOTAL_MAX } = this.context.settings;
     if (this.streams.size + this.orphans >= concurrentStreamsMax) return true;
-    return context.streamBytes > streamsBytesTotalMax && this.streamBytes > STREAMS_BYTES_SHARE;
+    return this.context.streamBytes > streamsBytesTotalMax && this.streamBytes > STREAMS_BYTES_SHARE;
   }
 
   /** The last GOAWAY has said which stream is the last. */
@@ -372,10 +369,21 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   }
 
   queued(stream: H2Stream, bytes: number): void {
+    // Until now there was nothing to take.
+    if (this.sender.queuedBytes === 0) this.sender.leftMs = this.turnMs;
     this.sender.queuedBytes += bytes;
     this.context.queuedBytes += bytes;
     if (stream.completes) this.sender.completeQueuedBytes += bytes;
     stream.progressMs = this.turnMs;
+    this.context.unsentGrew();
+  }
+
+  get unsentBytes(): number {
+    return this.sender.queuedBytes + this.output.share.counted;
+  }
+
+  get takenMs(): number {
+    return this.sender.leftMs;
   }
 
   /** Sent, or given up. */
@@ -513,7 +521,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
   destroy(): void {
     if (this.state === "closed") return;
     this.state = "closing";
-    this.output.close();
+    this.output.gone();
     this.dropStreams();
     this.bytes.destroy();
   }
@@ -536,17 +544,10 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   private failWith(error: unknown): void {
     if (this.state !== "open") return;
-    let code: number = ErrorCode.internalError;
-    let reason = "bug";
-    let text = "internal error";
-    if (error instanceof ConnectionError) {
-      code = error.code;
-      reason = error.reason;
-      text = error.message;
-    } else if (error instanceof HpackError) {
-      code = ErrorCode.compressionError;
-      reason = "compression_error";
-      text = error.message;
+    let [code, reason, text]: [number, string, string] = [ErrorCode.internalError, "bug", "internal error"];
+    if (error instanceof ConnectionError) [code, reason, text] = [error.code, error.reason, error.message];
+    else if (error instanceof HpackError) {
+      [code, reason, text] = [ErrorCode.compressionError, "compression_error", error.message];
     } else this.context.onBug(error);
     this.context.countRefused(reason);
     try {
@@ -580,7 +581,7 @@ export class H2Connection implements Connection, Flushable, PeerSettings {
 
   private closed(): void {
     this.state = "closed";
-    this.output.close();
+    this.output.gone();
     this.dropStreams();
     this.onGone();
   }

@@ -4,6 +4,7 @@ import type { TransportContext } from "./context.ts";
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader, writeUint32 } from "./frames.ts";
 import { FRAME_BYTES_MAX, SOCKET_BACKLOG_BYTES_MAX } from "./limits.ts";
 import { SLAB_BYTES, type Slab } from "./slab-pool.ts";
+import { SocketShare } from "./unsent.ts";
 
 const EMPTY = Buffer.alloc(0);
 
@@ -26,11 +27,13 @@ export class H2Output {
   private readonly bytes: ByteStream;
   private readonly onRelieved: () => void;
   private readonly backlogBytesMax: number;
+  readonly share: SocketShare;
   private slab: Slab | null = null;
   private closed = false;
   private readonly afterWrite = (): void => {
     this.progressMs = this.context.clock.monotonicMs();
-    if (!this.congested || this.closed || this.bytes.pendingBytes > this.backlogBytesMax / 2) return;
+    this.share.note();
+    if (!this.congested || this.closed || this.bytes.pendingBytes > this.backlogBytes / 2) return;
     this.congested = false;
     this.onRelieved();
   };
@@ -41,12 +44,18 @@ export class H2Output {
     this.bytes = bytes;
     this.onRelieved = onRelieved;
     this.backlogBytesMax = Math.min(SOCKET_BACKLOG_BYTES_MAX, context.settings.connectionQueueBytesMax);
+    this.share = new SocketShare(context.socketBytes, bytes);
     this.progressMs = context.clock.monotonicMs();
   }
 
   /** Handed to the socket and not yet taken by the system. */
   get pendingBytes(): number {
     return this.bytes.pendingBytes;
+  }
+
+  /** What the socket may have unsent just now. */
+  private get backlogBytes(): number {
+    return this.context.share(this.backlogBytesMax);
   }
 
   /** Makes room for `count` bytes at `length` in `buffer`, and returns `length`. */
@@ -74,7 +83,10 @@ export class H2Output {
       if (bytes.writeAtOnce === undefined) bytes.write(whole, slab.written);
       else if (bytes.writeAtOnce(whole, slab.written)) slab.release();
     }
-    if (bytes.pendingBytes > this.backlogBytesMax) this.congested = true;
+    this.share.note();
+    if (bytes.pendingBytes === 0) return;
+    this.context.unsentGrew();
+    if (bytes.pendingBytes > this.backlogBytes) this.congested = true;
   }
 
   /** Nothing is written any more. */
@@ -84,6 +96,12 @@ export class H2Output {
     this.buffer = EMPTY;
     if (this.slab !== null) this.context.slabs.give(this.slab);
     this.slab = null;
+  }
+
+  /** The connection has gone, and what its socket had with it. */
+  gone(): void {
+    this.close();
+    this.share.close();
   }
 
   /** A frame with a payload of one 32-bit number: RST_STREAM, WINDOW_UPDATE. */

@@ -28,6 +28,8 @@ export class H2Sender {
   /** Bytes in the queues of all streams, and of those whose response is complete (unary, plain HTTP). */
   queuedBytes = 0;
   completeQueuedBytes = 0;
+  /** When DATA last left. */
+  leftMs = 0;
   private first: H2Stream | null = null;
   private last: H2Stream | null = null;
   private pumping = false;
@@ -85,6 +87,7 @@ export class H2Sender {
   left(stream: H2Stream, bytes: number): void {
     this.window -= bytes;
     stream.sendWindow -= bytes;
+    this.leftMs = stream.connection.turnMs;
     this.output.responseFrames++;
   }
 

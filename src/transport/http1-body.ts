@@ -11,7 +11,7 @@ export class Http1Body implements HttpSink {
     readonly put: (bytes: Buffer) => void;
     /** Called once, when the body is over: complete or not. */
     readonly settled: (complete: boolean) => void;
-    readonly bytesMax: number;
+    readonly bytesMax: () => number;
     readonly chunked: boolean;
   };
   private over = false;
@@ -25,7 +25,7 @@ export class Http1Body implements HttpSink {
   write(part: Buffer): boolean {
     if (this.over) return false;
     if (part.length > 0) this.out.put(this.out.chunked ? chunkOf(part) : part);
-    this.drainDue = this.bytes.pendingBytes > this.out.bytesMax;
+    this.drainDue = this.bytes.pendingBytes > this.out.bytesMax();
     return !this.drainDue;
   }
 
@@ -46,7 +46,7 @@ export class Http1Body implements HttpSink {
 
   /** The system has taken some of what was written. */
   written(): void {
-    if (!this.drainDue || this.bytes.pendingBytes > this.out.bytesMax / 2) return;
+    if (!this.drainDue || this.bytes.pendingBytes > this.out.bytesMax() / 2) return;
     this.drainDue = false;
     this.onDrain();
   }

@@ -14,8 +14,16 @@ import {
 import { Http1Body } from "./http1-body.ts";
 import { Http1Error, type Http1Head } from "./http1-head.ts";
 import { Http1Reader } from "./http1-reader.ts";
-import { BODY_TIMEOUT_MS, HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
+import {
+  BODY_TIMEOUT_MS,
+  HEADERS_TIMEOUT_MS,
+  HTTP1_IDLE_TIMEOUT_MS,
+  LINGER_MS,
+  STALL_TIMEOUT_MS,
+  TURN_COST_MAX,
+} from "./limits.ts";
 import type { HttpBody, MessageSocket } from "./transport.ts";
+import { SocketShare } from "./unsent.ts";
 import { acceptOf, offersWebSocket, WebSocketConnection } from "./websocket.ts";
 
 /** While an answer is awaited, this much of what comes behind is kept; then reading stops. */
@@ -58,13 +66,18 @@ const reasonPhrases: Readonly<Record<number, string>> = {
  */
 export class Http1Connection implements Connection {
   private readonly context: TransportContext;
+  takenMs: number;
   private readonly bytes: ByteStream;
+  private readonly share: SocketShare;
   private readonly onGone: () => void;
   private readonly reader: Http1Reader;
   private readonly budget: ConnectionBudget;
   private state: "open" | "closing" | "closed" = "open";
   private answering = false;
   private advancing = false;
+  /** Since when it has answered requests without a pause. */
+  private turnMs: number;
+  private waitsForTurn = false;
   private paused = false;
   private draining = false;
   private peerDone = false;
@@ -81,6 +94,8 @@ export class Http1Connection implements Connection {
   private readonly afterWrite = (): void => {
     const { socket } = this;
     this.progressMs = this.context.clock.monotonicMs();
+    this.takenMs = this.progressMs;
+    this.share.note();
     if (socket !== null) this.guard(() => socket.written());
     else if (this.streaming === null) this.advance();
     else {
@@ -99,11 +114,15 @@ export class Http1Connection implements Connection {
     this.onGone = onGone;
     this.budget = new ConnectionBudget(context.assembly, context.settings, () => this.giveUpUnfinished());
     this.reader = new Http1Reader(httpBodyBytesMax(context), this.budget);
+    this.share = new SocketShare(context.socketBytes, bytes);
     this.progressMs = context.clock.monotonicMs();
+    this.takenMs = this.progressMs;
+    this.turnMs = this.progressMs;
     bytes.onData = (chunk) => this.receive(chunk);
     bytes.onEnd = () => this.guard(() => this.peerEnded());
     bytes.onClose = () => {
       this.state = "closed";
+      this.share.close();
       this.reader.close();
       this.depart();
       this.onGone();
@@ -120,6 +139,7 @@ export class Http1Connection implements Connection {
       return;
     }
     this.reader.add(chunk);
+    this.turnMs = this.progressMs;
     this.advance();
   }
 
@@ -170,6 +190,7 @@ export class Http1Connection implements Connection {
   destroy(): void {
     if (this.state === "closed") return;
     this.state = "closing";
+    this.share.close();
     this.depart();
     this.bytes.destroy();
   }
@@ -189,7 +210,7 @@ export class Http1Connection implements Connection {
     if (this.advancing || this.state !== "open") return;
     this.advancing = true;
     try {
-      while (this.state === "open" && !this.answering && this.hasRoom && this.takeRequest());
+      while (this.state === "open" && !this.answering && this.hasRoom && this.hasTurn() && this.takeRequest());
     } catch (error) {
       if (error instanceof Http1Error) this.refuseRequest(error);
       else {
@@ -199,9 +220,25 @@ export class Http1Connection implements Connection {
     }
     this.advancing = false;
     if (this.state !== "open") return;
-    if (this.peerDone && !this.answering && this.hasRoom) this.finish();
+    if (this.peerDone && !this.answering && this.hasRoom && !this.waitsForTurn) this.finish();
     else this.pauseOrResume();
   }
+
+  /** Who sends many requests at once has a few milliseconds of the event loop, and the next ones behind all others. */
+  private hasTurn(): boolean {
+    const { clock, timers } = this.context;
+    if (this.waitsForTurn) return false;
+    if (this.reader.inputBytes === 0 || clock.monotonicMs() - this.turnMs < TURN_COST_MAX / 1000) return true;
+    this.waitsForTurn = true;
+    timers.defer(this.nextTurn);
+    return false;
+  }
+
+  private readonly nextTurn = (): void => {
+    this.waitsForTurn = false;
+    this.turnMs = this.context.clock.monotonicMs();
+    this.advance();
+  };
 
   /** One step; false when more input is needed. */
   private takeRequest(): boolean {
@@ -278,7 +315,10 @@ export class Http1Connection implements Connection {
       if (this.state === "open") this.write(bytes);
     };
     const { streamQueueBytesMax } = this.context.settings;
-    const sink = new Http1Body(this.bytes, { put, settled, bytesMax: streamQueueBytesMax, chunked: !head.old });
+    const sink = new Http1Body(this.bytes, {
+      ...{ put, settled, chunked: !head.old },
+      bytesMax: () => this.context.share(streamQueueBytesMax),
+    });
     this.writeResponse({ ...response, fields, body: EMPTY }, bodiless, stays ? undefined : "close");
     if (bodiless) {
       settled(true);
@@ -302,7 +342,7 @@ export class Http1Connection implements Connection {
       clock,
       budget: this.budget,
       messageBytesMax: httpBodyBytesMax(this.context),
-      queueBytesMax: settings.streamQueueBytesMax,
+      queueBytesMax: () => this.context.share(settings.streamQueueBytesMax),
       put: (bytes) => {
         if (this.state === "open") this.write(bytes);
       },
@@ -334,16 +374,25 @@ export class Http1Connection implements Connection {
 
   private write(bytes: Buffer): void {
     this.context.bytesSent += bytes.length;
+    // Until now there was nothing to take.
+    if (this.share.counted === 0) this.takenMs = this.context.clock.monotonicMs();
     this.bytes.write(bytes, this.afterWrite);
+    this.share.note();
+    this.context.unsentGrew();
+  }
+
+  get unsentBytes(): number {
+    return this.share.counted;
   }
 
   /** Answers are not made for a client that does not read them. */
   private get hasRoom(): boolean {
-    return this.bytes.pendingBytes <= this.context.settings.connectionQueueBytesMax;
+    return this.bytes.pendingBytes <= this.context.connectionQueueBytesMax;
   }
 
   private pauseOrResume(): void {
-    const full = (this.answering || !this.hasRoom) && this.reader.inputBytes > AHEAD_BYTES_MAX;
+    const waits = this.answering || this.waitsForTurn || !this.hasRoom;
+    const full = waits && this.reader.inputBytes > AHEAD_BYTES_MAX;
     if (full === this.paused) return;
     this.paused = full;
     if (full) this.bytes.pause();

@@ -60,11 +60,15 @@ export const SOCKET_BACKLOG_BYTES_MAX = 1 << 20;
 export const TURN_BYTES_MAX = 256 << 10;
 
 /**
- * Responses that wait in the queues of all connections; while there are more, a connection may have no more than the
- * share: many slow readers, each within its own bound, must not fill the memory.
+ * Responses that wait in the queues of all connections and in their sockets; while there are more, a connection may
+ * have no more than the share, in each: many slow readers, each within its own bound, must not fill the memory. At
+ * twice the bound, which takes thousands that hold one answer each, the slowest ones are cut off.
  */
 export const QUEUED_BYTES_TOTAL_MAX = 256 << 20;
 export const QUEUED_BYTES_SHARE = 128 << 10;
+
+/** Whoever has taken nothing for so long is cut off before others. */
+export const UNSENT_SLOW_MS = 1_000;
 
 /** Streams that wait for room, looked at in one turn of a connection. */
 export const ROOM_WAITERS_PER_TURN = 16;

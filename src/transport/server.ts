@@ -43,7 +43,7 @@ function checkSettings(settings: TransportSettings): void {
 
 class Server implements Transport {
   private readonly context: TransportContext;
-  private readonly connections = new Set<Connection>();
+  private readonly connections: Set<Connection>;
   private readonly sweepMs: number;
   private sweeper: Timer | null = null;
   private draining = false;
@@ -52,6 +52,7 @@ class Server implements Transport {
 
   constructor(context: TransportContext) {
     this.context = context;
+    this.connections = context.connections;
     const { keepaliveIntervalMs, keepaliveTimeoutMs } = context.settings;
     const shortest = keepaliveIntervalMs > 0 ? Math.min(keepaliveIntervalMs, keepaliveTimeoutMs) / 4 : SWEEP_MS;
     this.sweepMs = Math.max(SWEEP_MS_MIN, Math.min(SWEEP_MS, shortest));

@@ -8,6 +8,8 @@ import { HANDSHAKE_TIMEOUT_MS } from "./limits.ts";
  * (RFC 9113 §3.4), which is no HTTP/1.1 request. Bytes that still could be a preface wait.
  */
 export class Sniffer implements Connection {
+  readonly unsentBytes = 0;
+  readonly takenMs = 0;
   private readonly context: TransportContext;
   private readonly bytes: ByteStream;
   private readonly startedMs: number;

@@ -50,7 +50,7 @@ export interface WebSocketSurroundings {
   readonly budget: AssemblyBudget;
   readonly messageBytesMax: number;
   /** Queued output at which `send` says stop. */
-  readonly queueBytesMax: number;
+  readonly queueBytesMax: () => number;
   readonly put: (bytes: Buffer) => void;
   /** Called once: no more is sent, and what comes is not looked at. `reason`: what the client did wrong, if it did. */
   readonly closed: (reason: string | null) => void;
@@ -90,14 +90,14 @@ export class WebSocketConnection implements MessageSocket {
     if (!this.#open) return false;
     const { bytes, put, queueBytesMax } = this.#surroundings;
     put(frameOf(Opcode.text, message));
-    this.#drainDue = bytes.pendingBytes > queueBytesMax;
+    this.#drainDue = bytes.pendingBytes > queueBytesMax();
     return !this.#drainDue;
   }
 
   /** The system has taken some of what was written. */
   written(): void {
     const { bytes, queueBytesMax } = this.#surroundings;
-    if (!this.#open || bytes.pendingBytes > queueBytesMax / 2) return;
+    if (!this.#open || bytes.pendingBytes > queueBytesMax() / 2) return;
     // Pongs are not made for who does not read them.
     this.#read();
     if (!this.#drainDue || !this.#open) return;
@@ -148,7 +148,7 @@ export class WebSocketConnection implements MessageSocket {
   }
 
   get #takes(): boolean {
-    return !this.#paused && this.#surroundings.bytes.pendingBytes <= this.#surroundings.queueBytesMax;
+    return !this.#paused && this.#surroundings.bytes.pendingBytes <= this.#surroundings.queueBytesMax();
   }
 
   #readOne(): boolean {
