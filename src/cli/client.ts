@@ -18,7 +18,7 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { Auth } from "../gen/etcdserverpb/rpc_pb.ts";
-import { CommandError } from "./errors.ts";
+import { CommandError, Unreachable } from "./errors.ts";
 
 export interface ClientOptions {
   endpoints: readonly string[];
@@ -138,7 +138,7 @@ export class EtcdClient {
           await ready(client, this.#options.dialTimeoutMs);
           return { endpoint, answer: await this.#unary(await this.#login(client), method, init) };
         } catch (error) {
-          return { endpoint, answer: error instanceof CommandError ? error : cannotReach([endpoint]) };
+          return { endpoint, answer: error instanceof CommandError ? error : new Unreachable([endpoint]) };
         } finally {
           client.close();
         }
@@ -207,7 +207,7 @@ export class EtcdClient {
         throw error;
       });
     }
-    throw cannotReach(this.#options.endpoints);
+    throw new Unreachable(this.#options.endpoints);
   }
 
   async close(): Promise<void> {
@@ -280,9 +280,6 @@ const ready = (client: Client, timeoutMs: number): Promise<void> =>
   new Promise((resolve, reject) => {
     client.waitForReady(Date.now() + timeoutMs, (error) => (error ? reject(error) : resolve()));
   });
-
-const cannotReach = (endpoints: readonly string[]): CommandError =>
-  new CommandError(`cannot reach ${endpoints.join(", ")}: is a server running there? (--endpoints)`);
 
 const pathOf = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
 

@@ -13,3 +13,13 @@ export class CommandError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** None of the endpoints could be connected to. */
+export class Unreachable extends CommandError {
+  constructor(endpoints: readonly string[], hint = "") {
+    super(`cannot reach ${endpoints.join(", ")}: is a server running there? (--endpoints${hint})`);
+    this.endpoints = endpoints;
+  }
+
+  readonly endpoints: readonly string[];
+}

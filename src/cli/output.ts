@@ -89,6 +89,9 @@ export async function tableText(head: string[], rows: string[][]): Promise<strin
   return table.toString();
 }
 
+/** "1 change", "2 changes". */
+export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`;
+
 const SI_UNITS = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 
 /** Powers of a thousand, as etcdctl prints sizes: "37 kB", "2.1 GB". */

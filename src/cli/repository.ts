@@ -1,6 +1,7 @@
 import type { Command, Option } from "commander";
 import type { EtcdClient } from "./client.ts";
 import { type Context, online } from "./context.ts";
+import { Unreachable } from "./errors.ts";
 import { type OfflineContext, offline, offlineOptions } from "./offline.ts";
 import type { OutputOptions } from "./output.ts";
 import { patiently } from "./progress.ts";
@@ -18,6 +19,9 @@ export interface Ways<T> {
   readonly writes?: boolean;
 }
 
+/** T4_STORE alone does not choose the bucket: a shell that has it for `t4 run` means the server with the rest. */
+const WITHOUT_SERVER = "; without one: --store or --data-dir";
+
 export const repositoryOptions = (): Option[] => offlineOptions();
 
 /** Carries a command out on the way that its options choose, and shows what comes of it. */
@@ -29,7 +33,9 @@ export async function onRepository<T>(
   if (!isOffline(command)) {
     const run = async ({ client, output, table }: Context): Promise<void> =>
       show(await patiently("waiting for the server", ways.online(client)), table ? "table" : output.format);
-    return online(command, run, { hasTable: true });
+    return online(command, run, { hasTable: true }).catch((error: unknown) => {
+      throw error instanceof Unreachable ? new Unreachable(error.endpoints, WITHOUT_SERVER) : error;
+    });
   }
   return offline(
     command,

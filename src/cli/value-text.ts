@@ -4,7 +4,7 @@ import { bytesText } from "./progress.ts";
 const SHOWN_MAX = 120;
 const PATHS_MAX = 20;
 
-export const isText = (bytes: Uint8Array): boolean => {
+const isText = (bytes: Uint8Array): boolean => {
   const text = new TextDecoder().decode(bytes);
   return !/[\p{Cc}\ufffd]/u.test(text.replace(/[\t\n\r\f]/g, ""));
 };
@@ -19,6 +19,12 @@ export function valueText(bytes: Uint8Array): string {
   const line = JSON.stringify(text);
   return line.length <= SHOWN_MAX ? line : `${line.slice(0, SHOWN_MAX)}…" (${bytesText(bytes.length)})`;
 }
+
+/** A key in one line, whole, however long: cut, it could be taken for another one. */
+export const keyText = (key: Uint8Array): string =>
+  isText(key)
+    ? JSON.stringify(Buffer.from(key).toString("utf8")).slice(1, -1)
+    : `0x${Buffer.from(key).toString("hex")}`;
 
 /** What differs between two values, a line each: of JSON by its paths, else the one and the other. */
 export function changeLines(before: Uint8Array, after: Uint8Array): string[] {

@@ -49,6 +49,8 @@ test("without a server: one line, exit code 1, within the time to dial", async (
   const { code, stderr } = await run(t4, ["get", "k", "--endpoints", `127.0.0.1:${port}`, "--dial-timeout", "300ms"]);
   equal(stderr, `Error: cannot reach 127.0.0.1:${port}: is a server running there? (--endpoints)\n`);
   equal(code, 1);
+  const log = await run(t4, ["log", "--endpoints", `127.0.0.1:${port}`, "--dial-timeout", "300ms"]);
+  match(log.stderr, /is a server running there\? \(--endpoints; without one: --store or --data-dir\)\n$/);
 });
 
 test("--help is printed for each command, with what they share; completion knows all of them", async () => {

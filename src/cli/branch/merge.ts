@@ -7,10 +7,10 @@ import { pairOf, prefixRange } from "../commands/diff.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import type { OfflineContext } from "../offline.ts";
 import { historyOf } from "../offline-history.ts";
-import { print } from "../output.ts";
+import { counted, print } from "../output.ts";
 import { ProgressLine, patiently } from "../progress.ts";
 import { type Format, onRepository } from "../repository.ts";
-import { valueText } from "../value-text.ts";
+import { keyText, valueText } from "../value-text.ts";
 
 const { method } = Repository;
 
@@ -57,7 +57,9 @@ export function mergeCommand(): Command {
         "\nA key is taken where only SOURCE has changed its value since they parted. Leases stay as they are in INTO.",
         "All is applied as one transaction, or, past the server's --max-txn-ops or a mebibyte, as a series of them;",
         "a series that was interrupted is gone on with by the same command. No key is overwritten that was written",
-        "meanwhile: then the merge is begun anew.",
+        "meanwhile: then the merge is begun anew. On a bucket (--store, --data-dir) it is shown, with --dry-run;",
+        "a server that leads INTO applies it.",
+        "\nShown are + KEY for one that is put, - KEY for one that is deleted, ! KEY for one that both have changed.",
         "\nExamples:",
         "  t4 branch merge fix --dry-run",
         "  t4 branch merge fix --into main --prefix /registry/configmaps/ --theirs",
@@ -182,7 +184,7 @@ function printSummary(
   const blocked = conflicts > 0 && how.refused;
   if (how.format === "json") print(JSON.stringify({ summary }));
   else {
-    print(`${changes} changes, ${conflicts} conflicts since revision ${baseRevision}`);
+    print(`${counted(changes, "change")}, ${counted(conflicts, "conflict")} since revision ${baseRevision}`);
     const series = transactions === 1 ? "one transaction" : `a series of ${transactions} transactions`;
     if (!how.apply && changes > 0) print(`nothing was changed (--dry-run); it takes ${series}`);
     else if (applied > 0) print(`${applied} applied to ${how.into} in ${series}, which is at revision ${revision}`);
@@ -193,7 +195,3 @@ function printSummary(
 }
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
-const keyText = (key: Uint8Array): string => {
-  const text = valueText(key);
-  return text.startsWith('"') ? text.slice(1, -1) : text;
-};

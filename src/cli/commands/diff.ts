@@ -13,7 +13,7 @@ import { print } from "../output.ts";
 import { bytesText, patiently } from "../progress.ts";
 import { type Format, onRepository, repositoryOptions } from "../repository.ts";
 import { stateMessage, stateNameOf, stateText } from "../state-name.ts";
-import { changeLines, valueText } from "../value-text.ts";
+import { changeLines, keyText, valueText } from "../value-text.ts";
 
 const { method } = Repository;
 const DIFFERENT_EXIT_CODE = 1;
@@ -178,11 +178,6 @@ class DiffPrinter {
     print(`read: ${blocksRead} blocks of tables, ${bytesText(bytesRead)} in all`);
   }
 }
-
-const keyText = (key: Uint8Array): string => {
-  const text = valueText(key);
-  return text.startsWith('"') ? text.slice(1, -1) : text;
-};
 
 function changedLines(before: KeyValue, after: KeyValue): string[] {
   const lines = Buffer.compare(before.value, after.value) === 0 ? [] : changeLines(before.value, after.value);

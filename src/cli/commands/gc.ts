@@ -3,7 +3,7 @@ import type { CollectionReport } from "../../collector/collector.ts";
 import { durationKind } from "../../server/setting-kinds.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import { type OfflineContext, offline, offlineOptions } from "../offline.ts";
-import { print } from "../output.ts";
+import { counted, print } from "../output.ts";
 import { bytesText, ProgressLine } from "../progress.ts";
 
 const CANDIDATES_MAX = 1_000_000;
@@ -102,11 +102,15 @@ async function collect(
 function printReport(report: CollectionReport, { names, dryRun }: { names: readonly string[]; dryRun: boolean }): void {
   for (const name of names) print(name);
   for (const [why, tally] of Object.entries(report.byReason)) {
-    print(`${why}s: ${tally.objects} objects, ${bytesText(tally.bytes)}`);
+    print(`${why}s: ${counted(tally.objects, "object")}, ${bytesText(tally.bytes)}`);
   }
-  if (report.kept > 0) print(`${report.kept} objects stay: they were needed again meanwhile`);
+  if (report.kept > 0) print(`${counted(report.kept, "object")} needed again meanwhile: kept`);
   const what = dryRun ? "would be deleted" : "deleted";
-  print(report.objects === 0 ? "nothing to delete" : `${report.objects} objects, ${bytesText(report.bytes)} ${what}`);
+  print(
+    report.objects === 0
+      ? "nothing to delete"
+      : `${counted(report.objects, "object")}, ${bytesText(report.bytes)} ${what}`,
+  );
 }
 
 function graceOf(text: string): number {

@@ -3,7 +3,7 @@ import type { RetentionEffect, RetentionFound } from "../../engine/branches/hist
 import { Repository } from "../../gen/t4/v1/repository_pb.ts";
 import { UsageError } from "../errors.ts";
 import { historyOf } from "../offline-history.ts";
-import { print } from "../output.ts";
+import { counted, print } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import { onRepository, repositoryOptions } from "../repository.ts";
 
@@ -116,7 +116,7 @@ function printSet(branch: string, preview: boolean, found: RetentionFound & Rete
   const { retention, checkpointsDropped, bytesFreed, firstRevision } = found;
   const { log, checkpoints } = retention;
   print(`${branch}: log ${log}, checkpoints ${checkpoints}${preview ? " (a preview: nothing was changed)" : ""}`);
-  print(`lets go of ${checkpointsDropped} checkpoints and ${bytesText(bytesFreed)}`);
+  print(`lets go of ${counted(checkpointsDropped, "checkpoint")} and ${bytesText(bytesFreed)}`);
   // A promotion or a restore in place passes some over: those never were.
   print(`every revision that there was from ${firstRevision} on can be had`);
 }

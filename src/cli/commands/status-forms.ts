@@ -1,5 +1,5 @@
 import type { StatusResponse } from "../../gen/etcdserverpb/rpc_pb.ts";
-import { type OutputOptions, print, printFields, printHeader } from "../output.ts";
+import { counted, type OutputOptions, print, printFields, printHeader } from "../output.ts";
 import { bytesText } from "../progress.ts";
 
 /** What a t4 server tells besides etcd's Status. */
@@ -35,10 +35,10 @@ export function statusLines({ endpoint, status, detail }: ServerStatus): string[
       `  upload       ${size("uploadPendingBytes")} pending, ${seconds(detail["uploadDelayMs"])} behind`,
       `  checkpoint   ${slot === null ? "none yet" : `at slot ${slot}, ${seconds(detail["checkpointAgeMs"])} ago`}`,
       `  size         ${size("bytes")}, in use ${size("bytesInUse")}`,
-      `  storage      memtable ${size("memtableBytes")}, ${detail["tables"]} tables`,
+      `  storage      memtable ${size("memtableBytes")}, ${counted(Number(detail["tables"]), "table")}`,
       ...cacheLines(detail),
-      `  content      ${detail["keys"]} keys, ${detail["leases"]} leases`,
-      `  watchers     ${detail["watchers"]} on ${detail["watchStreams"]} streams`,
+      `  content      ${counted(Number(detail["keys"]), "key")}, ${counted(Number(detail["leases"]), "lease")}`,
+      `  watchers     ${detail["watchers"]} on ${counted(Number(detail["watchStreams"]), "stream")}`,
     );
   }
   for (const error of status.errors) out.push(`  error        ${error}`);

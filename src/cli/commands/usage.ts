@@ -5,7 +5,7 @@ import type { EtcdClient } from "../client.ts";
 import { UsageError } from "../errors.ts";
 import type { OfflineContext } from "../offline.ts";
 import { historyOf } from "../offline-history.ts";
-import { print, tableText } from "../output.ts";
+import { counted, print, tableText } from "../output.ts";
 import { monthly, type Prices, pricesOf } from "../prices.ts";
 import { bytesText } from "../progress.ts";
 import { type Format, onRepository, repositoryOptions } from "../repository.ts";
@@ -123,7 +123,7 @@ async function printUsage(usage: Shown, prices: Prices, format: Format): Promise
     ]);
     print(await tableText([`prefix in ${name}`, "keys", "bytes"], lines));
   }
-  print(`${usage.objects} objects, ${bytesText(usage.bytes)} in the store`);
+  print(`${counted(usage.objects, "object")}, ${bytesText(usage.bytes)} in the store`);
   if (usage.garbageObjects > 0) {
     print(`${usage.garbageObjects} of them, ${bytesText(usage.garbageBytes)}, nobody needs: t4 gc deletes them`);
   }

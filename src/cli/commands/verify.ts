@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { BranchReport, VerifyReport } from "../../readers/verify.ts";
 import { CommandError } from "../errors.ts";
 import { offline, offlineOptions } from "../offline.ts";
-import { print } from "../output.ts";
+import { counted, print } from "../output.ts";
 import { bytesText, ProgressLine } from "../progress.ts";
 import { traceOne } from "../trace-branch.ts";
 
@@ -66,27 +66,33 @@ function printReport(report: VerifyReport, { listGarbage, ms }: { listGarbage: b
     for (const { object, bytes, why } of findings.garbage) print(`garbage: ${object} (${bytesText(bytes)}) ${why}`);
   }
   for (const branch of report.branches) for (const line of branchLines(branch)) print(line);
-  const objects = `${report.objects} objects, ${bytesText(report.bytes)}`;
-  print(`${report.store}: ${objects}; ${tables.named} tables that checkpoints name, ${tables.unnamed} that none does`);
+  const objects = `${counted(report.objects, "object")}, ${bytesText(report.bytes)}`;
+  const named = counted(tables.named, "table");
+  print(`${report.store}: ${objects}; ${named} that checkpoints name, ${tables.unnamed} that none does`);
   if (report.duplicateBytes > 0) {
-    print(`stored twice: ${bytesText(report.duplicateBytes)} in ${report.duplicates.length} groups of tables`);
+    print(
+      `stored twice: ${bytesText(report.duplicateBytes)} in ${counted(report.duplicates.length, "group")} of tables`,
+    );
   }
   if (findings.garbageFound > 0) {
     const hint = listGarbage ? "" : " (--list-garbage names them)";
-    print(`garbage: ${findings.garbageFound} objects, ${bytesText(findings.garbageBytes)}, that nothing names${hint}`);
+    const garbage = counted(findings.garbageFound, "object");
+    print(`garbage: ${garbage}, ${bytesText(findings.garbageBytes)}, that nothing names${hint}`);
   }
   const how = report.quick ? "quick: the data of tables was not read" : "every byte was read";
-  const faults = findings.faultsFound === 0 ? "no" : findings.faultsFound;
-  print(`${faults} faults in ${(ms / 1000).toFixed(1)} s (${how})`);
+  const faults = findings.faultsFound === 0 ? "no faults" : counted(findings.faultsFound, "fault");
+  print(`${faults} in ${(ms / 1000).toFixed(1)} s (${how})`);
 }
 
 function branchLines(branch: BranchReport): string[] {
   const { names, id, epoch, revision, durability, checkpoints, retained, segments, records } = branch;
+  const log = `${counted(segments, "segment")} (${bytesText(branch.logBytes)})`;
+  const tables = `${counted(branch.tables, "table")} (${bytesText(branch.tableBytes)})`;
   return [
     `branch ${names.join(", ") || id}: epoch ${epoch}, revision ${revision ?? "unknown"}, ${durability ?? "never led"}`,
-    `  ${checkpoints} checkpoints, of which the newest retains ${retained}`,
-    `  ${segments} segments (${bytesText(branch.logBytes)}), ${records} records from the first slot kept on`,
-    `  ${branch.tables} tables (${bytesText(branch.tableBytes)}), ${branch.keys ?? 0} keys as of the newest checkpoint`,
+    `  ${counted(checkpoints, "checkpoint")}, of which the newest retains ${retained}`,
+    `  ${log}, ${counted(records, "record")} from the first slot kept on`,
+    `  ${tables}, ${counted(branch.keys ?? 0, "key")} as of the newest checkpoint`,
   ];
 }
 
