@@ -70,7 +70,7 @@ export class CallMetrics {
   readonly #extensive: boolean;
   readonly #slow: SlowCalls | null;
 
-  /** `slow` is told of every unary call. */
+  /** `slow` tells of unary calls that took too long. */
   constructor(clock: Clock, { extensive, slow = null }: { extensive: boolean; slow?: SlowCalls | null }) {
     this.#clock = clock;
     this.#extensive = extensive;
@@ -117,7 +117,7 @@ export class CallMetrics {
       const tookMs = this.#clock.monotonicMs() - startedMs;
       (succeeded ? outcomes?.succeeded : outcomes?.failed)?.observeMs(tookMs);
       timings?.observeMs(tookMs);
-      if (slow !== null && tookMs > slow.longerMs) slow.took(call, { tookMs, requestBytes, failed: !succeeded });
+      if (slow?.isSlow(tookMs)) slow.tell(call, { tookMs, requestBytes, failed: !succeeded });
     };
     return (message, call) => {
       const startedMs = this.#clock.monotonicMs();

@@ -14,8 +14,7 @@ const waiting = new Set(["/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign
  */
 export class SlowCalls {
   readonly #clock: Clock;
-  /** Who took no longer than this need not be told of. */
-  readonly longerMs: number;
+  readonly #longerMs: number;
   readonly #warn: Log["warn"];
   #secondBeganMs = Number.NEGATIVE_INFINITY;
   #lines = 0;
@@ -23,12 +22,17 @@ export class SlowCalls {
 
   constructor({ clock, longerMs, warn }: { clock: Clock; longerMs: number; warn: Log["warn"] }) {
     this.#clock = clock;
-    this.longerMs = longerMs;
+    this.#longerMs = longerMs;
     this.#warn = warn;
   }
 
-  took(call: Call, { tookMs, requestBytes, failed }: { tookMs: number; requestBytes: number; failed: boolean }): void {
-    if (tookMs <= this.longerMs || waiting.has(call.path)) return;
+  isSlow(tookMs: number): boolean {
+    return tookMs > this.#longerMs;
+  }
+
+  /** Of a call that is slow. */
+  tell(call: Call, { tookMs, requestBytes, failed }: { tookMs: number; requestBytes: number; failed: boolean }): void {
+    if (waiting.has(call.path)) return;
     if (!this.#mayTell()) {
       this.#leftOut++;
       return;
