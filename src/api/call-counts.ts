@@ -2,7 +2,7 @@ import type { TxnResult } from "../engine/engine.ts";
 
 /** Clients name their own versions: no more of them than this are told apart. */
 const VERSIONS_MAX = 100;
-export const OTHER_VERSIONS = "other";
+const OTHER_VERSIONS = "other";
 
 /**
  * How often each method was called and how the calls ended, for the metrics grpc_server_started_total and

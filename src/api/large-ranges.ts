@@ -30,7 +30,7 @@ export interface LargeRangeBounds {
   readonly waitingMax: number;
 }
 
-export const defaultLargeRangeBounds: LargeRangeBounds = {
+const defaultLargeRangeBounds: LargeRangeBounds = {
   keptBytesMax: 64 << 20,
   keptBytesEach: 16 << 20,
   measuredMax: 64,

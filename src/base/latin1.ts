@@ -16,7 +16,6 @@ export const keyOfBytes = (bytes: Uint8Array): string =>
 
 export const bytesOfKey = (key: string): Buffer => Buffer.from(key, "latin1");
 export const keyOfText = (text: string): string => Buffer.from(text, "utf8").latin1Slice();
-export const textOfKey = (key: string): string => Buffer.from(key, "latin1").toString("utf8");
 
 /** Whether UTF-8 has the text as it is: one byte a character. */
 export function isAscii(text: string): boolean {

@@ -15,7 +15,7 @@ export interface Prices {
 }
 
 /** Examples: public list prices as they were then; give your own by --prices. */
-export const examplePrices: Readonly<Record<string, Prices>> = {
+const examplePrices: Readonly<Record<string, Prices>> = {
   s3: {
     name: "Amazon S3 Standard, us-east-1, first 50 TB",
     date: "2025-06",

@@ -61,7 +61,7 @@ export async function patiently<T>(what: string, answer: Promise<T>, given?: Pro
 }
 
 /** "tables  [=====>      ]  42 %  1.2 of 2.9 GiB" */
-export function progressText({ phase, done, total, text = bytesText }: Progress): string {
+function progressText({ phase, done, total, text = bytesText }: Progress): string {
   if (total === 0) return done === 0 ? phase : `${phase}  ${text(done)}`;
   const part = Math.min(1, done / total);
   const full = Math.floor(part * BAR);

@@ -27,7 +27,7 @@ export interface MemberState {
 
 export type MemberEvent = { kind: "begun"; generation: string } | { kind: "swapped" } | { kind: "established" };
 
-export function memberAfter(state: MemberState, event: MemberEvent): MemberState {
+function memberAfter(state: MemberState, event: MemberEvent): MemberState {
   switch (event.kind) {
     case "begun":
       assert(state.next === null, "an unfinished opening is finished before another begins");

@@ -41,7 +41,7 @@ export interface RepositoryOptions {
 
 export const MAIN = "main";
 const FORMAT = 1;
-export const WINDOW_MAX = 256;
+const WINDOW_MAX = 256;
 
 /** Opens the repository, and founds it where the prefix is empty. */
 export async function openRepository(options: RepositoryOptions): Promise<Repository> {

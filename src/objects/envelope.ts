@@ -24,7 +24,7 @@ const CODEC_JSON = 0;
 const KEY_NONE = 0;
 const HEADER_BYTES = 24;
 const TRAILER_BYTES = 4;
-export const BODY_BYTES_MAX = 4 << 20;
+const BODY_BYTES_MAX = 4 << 20;
 
 /** Numbers are never given a second meaning; null: such an object has a format of its own. */
 const kindNumbers: Record<ObjectKind, number | null> = {

@@ -110,7 +110,7 @@ export const fieldOf = (value: unknown, name: string): unknown =>
  * 409 is nothing written only by the code of a conditional race; 503 only by SlowDown. All else of the server's own
  * failures may have come after the write.
  */
-export function verdictOf(status: number, code: string): Verdict {
+function verdictOf(status: number, code: string): Verdict {
   if (status >= 200 && status < 300) return "done";
   if (status === 412) return "preconditionFailed";
   if (status === 416) return "outOfRange";

@@ -191,7 +191,7 @@ const sameRange = (a: MountainRange, b: MountainRange): boolean =>
  * The range over all leaves before one whose proof is given: the mountains before its own, then what lies to the left
  * of its path, the largest first.
  */
-export function rangeBefore(range: MountainRange, proof: LeafProof): MountainRange {
+function rangeBefore(range: MountainRange, proof: LeafProof): MountainRange {
   const peaks: string[] = [];
   let first = 0;
   for (const [i, size] of mountainSizes(range.leaves).entries()) {

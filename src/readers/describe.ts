@@ -25,7 +25,7 @@ const kindNames: ReadonlyMap<number, string> = new Map(
 const spaceName = (space: number): string => spaceNames.get(space) ?? `space ${space}`;
 
 /** Text as it is where it is UTF-8 without control characters, else in base64 with that said. */
-export function bytesShown(bytes: Uint8Array): string {
+function bytesShown(bytes: Uint8Array): string {
   const text = new TextDecoder().decode(bytes);
   const plain = !/[\p{Cc}\ufffd]/u.test(text) && !text.startsWith("base64:");
   return plain ? text : `base64:${Buffer.from(bytes).toString("base64")}`;
@@ -127,7 +127,7 @@ function keyOf(space: number, key: string): Described {
 const reader = new KeyValueReader();
 
 /** A stored version of a user's key, with etcd's names. */
-export function describePair(version: Pick<Version, "bytes" | "start" | "end">): Described {
+function describePair(version: Pick<Version, "bytes" | "start" | "end">): Described {
   const { createRevision, modRevision, version: count, lease, value } = reader.read(version);
   const attached = lease === 0n ? {} : { lease: BigInt.asUintN(64, lease).toString(16) };
   return { createRevision, modRevision, version: count, ...attached, value: bytesShown(value) };

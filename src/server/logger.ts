@@ -46,7 +46,7 @@ function callerOf(called: (...args: never[]) => void): string {
 }
 
 /** "2026-01-02T03:04:05.678Z info  ready to serve client requests  url=http://127.0.0.1:2379" */
-export function consoleLine(json: string): string {
+function consoleLine(json: string): string {
   const { level, ts, msg, ...facts } = JSON.parse(json) as Record<string, unknown>;
   const shown = Object.entries(facts).map(
     ([name, value]) => `${name}=${typeof value === "string" ? quoted(value) : JSON.stringify(value)}`,

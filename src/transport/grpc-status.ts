@@ -13,7 +13,7 @@ export const GrpcCode = {
 const HEX = "0123456789ABCDEF";
 
 /** grpc-message: UTF-8, percent-encoded where it is not printable ASCII (gRPC over HTTP/2, "Status-Message"). */
-export function encodeGrpcMessage(message: string): string {
+function encodeGrpcMessage(message: string): string {
   if (message.length <= STATUS_MESSAGE_BYTES_MAX && isPlain(message)) return message;
   const bytes = Buffer.from(message, "utf8");
   const length = Math.min(bytes.length, STATUS_MESSAGE_BYTES_MAX);

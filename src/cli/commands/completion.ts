@@ -30,7 +30,7 @@ function wordsByCommand(program: Command): Map<string, string[]> {
 const isOffline = (path: string): boolean => ["run", "version", "completion"].includes(path);
 const argumentsOf = (path: string): string[] => (path === "completion" ? ["bash", "zsh", "fish"] : []);
 
-export function completionScript(program: Command, shell: string): string {
+function completionScript(program: Command, shell: string): string {
   const words = wordsByCommand(program);
   switch (shell) {
     case "bash":

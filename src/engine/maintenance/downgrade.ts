@@ -8,7 +8,7 @@ import type { DowngradeRequest } from "./maintenance.ts";
 
 const [MAJOR, MINOR] = etcdVersion.split(".").map(Number) as [number, number];
 /** As etcd tells it: without the patch. It does not move here, as there is no older program that could take over. */
-export const CLUSTER_VERSION = `${MAJOR}.${MINOR}`;
+const CLUSTER_VERSION = `${MAJOR}.${MINOR}`;
 const TARGET = `${MAJOR}.${MINOR - 1}.0`;
 
 /**

@@ -16,8 +16,6 @@ export function revisionKey({ main, sub, tombstone }: { main: number; sub: numbe
   return key;
 }
 
-export const revisionKeyBytes = (tombstone: boolean): number => (tombstone ? REVISION_BYTES + 1 : REVISION_BYTES);
-
 function writeRevisionKey(bytes: Buffer, at: number, main: number, sub: number): void {
   bytes.writeUInt32BE(Math.floor(main / 0x100000000), at);
   bytes.writeUInt32BE(main >>> 0, at + 4);

@@ -143,7 +143,7 @@ function writeKeyField(bytes: Buffer, at: number, key: string): number {
 }
 
 /** An int64 as protobuf's varint: a negative one takes ten bytes. */
-export function writeInt64(bytes: Uint8Array, at: number, value: bigint): number {
+function writeInt64(bytes: Uint8Array, at: number, value: bigint): number {
   if (value > 0n && value <= 0xffffffffn) return writeVarint(bytes, at, Number(value));
   let rest = BigInt.asUintN(64, value);
   while (rest >= 0x80n) {
@@ -154,7 +154,7 @@ export function writeInt64(bytes: Uint8Array, at: number, value: bigint): number
   return at;
 }
 
-export const int64Size = (value: bigint): number =>
+const int64Size = (value: bigint): number =>
   value >= 0n && value <= 0xffffffffn ? varintSize(Number(value)) : varint64Size(BigInt.asUintN(64, value));
 
 function varint64Size(value: bigint): number {
