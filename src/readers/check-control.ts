@@ -1,4 +1,4 @@
-import { type BranchId, branchId } from "../base/ids.ts";
+import { type BranchId, branchId, type ObjectKey } from "../base/ids.ts";
 import { decodeCollection, decodeCollectionDone } from "../collector/collection.ts";
 import { decodeBranchName } from "../leadership/branch-name.ts";
 import { sessionId } from "../leadership/identity.ts";
@@ -17,6 +17,7 @@ import { listObjects } from "./list-objects.ts";
 /** The small objects that say what a repository is: each is read, decoded, and held against what it names. */
 export class ControlCheck {
   objects = 0;
+  bytes = 0;
   readonly #store: ObjectStore;
   readonly #runtime: RetryRuntime;
   readonly #request: RequestOptions;
@@ -35,7 +36,7 @@ export class ControlCheck {
   /** Null where it is missing or damaged. */
   async repository(): Promise<Repository | null> {
     const object = await this.#store.get(repositoryKey, this.#request);
-    this.objects++;
+    this.#count(object?.body.length ?? 0);
     if (object === null) {
       this.#findings.fault(repositoryKey, "is missing");
       return null;
@@ -47,14 +48,14 @@ export class ControlCheck {
   async names(): Promise<Map<BranchId, string[]>> {
     const names = new Map<BranchId, string[]>();
     let main = false;
-    for await (const { key } of listObjects(this.#store, prefixes.names, this.#request)) {
+    for await (const { key, bytes } of listObjects(this.#store, prefixes.names, this.#request)) {
       const parsed = parseKey(key);
       if (parsed?.kind !== "name") {
         this.#findings.fault(key, "is not named as a branch's name is");
         continue;
       }
       main ||= parsed.name === MAIN;
-      const name = await this.#register(key, decodeBranchName);
+      const name = await this.#register({ key, bytes }, decodeBranchName);
       if (name === null || name.tombstone) continue;
       names.set(name.branch, [...(names.get(name.branch) ?? []), parsed.name]);
     }
@@ -65,7 +66,7 @@ export class ControlCheck {
   async origin(branch: BranchId): Promise<Origin | null> {
     const key = originKey(branch);
     const object = await this.#store.get(key, this.#request);
-    this.objects++;
+    this.#count(object?.body.length ?? 0);
     if (object === null) {
       this.#findings.fault(key, "is missing");
       return null;
@@ -78,7 +79,7 @@ export class ControlCheck {
     const key = leaderKey(branch);
     const object = await this.#store.get(key, this.#request);
     if (object === null) return null;
-    return (await this.#register(key, decodeLeaderRecord)) ?? "damaged";
+    return (await this.#register({ key, bytes: object.body.length }, decodeLeaderRecord)) ?? "damaged";
   }
 
   /** Sessions that are over and that no leader names are litter. */
@@ -89,7 +90,7 @@ export class ControlCheck {
         this.#findings.fault(key, "is not named as a session is");
         continue;
       }
-      const session: SessionBody | null = await this.#register(key, decodeSession);
+      const session: SessionBody | null = await this.#register({ key, bytes }, decodeSession);
       if (session === null) continue;
       const id = repository === null ? parsed.id : sessionId(repository.id, session.node, session.number);
       if (id !== parsed.id) this.#findings.fault(key, `holds session ${id}`);
@@ -101,14 +102,14 @@ export class ControlCheck {
 
   /** What collections list is their creators' business. */
   async collections(): Promise<void> {
-    for await (const { key } of listObjects(this.#store, prefixes.collections, this.#request)) {
+    for await (const { key, bytes } of listObjects(this.#store, prefixes.collections, this.#request)) {
       const parsed = parseKey(key);
       if (parsed?.kind !== "collection" && parsed?.kind !== "collectionDone") {
         this.#findings.fault(key, "is not named as a collection is");
         continue;
       }
       const object = await this.#store.get(key, this.#request);
-      this.objects++;
+      this.#count(bytes);
       if (object === null) continue;
       const decode = parsed.kind === "collection" ? decodeCollection : decodeCollectionDone;
       this.#decoded<unknown>(key, () => decode(parsed.n, object.body));
@@ -118,14 +119,22 @@ export class ControlCheck {
   async probes(): Promise<void> {
     for await (const { key, bytes } of listObjects(this.#store, prefixes.probes, this.#request)) {
       const parsed = parseKey(key);
-      if (parsed?.kind === "probePassed") await this.#register(key, decodePassed);
+      if (parsed?.kind === "probePassed") await this.#register({ key, bytes }, decodePassed);
       else if (parsed?.kind === "probe") this.#findings.unnamed(key, bytes, "is left over from a test of the store");
       else this.#findings.fault(key, "is not named as one of a test of the store is");
     }
   }
 
-  async #register<Body>(key: Parameters<ObjectStore["get"]>[0], decode: (json: unknown) => Body): Promise<Body | null> {
+  #count(bytes: number): void {
     this.objects++;
+    this.bytes += bytes;
+  }
+
+  async #register<Body>(
+    { key, bytes }: { key: ObjectKey; bytes: number },
+    decode: (json: unknown) => Body,
+  ): Promise<Body | null> {
+    this.#count(bytes);
     try {
       const state = await new Register(this.#store, key, { runtime: this.#runtime, decode }).read(this.#request);
       return state?.body ?? null;

@@ -36,6 +36,11 @@ test("a repository without faults has none, and what nothing names is listed", a
     ok(main !== undefined && main.keys !== null && main.keys > 0 && main.segments > 10 && main.epoch === 2);
     ok(report.tables.named > 1);
     equal(report.objects, bucket.entries.size - 1, "all but the left-over probe are counted as objects");
+    const stored = [...bucket.entries].filter(([key]) => parseKey(key)?.kind !== "probe");
+    equal(
+      report.bytes,
+      stored.reduce((sum, [, { body }]) => sum + body.length, 0),
+    );
   }
 });
 

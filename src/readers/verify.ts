@@ -398,7 +398,7 @@ class Verification {
       quick: this.#options.quick,
       branches: this.#branches.sort((a, b) => Number(b.names.includes(MAIN)) - Number(a.names.includes(MAIN))),
       objects: this.#objects + this.#control.objects,
-      bytes: this.#bytes,
+      bytes: this.#bytes + this.#control.bytes,
       tables: { named: this.#named.tables.size, unnamed, bytes: tableBytes },
       duplicateBytes: bytes,
       duplicates: groups,
