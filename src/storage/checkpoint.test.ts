@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { changed } from "../../test/log/changed.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import { buildTable, runtime } from "../../test/storage/table-samples.ts";
+import { tableRefOf } from "../../test/storage/table-verify.ts";
 import { crc32c } from "../base/crc32c.ts";
 import { DbError } from "../base/errors.ts";
 import { branchId, type Epoch, type ObjectKey, type RecordNumber, type Revision, type Slot } from "../base/ids.ts";
@@ -22,7 +23,6 @@ import {
 } from "./checkpoint-store.ts";
 import { provesLeaf } from "./mountain-range.ts";
 import { type CheckpointPoint, KEYS } from "./storage.ts";
-import { tableRefOf } from "./table-verify.ts";
 
 const options = { timeoutMs: 1000 };
 

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { shown } from "../../test/storage/naive-tree.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import { buildTable, type Row, runtime, versionOf } from "../../test/storage/table-samples.ts";
+import { tableRefOf, verifyTable } from "../../test/storage/table-verify.ts";
 import { DbError, isDbError } from "../base/errors.ts";
 import type { Epoch } from "../base/ids.ts";
 import { createOnce } from "../objects/conditional.ts";
@@ -16,7 +17,6 @@ import { type EntrySource, RunSource } from "./run-source.ts";
 import { KEYS, type Space, spaces, type Version } from "./storage.ts";
 import type { TableRef } from "./table.ts";
 import { Table, type TableContext } from "./table.ts";
-import { tableRefOf, verifyTable } from "./table-verify.ts";
 import { mergeTables, type WriteContext } from "./tree-write.ts";
 
 const bucket = new MemoryBucket();

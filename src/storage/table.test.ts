@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { shown } from "../../test/storage/naive-tree.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import { buildTable, type Row, runtime, versionOf } from "../../test/storage/table-samples.ts";
+import { tableRefOf, verifyTable } from "../../test/storage/table-verify.ts";
 import { crc32c } from "../base/crc32c.ts";
 import { DbError } from "../base/errors.ts";
 import type { Epoch, ObjectKey } from "../base/ids.ts";
@@ -17,7 +18,6 @@ import { Run } from "./run.ts";
 import { RunCursor } from "./run-cursor.ts";
 import { AT_HEAD, KEYS, spaces } from "./storage.ts";
 import { Table, type TableRef } from "./table.ts";
-import { tableRefOf, verifyTable } from "./table-verify.ts";
 
 const golden: Row[] = [
   { space: KEYS, key: "a", main: 9, value: null, effect: -1 },

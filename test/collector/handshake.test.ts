@@ -18,9 +18,9 @@ import { createNodeRuntime } from "../../src/runtime/node.ts";
 import type { Checkpoint } from "../../src/storage/checkpoint.ts";
 import { CheckpointWriter } from "../../src/storage/checkpoint-store.ts";
 import type { TableRef } from "../../src/storage/table.ts";
-import { tableRefOf } from "../../src/storage/table-verify.ts";
 import { BRANCH } from "../storage/storage-bench.ts";
 import { buildTable } from "../storage/table-samples.ts";
+import { tableRefOf } from "../storage/table-verify.ts";
 
 /** Interleavings of leaders, cuts and collections, one step at a time; chance finds some of them too rarely. */
 

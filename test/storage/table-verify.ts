@@ -1,18 +1,18 @@
 import { hash } from "node:crypto";
-import { DbError } from "../base/errors.ts";
-import type { ObjectKey } from "../base/ids.ts";
-import { isPromise } from "../base/maybe-promise.ts";
-import { ByteReader } from "../base/varint.ts";
-import { parseKey } from "../objects/keys.ts";
-import type { ObjectStore } from "../objects/objects.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-import { BlockCache } from "./block-cache.ts";
-import { KeyHash } from "./bloom.ts";
-import { ContentHash } from "./content-hash.ts";
-import { comparePositions, type Position } from "./position.ts";
-import { Run } from "./run.ts";
-import { RunSource } from "./run-source.ts";
-import { Table, type TableRef } from "./table.ts";
+import { DbError } from "../../src/base/errors.ts";
+import type { ObjectKey } from "../../src/base/ids.ts";
+import { isPromise } from "../../src/base/maybe-promise.ts";
+import { ByteReader } from "../../src/base/varint.ts";
+import { parseKey } from "../../src/objects/keys.ts";
+import type { ObjectStore } from "../../src/objects/objects.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
+import { BlockCache } from "../../src/storage/block-cache.ts";
+import { KeyHash } from "../../src/storage/bloom.ts";
+import { ContentHash } from "../../src/storage/content-hash.ts";
+import { comparePositions, type Position } from "../../src/storage/position.ts";
+import { Run } from "../../src/storage/run.ts";
+import { RunSource } from "../../src/storage/run-source.ts";
+import { Table, type TableRef } from "../../src/storage/table.ts";
 import {
   checkTableHeader,
   corrupt,
@@ -21,8 +21,8 @@ import {
   type SpaceSums,
   TABLE_HEADER_BYTES,
   TABLE_TRAILER_BYTES,
-} from "./table-format.ts";
-import { noSums } from "./table-index.ts";
+} from "../../src/storage/table-format.ts";
+import { noSums } from "../../src/storage/table-index.ts";
 
 /** What a whole table says of itself: what a checkpoint would list. Throws `corrupt`, naming the object. */
 export function tableRefOf(key: ObjectKey, bytes: Buffer): TableRef {
