@@ -135,6 +135,15 @@ export interface HttpResponse {
   webSocket?: (socket: MessageSocket) => void;
 }
 
+/** Why a WebSocket ends (RFC 6455 §7.4.1). */
+export const WebSocketCode = {
+  normal: 1000,
+  protocolError: 1002,
+  tooLarge: 1009,
+  internalError: 1011,
+  tryAgainLater: 1013,
+} as const;
+
 /** Messages both ways, in the place of an answer's body. The request's `onGone` tells of its end. */
 export interface MessageSocket {
   /** A whole message, which is the receiver's. */
@@ -146,7 +155,7 @@ export interface MessageSocket {
   /** No message is given until resumed; the client is kept from sending many. */
   pause(): void;
   resume(): void;
-  /** Ends it, after what is queued, with a code and a short reason in ASCII. */
+  /** Ends it, after what is queued, with a WebSocketCode and a short reason in ASCII. */
   close(code: number, reason?: string): void;
 }
 

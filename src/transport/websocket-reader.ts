@@ -1,4 +1,5 @@
 import type { AssemblyBudget } from "./grpc-deframer.ts";
+import { WebSocketCode } from "./transport.ts";
 
 /** What ends a WebSocket, with the code that the client is told (RFC 6455 §7.4.1). */
 export class WebSocketError extends Error {
@@ -10,14 +11,6 @@ export class WebSocketError extends Error {
     this.code = code;
   }
 }
-
-export const WebSocketCode = {
-  normal: 1000,
-  protocolError: 1002,
-  tooLarge: 1009,
-  internalError: 1011,
-  tryAgainLater: 1013,
-} as const;
 
 export const Opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import type { ByteStream, Clock } from "../runtime/runtime.ts";
 import type { AssemblyBudget } from "./grpc-deframer.ts";
 import type { Http1Head } from "./http1-head.ts";
-import type { MessageSocket } from "./transport.ts";
-import { Opcode, WebSocketCode, WebSocketError, WebSocketReader } from "./websocket-reader.ts";
+import { type MessageSocket, WebSocketCode } from "./transport.ts";
+import { Opcode, WebSocketError, WebSocketReader } from "./websocket-reader.ts";
 
 /** Of what comes while messages are not taken so much is kept; then reading stops. */
 const AHEAD_BYTES_MAX = 65536;

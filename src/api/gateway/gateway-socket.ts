@@ -1,11 +1,14 @@
-import type { HttpRequest, HttpResponse, HttpSink, MessageSocket, StreamHandler } from "../../transport/transport.ts";
+import {
+  type HttpRequest,
+  type HttpResponse,
+  type HttpSink,
+  type MessageSocket,
+  type StreamHandler,
+  WebSocketCode,
+} from "../../transport/transport.ts";
 import type { CallSurroundings } from "./gateway-call.ts";
 import { GatewayStream } from "./gateway-stream.ts";
 import type { GatewayMethod } from "./methods.ts";
-
-/** Of RFC 6455 §7.4.1. */
-const CLOSE_NORMAL = 1000;
-const CLOSE_INTERNAL_ERROR = 1011;
 
 export interface SocketCall {
   readonly method: GatewayMethod;
@@ -40,7 +43,7 @@ function serve(call: SocketCall, request: HttpRequest, socket: MessageSocket): v
     const { code, message } = call.failureOf(error);
     stream.cancel();
     socket.send(Buffer.from(JSON.stringify({ error: { code, message } })));
-    socket.close(CLOSE_NORMAL);
+    socket.close(WebSocketCode.normal);
   };
   const takesOne = method.kind === "server_streaming";
   stream.onTaken = () => socket.resume();
@@ -68,8 +71,8 @@ function sinkOf(socket: MessageSocket): HttpSink {
   const sink: HttpSink = {
     write: (line) => socket.send(line.subarray(0, line.length - 1)),
     onDrain: () => {},
-    end: () => socket.close(CLOSE_NORMAL),
-    abort: () => socket.close(CLOSE_INTERNAL_ERROR),
+    end: () => socket.close(WebSocketCode.normal),
+    abort: () => socket.close(WebSocketCode.internalError),
   };
   socket.onDrain = () => sink.onDrain();
   return sink;
