@@ -55,10 +55,10 @@ export interface TableContext {
   /** Fired: nothing more is asked of the store, which may be closed itself. */
   readonly closing?: AbortSignal;
   /**
-   * What to answer where a table is missing that others may have let go of, as they lead by now; null: nobody else
-   * leads.
+   * What to answer where a table is missing that may have been let go of, and collected: as others lead by now, or as
+   * the state is no longer retained. Null: it must be there.
    */
-  readonly deposed?: () => MaybePromise<DbError | null>;
+  readonly whyMissing?: () => MaybePromise<DbError | null>;
 }
 
 /** What is known of a table once it has been touched. */
@@ -476,7 +476,7 @@ export class Table {
 
   async #fetch(start: number, end: number, hints: { once?: boolean; fresh?: boolean }): Promise<Buffer> {
     const { key, bytes } = this.ref;
-    const { requestTimeoutMs: timeoutMs, store, cache, closing, deposed } = this.#context;
+    const { requestTimeoutMs: timeoutMs, store, cache, closing, whyMissing } = this.#context;
     const entering = cache.gate.enter(end - start);
     // Bounded by the time limits of those before. Nothing has changed if the process dies here: reading has no effect.
     if (isPromise(entering)) await entering;
@@ -484,7 +484,7 @@ export class Table {
       if (closing?.aborted) throw new DbError("noLeader", "the branch is being closed");
       const object = await store.get(key, { range: { start, end }, timeoutMs, ...hints });
       // Whoever was stalled until others led, merged and collected must not call their work corruption.
-      if (object === null) throw (await deposed?.()) ?? new TableMissing(key);
+      if (object === null) throw (await whyMissing?.()) ?? new TableMissing(key);
       if (object.bytes !== bytes || object.body.length !== end - start) {
         const found = `${object.body.length} of ${object.bytes} bytes`;
         throw new DbError("corrupt", `object ${key}: ${found} for [${start}, ${end}) of ${bytes}`);

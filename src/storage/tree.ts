@@ -85,7 +85,7 @@ export interface TreeOptions {
   readonly checkpoint: Checkpoint | null;
   readonly settings: TreeSettings;
   /** As in TableContext. */
-  readonly deposed?: TableContext["deposed"];
+  readonly whyMissing?: TableContext["whyMissing"];
 }
 
 /** Opens a branch's state as of a checkpoint. Nothing is read: tables are opened when they are first needed. */
@@ -144,7 +144,7 @@ export class BranchTree implements Tree {
       cache,
       requestTimeoutMs: settings.requestTimeoutMs,
       closing: this.#closing.signal,
-      ...(options.deposed === undefined ? {} : { deposed: options.deposed }),
+      ...(options.whyMissing === undefined ? {} : { whyMissing: options.whyMissing }),
     };
     this.#levels = new Levels({
       runtime,

@@ -106,7 +106,7 @@ export class StorageBench {
     const { store, runtime, cache } = this;
     const settings = { ...defaultTreeSettings, ...this.#settings };
     const parts = { store, runtime, branch: BRANCH, cache, scratch: this.#scratch, checkpoint, settings };
-    const tree = openTree({ ...parts, deposed: () => this.deposed });
+    const tree = openTree({ ...parts, whyMissing: () => this.deposed });
     tree.lead(
       new CheckpointWriter({
         store,

@@ -70,6 +70,10 @@ function basesOf(newest: Checkpoint | null, origin: LogPosition | null): Base[] 
   return bases;
 }
 
+/** Whether a state that was begun with can be had still; else what it is read from may be collected. */
+export const isRetained = (base: Base, newest: Checkpoint | null, origin: LogPosition): boolean =>
+  basesOf(newest, origin).some(({ checkpoint }) => checkpoint?.id === base.checkpoint?.id);
+
 function lastOf(bases: readonly Base[]): Base {
   const last = bases.at(-1);
   if (last === undefined) throw new DbError("corrupt", "the branch has neither a checkpoint nor an origin");

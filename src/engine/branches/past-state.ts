@@ -1,4 +1,4 @@
-import { DbError } from "../../base/errors.ts";
+import { DbError, isDbError } from "../../base/errors.ts";
 import type { BranchId, Slot } from "../../base/ids.ts";
 import { type Origin, readOrigin } from "../../leadership/origin.ts";
 import { firstPosition } from "../../log/chain.ts";
@@ -13,9 +13,12 @@ import { newestCheckpoint, readCheckpoint } from "../../storage/checkpoint-store
 import { type BranchTree, defaultTreeSettings, openTree } from "../../storage/tree.ts";
 import { readCompactRevision } from "../meta.ts";
 import { applyRecord } from "../record.ts";
-import { checkBegun, type Moment, notInLog, type Route, routeTo } from "./moment.ts";
+import { type Base, checkBegun, isRetained, type Moment, notInLog, type Route, routeTo } from "./moment.ts";
 
-/** A branch as it was at a moment, built from the bucket alone. Memory: the log from the checkpoint before it on. */
+/**
+ * A branch as it was at a moment, built from the bucket alone. Memory: the log from the checkpoint before it on.
+ * Reading it throws `notRetained` once that checkpoint was let go of, and collected.
+ */
 export interface PastState {
   readonly branch: BranchId;
   readonly tree: BranchTree;
@@ -97,6 +100,7 @@ class Building {
       cache: cache ?? new BlockCache({ bytesMax: CACHE_BYTES }),
       checkpoint,
       settings: { ...defaultTreeSettings, requestTimeoutMs: request.timeoutMs },
+      whyMissing: () => this.#whyMissing(base),
     });
     try {
       const from = checkpoint?.point.position ?? firstPosition;
@@ -109,8 +113,20 @@ class Building {
       return { ...this.#state(tree, checkpoint), compactRevision: await readCompactRevision(tree) };
     } catch (error) {
       await tree.close();
+      if (isDbError(error, "notRetained")) return "gone";
       throw error;
     }
+  }
+
+  /** Nothing holds a state for who reads it: as long as that takes, it may be let go of. */
+  async #whyMissing(base: Base): Promise<DbError | null> {
+    const { store, request } = this.#options;
+    const { branch } = this.#origin;
+    const newest = await newestCheckpoint(store, branch, request);
+    const origin = await readOrigin(store, branch, request);
+    if (isRetained(base, newest, origin.position)) return null;
+    const what = `revision ${base.revision} of branch ${branch}`;
+    return new DbError("notRetained", `${what} is not retained any more: it was collected while it was read`);
   }
 
   #state(tree: BranchTree, checkpoint: Checkpoint | null): Omit<PastState, "compactRevision"> {

@@ -237,8 +237,8 @@ class Opening {
     const { checkpoint } = start;
     const { id } = this.#branch;
     const scratch = directory === null ? null : await this.#openScratch(`${directory.path}/scratch/${id}`);
-    const deposed = (): MaybePromise<DbError | null> => this.#leadership?.proof() ?? null;
-    return openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree, deposed });
+    const whyMissing = (): MaybePromise<DbError | null> => this.#leadership?.proof() ?? null;
+    return openTree({ store, runtime, branch: id, cache, scratch, checkpoint, settings: settings.tree, whyMissing });
   }
 
   /** Null, with a line in the log, where the disk fails: what is sorted is then read in as many passes as it takes. */
