@@ -57,7 +57,10 @@ export async function* watchKeys(
       const message = await queue.next();
       if (message === null) return;
       if (message.kind === "canceled") throw canceled(message);
-      if (message.kind === "events") yield { revision: message.revision, events: message.events.map(eventOf) };
+      if (message.kind !== "events") continue;
+      const events = message.events.map(eventOf);
+      // Of the last event: what history is told of in a message may be behind the revision that the message names.
+      yield { revision: events[events.length - 1]!.kv.modRevision, events };
     }
   } finally {
     options.signal?.removeEventListener("abort", aborted);

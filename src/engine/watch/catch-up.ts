@@ -116,7 +116,7 @@ export class CatchUp {
     }
     if (events.length > 0 && !watcher.stream.hasRoom(gathered.bytes)) return;
     watcher.next = revision;
-    if (events.length > 0) watcher.stream.sendEvents(watcher, events, (revision - 1) as Revision);
+    if (events.length > 0) watcher.stream.sendEvents(watcher, events, told);
   }
 
   #enqueue(watcher: Watcher): void {
@@ -221,7 +221,8 @@ export class CatchUp {
     // Read again when there is room: what is not sent is not kept.
     if (events.length > 0 && !watcher.stream.hasRoom(bytes)) return;
     watcher.next = reading.next;
-    if (events.length > 0) watcher.stream.sendEvents(watcher, events, (reading.next - 1) as Revision);
+    // As by etcd, the header's revision is the store's, not that of the page.
+    if (events.length > 0) watcher.stream.sendEvents(watcher, events, this.#port.told);
   }
 
   async #gather(versions: readonly Version[], watcher: Watcher, into: Gathered): Promise<void> {
