@@ -228,7 +228,12 @@ test("watchers: order, completeness, whole revisions, the pair before, nothing t
   broken([told([EVENTS[1]!, EVENTS[0]!], 4)], /got b=.* where a=/);
   broken([told([EVENTS[0]!, EVENTS[2]!], 4)], /where b=/);
   broken([told(EVENTS, 4), told([EVENTS[2]!], 4)], /where nothing follows/);
-  broken([told(EVENTS.slice(0, 1), 3)], /to be at 3 \(events\) without b=/);
+  // An answer of history names the newest revision, and goes no further than its last event.
+  const parts = good();
+  parts.watch(1, [{ kind: "created", revision: 4 }, told(EVENTS.slice(0, 1), 4), told(EVENTS.slice(1), 4)]);
+  deepEqual(parts.problems(), []);
+  broken([told(EVENTS.slice(0, 1), 3), { kind: "progress", revision: 3 }], /to be at 3 \(progress\) without b=/);
+  broken([told(EVENTS.slice(0, 1), 4), told(EVENTS.slice(2), 4)], /where b=/);
   broken([told(EVENTS.slice(0, 2), 3), { kind: "progress", revision: 4 }], /to be at 4 \(progress\) without a deleted/);
   broken([told([...EVENTS.slice(0, 2), { ...EVENTS[2], prev: null }], 4)], /with null before it/);
   broken([told(EVENTS, 3)], /above the response's revision/);
