@@ -8,9 +8,10 @@ import { ContentHash } from "../storage/content-hash.ts";
 import { comparePositions, type Position } from "../storage/position.ts";
 import { KEYS } from "../storage/storage.ts";
 import type { TableRef } from "../storage/table.ts";
-import { BLOCK_TRAILER_BYTES, type SpaceSums, TABLE_HEADER_BYTES } from "../storage/table-format.ts";
+import { BLOCK_TRAILER_BYTES, TABLE_HEADER_BYTES } from "../storage/table-format.ts";
 import { addSums, type BlockHandle, noSums, type Sums } from "../storage/table-index.ts";
 import { type Findings, isFinding } from "./faults.ts";
+import { SpaceTally } from "./space-tally.ts";
 import {
   blocksOf,
   openTableFile,
@@ -177,7 +178,7 @@ class EntryCheck {
   readonly #file: TableFile;
   readonly #told: Told;
   readonly #contentHash = new ContentHash();
-  readonly #spaces: Mutable<SpaceSums>[] = [];
+  readonly #tally = new SpaceTally();
   readonly #hash = new KeyHash();
   readonly #pair = new KeyValueReader();
   #lastSpace = -1;
@@ -204,7 +205,7 @@ class EntryCheck {
       const sameKey = this.#lastSpace === space && this.#lastKey === version.key;
       if (!sameKey) this.#checkBloom(space, version.key, where);
       if (space === KEYS && !version.tombstone) this.#checkPair(version, where);
-      this.#add(space, version, sameKey);
+      this.#tally.add(space, version, sameKey);
       this.#contentHash.add(space, version);
       sums = {
         entries: sums.entries + 1,
@@ -224,7 +225,7 @@ class EntryCheck {
     if (this.broken) return;
     const { footer } = this.#file;
     this.#told.expect("content hash", this.#contentHash.hex(), footer.contentHash);
-    this.#told.expect("spaces", this.#spaces, footer.spaces);
+    this.#told.expect("spaces", this.#tally.spaces, footer.spaces);
     const { first, end } = footer;
     if (this.#last !== null && comparePositions(this.#last, end) >= 0)
       this.#told.fault("its last entry is not below its end");
@@ -249,25 +250,5 @@ class EntryCheck {
       if (!isFinding(error)) throw error;
       this.#told.fault(`${where}${error.message}`);
     }
-  }
-
-  #add(
-    space: number,
-    version: { main: number; tombstone: boolean; effect: number; start: number; end: number },
-    sameKey: boolean,
-  ): void {
-    let sums = this.#spaces.at(-1);
-    if (sums === undefined || sums.space !== space) {
-      sums = { space, ...noSums, mainMin: version.main, keys: 0, tombstones: 0, valueBytes: 0 };
-      this.#spaces.push(sums);
-    }
-    sums.entries++;
-    sums.mainMin = Math.min(sums.mainMin, version.main);
-    sums.mainMax = Math.max(sums.mainMax, version.main);
-    sums.effectSum += version.effect;
-    if (version.effect !== 0) sums.effectMain = Math.max(sums.effectMain, version.main);
-    if (!sameKey) sums.keys++;
-    if (version.tombstone) sums.tombstones++;
-    sums.valueBytes += version.end - version.start;
   }
 }

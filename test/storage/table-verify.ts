@@ -5,6 +5,7 @@ import { isPromise } from "../../src/base/maybe-promise.ts";
 import { ByteReader } from "../../src/base/varint.ts";
 import { parseKey } from "../../src/objects/keys.ts";
 import type { ObjectStore } from "../../src/objects/objects.ts";
+import { SpaceTally } from "../../src/readers/space-tally.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { BlockCache } from "../../src/storage/block-cache.ts";
 import { KeyHash } from "../../src/storage/bloom.ts";
@@ -18,11 +19,9 @@ import {
   corrupt,
   decodeFooter,
   footerBytes,
-  type SpaceSums,
   TABLE_HEADER_BYTES,
   TABLE_TRAILER_BYTES,
 } from "../../src/storage/table-format.ts";
-import { noSums } from "../../src/storage/table-index.ts";
 
 /** What a whole table says of itself: what a checkpoint would list. Throws `corrupt`, naming the object. */
 export function tableRefOf(key: ObjectKey, bytes: Buffer): TableRef {
@@ -54,7 +53,7 @@ export async function verifyTable(key: ObjectKey, bytes: Buffer, runtime: Pick<R
   const open = await table.open();
   const source = new RunSource(new Run([table]));
   const contentHash = new ContentHash();
-  const spaces: Mutable<SpaceSums>[] = [];
+  const tally = new SpaceTally();
   const keyHash = new KeyHash();
   let last: Position | null = null;
   for (let moved = source.start(); ; moved = Promise.resolve(source.advance())) {
@@ -67,12 +66,12 @@ export async function verifyTable(key: ObjectKey, bytes: Buffer, runtime: Pick<R
       throw fail("an entry lies out of the table's bounds");
     }
     if (!(await table.mayHold(open, keyHash.of(space, version.key)))) throw fail("its bloom filter denies a key");
-    addEntry(spaces, space, version, last?.space === space && last.key === version.key);
+    tally.add(space, version, last?.space === space && last.key === version.key);
     contentHash.add(space, version);
     last = position;
   }
   if (contentHash.hex() !== ref.contentHash) throw fail(`content hash ${ref.contentHash}, found ${contentHash.hex()}`);
-  const [expected, found] = [JSON.stringify(ref.spaces), JSON.stringify(spaces)];
+  const [expected, found] = [JSON.stringify(ref.spaces), JSON.stringify(tally.spaces)];
   if (expected !== found) throw fail(`sums ${expected}, found ${found}`);
   await verifySums(table, fail);
   table.release();
@@ -107,29 +106,6 @@ async function verifySums(table: Table, fail: (what: string) => DbError): Promis
       throw fail(`index block at ${top.offset}: sums of ${entries} entries, ${effectSum}`);
     }
   }
-}
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-function addEntry(
-  spaces: Mutable<SpaceSums>[],
-  space: number,
-  version: { main: number; tombstone: boolean; effect: number; start: number; end: number },
-  sameKey: boolean,
-): void {
-  let sums = spaces.at(-1);
-  if (sums === undefined || sums.space !== space) {
-    sums = { space, ...noSums, mainMin: version.main, keys: 0, tombstones: 0, valueBytes: 0 };
-    spaces.push(sums);
-  }
-  sums.entries++;
-  sums.mainMin = Math.min(sums.mainMin, version.main);
-  sums.mainMax = Math.max(sums.mainMax, version.main);
-  sums.effectSum += version.effect;
-  if (version.effect !== 0) sums.effectMain = Math.max(sums.effectMain, version.main);
-  if (!sameKey) sums.keys++;
-  if (version.tombstone) sums.tombstones++;
-  sums.valueBytes += version.end - version.start;
 }
 
 /** The one object, as a store to read it from. */
