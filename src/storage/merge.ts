@@ -55,7 +55,7 @@ export interface Merged {
   readonly dropped: { readonly hash: ContentHash; readonly entries: number };
   /** Entries written. */
   readonly entries: number;
-  /** Of what was written, by space. */
+  /** Of what was written, by space; one whose sum is 0 may be missing. */
   readonly effectSums: Map<number, number>;
 }
 

@@ -120,7 +120,8 @@ async function merged(
     signal: new AbortController().signal,
   });
   const { dropped, entries, effectSums } = await merge.run();
-  return { tables, dropped: { hash: dropped.hash.hex(), entries: dropped.entries }, entries, effects: [...effectSums] };
+  const effects = [...effectSums].filter(([, sum]) => sum !== 0);
+  return { tables, dropped: { hash: dropped.hash.hex(), entries: dropped.entries }, entries, effects };
 }
 
 /** What tables say of all that is in them. */

@@ -74,7 +74,7 @@ test("versions in order are those of the definition: on no disk and a full one, 
         else writeOne(bench, naive, one);
       }
       const [after, through, at, upTo] = asks.part
-        .map((x) => Math.floor(x * (bench.revision + 1)))
+        .map((x) => Math.min(Math.floor(x * (bench.revision + 1)), bench.revision))
         .sort((a, b) => a - b);
       const compacted = asks.filtered ? { through: through!, at: at! } : null;
       const asked = {
