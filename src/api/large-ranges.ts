@@ -1,5 +1,6 @@
 import { AssertionError, assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
+import { nextTurn } from "../base/event-loop.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import { Turns } from "../base/turns.ts";
 import type { RangeCursor, Row } from "../engine/engine.ts";
@@ -111,7 +112,7 @@ export class LargeRanges {
     kept.add(first);
     // Each page gets further; between two others have their turn.
     while (!cursor.ended) {
-      await new Promise<void>((resume) => this.#timers.defer(resume));
+      await nextTurn(this.#timers);
       if (signal.aborted) throw new DbError("canceled");
       const page = cursor.next(PAGE_ROWS, PAGE_BYTES);
       const rows = isPromise(page) ? await page : page;

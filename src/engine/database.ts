@@ -239,13 +239,11 @@ export class BranchDatabase implements Database {
     return this.#openRange(request, access);
   }
 
-  readonly #turn = (): Promise<void> => new Promise((resume) => this.#options.runtime.timers.defer(resume));
-
   #openRange(request: RangeRequest, access: Access | null): MaybePromise<RangeCursor> {
-    const options = { turn: this.#turn };
-    if (access === null) return openRange(this.#tree, this.#committed, request, options);
+    const { timers } = this.#options.runtime;
+    if (access === null) return openRange(this.#tree, this.#committed, request, { timers });
     const permittedBy = access.range(request);
-    const rows = openRange(this.#tree, this.#committed, request, options);
+    const rows = openRange(this.#tree, this.#committed, request, { timers });
     if (!isPromise(rows)) return new PermittedRange(rows, access, permittedBy);
     return rows.then((opened) => new PermittedRange(opened, access, permittedBy));
   }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { assert } from "../base/assert.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import { nextTurn } from "../base/event-loop.ts";
 import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
 import { segmentKey } from "../objects/keys.ts";
 import type { ObjectStore, StoredObject } from "../objects/objects.ts";
@@ -169,7 +170,7 @@ export class Uploader {
     const hash = createHash("sha256");
     const { timers } = this.options.runtime;
     for (let at = 0; at < bytes.length; at += HASHED_BYTES_PER_TURN) {
-      if (at > 0) await new Promise<void>((resolve) => timers.defer(resolve));
+      if (at > 0) await nextTurn(timers);
       if (this.stopped) return;
       hash.update(bytes.subarray(at, at + HASHED_BYTES_PER_TURN));
     }

@@ -1,6 +1,7 @@
 import { dirname } from "node:path";
 import { assert } from "../base/assert.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
+import { nextTurn } from "../base/event-loop.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import {
@@ -310,7 +311,7 @@ export class DiskCache {
   async #write(): Promise<void> {
     await this.#looking;
     for (let next = this.#queue.first; next !== null && !this.#isOff; next = this.#queue.first) {
-      await new Promise<void>((resolve) => this.#options.runtime.timers.defer(resolve));
+      await nextTurn(this.#options.runtime.timers);
       await this.#writePiece(next);
       this.#queue.advance(next);
     }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
+import { TimeSlice } from "../base/event-loop.ts";
 import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import type { TaskSurroundings } from "../runtime/runtime.ts";
 import { ContentHash } from "./content-hash.ts";
@@ -13,9 +14,8 @@ import { keepsVersions } from "./table-block.ts";
 import { TableBuilder } from "./table-builder.ts";
 import { SALT_BYTES, type TableFacts } from "./table-format.ts";
 
-/** Between two pauses lies so much work, or so much time: looked at every few entries. */
+/** Between two pauses lies so much work, or the time of a slice: looked at every few entries. */
 const SLICE_BYTES = 192 << 10;
-const SLICE_MS = 3;
 const ENTRIES_PER_LOOK = 32;
 /** What an entry costs beside its bytes, in the same measure. */
 const ENTRY_COST_BYTES = 64;
@@ -89,12 +89,12 @@ export class Merge {
   #survivor: { space: number; version: Version; effect: number } | null = null;
   #work = 0;
   #seen = 0;
-  #sliceBeganMs: number;
+  readonly #slice: TimeSlice;
 
   constructor(options: MergeOptions) {
     this.#options = options;
     this.#last = options.after;
-    this.#sliceBeganMs = options.runtime.clock.monotonicMs();
+    this.#slice = new TimeSlice(options.runtime);
   }
 
   /** Tables that are written when this fails are listed nowhere: they are left to the collector. */
@@ -279,14 +279,13 @@ export class Merge {
   }
 
   #sliceIsOver(): boolean {
-    return this.#work >= SLICE_BYTES || this.#options.runtime.clock.monotonicMs() - this.#sliceBeganMs >= SLICE_MS;
+    return this.#work >= SLICE_BYTES || this.#slice.isOver;
   }
 
   /** Lets the event loop have its turn. */
   async #pause(): Promise<void> {
-    await new Promise<void>((resolve) => this.#options.runtime.timers.defer(resolve));
+    await this.#slice.end();
     this.#work = 0;
-    this.#sliceBeganMs = this.#options.runtime.clock.monotonicMs();
     if (this.#options.signal.aborted) throw new DbError("canceled", "merging was given up: the branch is closing");
   }
 }

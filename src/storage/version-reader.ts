@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { DbError, isDbError } from "../base/errors.ts";
+import { TimeSlice } from "../base/event-loop.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { HistoryWindow } from "./history-window.ts";
@@ -11,8 +12,7 @@ import type { HistoryPage, OrderedVersions, Version, VersionsRequest } from "./s
 import { VersionFilter } from "./version-filter.ts";
 import { VersionSorter } from "./version-sorter.ts";
 
-/** Between two pauses lies so much time, looked at every few entries. */
-const SLICE_MS = 3;
+/** So many entries are taken before it is looked at again whether others should have a turn. */
 const ENTRIES_PER_LOOK = 64;
 /** Revisions of a memtable that are looked through in one piece. */
 const MEMTABLE_REVISIONS = 2048;
@@ -63,7 +63,7 @@ export class VersionReader implements OrderedVersions {
   #closed = false;
   #busy = false;
   #seen = 0;
-  #sliceBeganMs: number;
+  readonly #slice: TimeSlice;
 
   constructor(sources: VersionSources, request: VersionsRequest) {
     const { compacted, after, upTo } = request;
@@ -77,7 +77,7 @@ export class VersionReader implements OrderedVersions {
     this.#memoryFrom = oldest === undefined ? Number.MAX_SAFE_INTEGER : oldest.revisionMin;
     this.#seesUpTo = Math.min(upTo, sources.head);
     this.#inPasses = sources.scratch === null;
-    this.#sliceBeganMs = sources.runtime.clock.monotonicMs();
+    this.#slice = new TimeSlice(sources.runtime);
   }
 
   get isOpen(): boolean {
@@ -294,10 +294,8 @@ export class VersionReader implements OrderedVersions {
 
   /** Lets others run when this has run for long enough. */
   async #pauseIfDue(): Promise<void> {
-    const { clock, timers } = this.#sources.runtime;
-    if (clock.monotonicMs() - this.#sliceBeganMs < SLICE_MS) return;
-    await new Promise<void>((resume) => timers.defer(resume));
-    this.#sliceBeganMs = clock.monotonicMs();
+    if (!this.#slice.isOver) return;
+    await this.#slice.end();
     this.#check();
   }
 }

@@ -130,8 +130,8 @@ export class BucketHistory implements History {
       const { revision, wallMs } = state;
       // What was compacted is seen as well: it is as of a moment before.
       const point = { revision: revision as Revision, compactRevision: -1 };
-      const turn = (): Promise<void> => new Promise((resume) => this.#options.runtime.timers.defer(resume));
-      const cursor = await openRange(state.tree, point, { ...request, revision: 0 }, { turn });
+      const { timers } = this.#options.runtime;
+      const cursor = await openRange(state.tree, point, { ...request, revision: 0 }, { timers });
       const rows: Row[] = [];
       let bytes = 0;
       while (!cursor.ended) {

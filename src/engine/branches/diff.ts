@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import { DbError } from "../../base/errors.ts";
+import { TimeSlice } from "../../base/event-loop.ts";
 import type { ObjectKey } from "../../base/ids.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { Run } from "../../storage/run.ts";
@@ -42,7 +43,6 @@ const PAGE_BYTES = 1 << 20;
 /** So many keys are rather read one behind the other than one looked up. */
 const SCAN_KEYS = 16;
 const LOOKUPS_AT_ONCE = 16;
-const SLICE_MS = 3;
 
 /**
  * What differs between two states of one history, key by key, in order, in batches; reads little more than that.
@@ -62,7 +62,7 @@ export class StateDiff {
   readonly #options: DiffOptions;
   readonly #sharedMax: number;
   readonly #streams: readonly [NewestInLayers, NewestInLayers];
-  #sliceBeganMs: number;
+  readonly #slice: TimeSlice;
 
   constructor(before: DiffSide, after: DiffSide, options: DiffOptions) {
     this.#before = before;
@@ -78,7 +78,7 @@ export class StateDiff {
       return new NewestInLayers(memtables, ownRuns(runs, shared), window);
     };
     this.#streams = [stream(before), stream(after)];
-    this.#sliceBeganMs = options.runtime.clock.monotonicMs();
+    this.#slice = new TimeSlice(options.runtime);
   }
 
   /** Blocks read in order to find candidates, so far. */
@@ -183,11 +183,8 @@ export class StateDiff {
 
   /** Lets others run when this has run for long enough. */
   async #pauseIfDue(): Promise<void> {
-    const { runtime, signal } = this.#options;
-    if (signal?.aborted) throw new DbError("canceled");
-    if (runtime.clock.monotonicMs() - this.#sliceBeganMs < SLICE_MS) return;
-    await new Promise<void>((resume) => runtime.timers.defer(resume));
-    this.#sliceBeganMs = runtime.clock.monotonicMs();
+    if (this.#options.signal?.aborted) throw new DbError("canceled");
+    if (this.#slice.isOver) await this.#slice.end();
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Deferring } from "../../base/event-loop.ts";
 import type { Revision } from "../../base/ids.ts";
 import { isPromise, type MaybePromise } from "../../base/maybe-promise.ts";
 import { KEYS, type Tree, type Version, type Walk } from "../../storage/storage.ts";
@@ -8,8 +9,8 @@ import { filterRows, hasFilters } from "./range-order.ts";
 import { type SortingOptions, sortedRange } from "./sorted-range.ts";
 
 export interface OpenRangeOptions {
-  /** Resolves when others had their turn: what is sorted is gathered first, and may take long. */
-  readonly turn: () => Promise<void>;
+  /** What is sorted is gathered first, which may take long: others have their turns meanwhile. */
+  readonly timers: Deferring;
   readonly sorting?: SortingOptions;
 }
 
@@ -21,7 +22,7 @@ export function openRange(
   tree: Tree,
   point: RangePoint,
   request: RangeRequest,
-  { turn, sorting }: OpenRangeOptions,
+  { timers, sorting }: OpenRangeOptions,
 ): MaybePromise<RangeCursor> {
   const at = effectiveRevision(point, request);
   if (request.rangeEnd === "" || request.countOnly) {
@@ -33,7 +34,7 @@ export function openRange(
   // Where nothing is cut the count is that of the rows.
   const count = request.limit > 0 ? tree.count(KEYS, keys, at) : null;
   if (request.sortTarget !== sortTargets.key)
-    return sortedRange(walk, { count, at, revision: point.revision, request }, { turn, ...sorting });
+    return sortedRange(walk, { count, at, revision: point.revision, request }, { timers, ...sorting });
   return new WalkedRows(walk, { count, at, revision: point.revision, request });
 }
 

@@ -32,11 +32,14 @@ function filledTree(): SlowTree {
 
 const tree = filledTree();
 let turns = 0;
-const turn = async (): Promise<void> => {
-  turns++;
+const timers = {
+  defer: (fire: () => void): void => {
+    turns++;
+    fire();
+  },
 };
 const opened = async (request: RangeRequest, budget: GatherBudget): Promise<RangeCursor> =>
-  openRange(tree, point, request, { turn, sorting: { budget } });
+  openRange(tree, point, request, { timers, sorting: { budget } });
 
 async function readAll(cursor: RangeCursor): Promise<RangeResult> {
   const rows: Row[] = [];

@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { type Deferring, nextTurn } from "../../base/event-loop.ts";
 import type { Revision } from "../../base/ids.ts";
 import type { Walk } from "../../storage/storage.ts";
 import type { RangeCursor, RangeResult, Row } from "../engine.ts";
@@ -29,7 +30,7 @@ export interface SortingOptions {
 export async function sortedRange(
   walk: Walk,
   { request, revision, at, count }: Opened,
-  { turn, budget = ofProcess }: SortingOptions & { readonly turn: () => Promise<void> },
+  { timers, budget = ofProcess }: SortingOptions & { readonly timers: Deferring },
 ): Promise<RangeCursor> {
   // What fails while pages are read is met when it is awaited.
   if (count instanceof Promise) count.catch(() => {});
@@ -58,7 +59,7 @@ export async function sortedRange(
         held = left;
       }
       if (page.length === 0 || seen === scanned) break;
-      await turn();
+      await nextTurn(timers);
     }
     const result = rangeResult(revision, { rows, count: (await count) ?? seen }, request);
     const left = bytesOf(result.rows);
