@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { importDirections, importEndings, noBarrels, outsideModules } from "./tidy/import-rules.ts";
+import { importDirections, importEndings, noBarrels, outsideModules, seededChance } from "./tidy/import-rules.ts";
 import { type SourceFile, sourceFile } from "./tidy/source-file.ts";
 import {
   columns,
@@ -33,6 +33,7 @@ const sources = texts
 const sourceRules = {
   importDirections,
   outsideModules,
+  seededChance,
   importEndings,
   noBarrels,
   forbiddenGlobals,
@@ -75,7 +76,7 @@ test("importDirections sees what points the wrong way", () => {
   const good: [string, string][] = [
     [
       "src/log/x.ts",
-      'import { a } from "../objects/keys.ts"; import { b } from "./y.ts"; import fc from "fast-check";',
+      'import { a } from "../objects/keys.ts"; import { b } from "./y.ts"; import zlib from "node:zlib";',
     ],
     ["src/log/x.ts", '// import { a } from "../storage/storage.ts";\n/* import "../storage/storage.ts"; */'],
     ["src/log/x.ts", "const text = 'import \"../storage/storage.ts\"';"],
@@ -143,6 +144,26 @@ test("forbiddenGlobals sees them in code, and not in comments, strings or regula
   for (const path of ["src/runtime/x.ts", "src/cli/x.ts", "src/server/x.ts", "src/log/x.test.ts"]) {
     equal(problems(forbiddenGlobals, path, "const now = Date.now();"), 0, path);
   }
+});
+
+test("seededChance sees what draws without the tests' seed", () => {
+  const bad: [string, string][] = [
+    ["src/log/x.test.ts", 'import fc from "fast-check";'],
+    ["test/engine/x.ts", 'import { sample } from "fast-check";'],
+    ["test/engine/x.test.ts", 'const fc = await import("fast-check");'],
+    ["test/engine/x.test.ts", 'import { createHash, randomBytes } from "node:crypto";'],
+    ["src/log/x.fuzz.ts", 'import { randomInt } from "node:crypto";'],
+    ["src/log/x.test.ts", "const n = Math.random();"],
+    ["src/log/x.test.ts", "const id = crypto.randomUUID();"],
+  ];
+  for (const [path, text] of bad) equal(problems(seededChance, path, text), 1, text);
+  const good: [string, string][] = [
+    ["test/properties.ts", 'import fc from "fast-check"; import { randomInt } from "node:crypto";'],
+    ["src/log/x.test.ts", 'import { fc } from "../../test/properties.ts"; import { createHash } from "node:crypto";'],
+    ["src/log/x.test.ts", '// Math.random()\nconst text = "Math.random()";'],
+    ["test/soak/main.ts", 'import { randomInt } from "node:crypto"; const n = Math.random();'],
+  ];
+  for (const [path, text] of good) equal(problems(seededChance, path, text), 0, text);
 });
 
 test("importEndings and noBarrels", () => {

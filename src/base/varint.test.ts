@@ -1,6 +1,6 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { crc32c } from "./crc32c.ts";
 import { ByteReader, varintSize, writeVarint } from "./varint.ts";
 

@@ -1,8 +1,8 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { openRig } from "../../test/engine/doubles.ts";
 import { del, lease, put, txn } from "../../test/engine/requests.ts";
+import { fc } from "../../test/properties.ts";
 import { isDbError } from "../base/errors.ts";
 import { epoch, recordNumber, revision } from "../base/ids.ts";
 import type { LogRecord } from "../log/log.ts";

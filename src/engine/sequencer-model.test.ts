@@ -1,10 +1,10 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { anyRange, leaseIds } from "../../test/engine/arbitrary.ts";
 import { openRig, settle } from "../../test/engine/doubles.ts";
 import { NaiveStore } from "../../test/engine/naive-store.ts";
 import { compareMod, del, plain, put, txn } from "../../test/engine/requests.ts";
+import { fc } from "../../test/properties.ts";
 import type { TxnRequest, TxnResult } from "./engine.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { DbError } from "../base/errors.ts";
 import { branchId, epoch, type ObjectKey, recordNumber, revision, slot } from "../base/ids.ts";
 import { decodeEnvelope, encodeEnvelope } from "../objects/envelope.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import type { Clock } from "../runtime/runtime.ts";
 import { type Instant, isProven, noTerm, type Term, type TermEvent, termAfter } from "./term.ts";
 

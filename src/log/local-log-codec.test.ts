@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { branch, number, start } from "../../test/log/samples.ts";
+import { fc } from "../../test/properties.ts";
 import { branchId, type Epoch, type Revision } from "../base/ids.ts";
 import {
   encodeFileHeader,

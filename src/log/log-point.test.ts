@@ -1,7 +1,7 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { branch, sampleBytes } from "../../test/log/samples.ts";
+import { fc } from "../../test/properties.ts";
 import type { Slot } from "../base/ids.ts";
 import { FaultyStore } from "../objects/faulty.ts";
 import { segmentKey } from "../objects/keys.ts";

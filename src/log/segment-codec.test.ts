@@ -1,7 +1,7 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { at, branch, nonce, type SampleRecord, sampleBytes, slotAt } from "../../test/log/samples.ts";
+import { fc } from "../../test/properties.ts";
 import { crc32c } from "../base/crc32c.ts";
 import { DbError } from "../base/errors.ts";
 import { segmentKey } from "../objects/keys.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { crc32c } from "../base/crc32c.ts";
 import { DbError } from "../base/errors.ts";
 import { branchId, slot } from "../base/ids.ts";

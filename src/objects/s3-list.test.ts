@@ -1,6 +1,6 @@
 import { deepEqual, rejects } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { isDbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import { listQuery, parseList } from "./s3-list.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { DbError } from "../base/errors.ts";
 import { parseStoreUrl } from "./store-url.ts";
 

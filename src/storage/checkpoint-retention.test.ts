@@ -1,6 +1,6 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import type { Revision, Slot } from "../base/ids.ts";
 import type { RetainedCheckpoint } from "./checkpoint.ts";

@@ -1,7 +1,7 @@
 import { deepEqual, equal, rejects, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { changed } from "../../test/log/changed.ts";
+import { fc } from "../../test/properties.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import { buildTable, runtime } from "../../test/storage/table-samples.ts";
 import { tableRefOf } from "../../test/storage/table-verify.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { historyOf } from "../../test/storage/history.ts";
 import { NaiveTree, shown } from "../../test/storage/naive-tree.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";

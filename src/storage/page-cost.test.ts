@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { inRange, NaiveTree as Naive, type NaiveTree, shown } from "../../test/storage/naive-tree.ts";
 import { StorageBench } from "../../test/storage/storage-bench.ts";
 import { AT_HEAD, KEYS, type KeyRange } from "./storage.ts";

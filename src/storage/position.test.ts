@@ -1,6 +1,6 @@
 import { deepEqual, ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { comparePositions, isBetweenKeys, type Position, separate, startOf } from "./position.ts";
 
 test("what separates a table from the bound before it is amid a key's versions only where that bound is", () => {

@@ -1,6 +1,6 @@
 import { deepEqual, equal, notEqual, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { runtime } from "../../test/storage/table-samples.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import { ContentHash } from "./content-hash.ts";

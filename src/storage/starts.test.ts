@@ -1,6 +1,6 @@
 import { equal } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { comparePositions, isBetweenKeys, type Position, startOf } from "./position.ts";
 import { Starts } from "./starts.ts";
 

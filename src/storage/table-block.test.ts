@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { KeyHash } from "./bloom.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { PointLookup } from "./point-lookup.ts";

@@ -1,7 +1,7 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { hash } from "node:crypto";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { shown } from "../../test/storage/naive-tree.ts";
 import { BRANCH } from "../../test/storage/storage-bench.ts";
 import { buildTable, type Row, runtime, versionOf } from "../../test/storage/table-samples.ts";

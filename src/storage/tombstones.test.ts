@@ -1,6 +1,6 @@
 import { ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { NaiveTree } from "../../test/storage/naive-tree.ts";
 import { StorageBench } from "../../test/storage/storage-bench.ts";
 import { KEYS, type Space, spaces } from "./storage.ts";

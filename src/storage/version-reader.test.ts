@@ -1,6 +1,6 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { historyOf } from "../../test/storage/history.ts";
 import { MemoryScratch } from "../../test/storage/memory-scratch.ts";
 import { inRange, NaiveTree, shown } from "../../test/storage/naive-tree.ts";

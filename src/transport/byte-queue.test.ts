@@ -1,6 +1,6 @@
 import { equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { SLAB_BYTES, type Slab, SlabPool } from "./slab-pool.ts";
 

@@ -1,6 +1,6 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { FrameReader, type FrameSink } from "./frame-reader.ts";
 import { ConnectionError, writeFrameHeader } from "./frames.ts";
 

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { HpackDecoder, HpackError } from "./hpack-decoder.ts";
 import { ResponseEncoder } from "./hpack-encoder.ts";
 import { huffmanDecode, huffmanDecodedBytesMax, huffmanEncode } from "./hpack-huffman.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../test/properties.ts";
 import { ManualRuntime } from "../../test/transport/manual-runtime.ts";
 import { MemoryStream } from "../../test/transport/memory-stream.ts";
 import { sampleSettings } from "../../test/transport/sample-server.ts";

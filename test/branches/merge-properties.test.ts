@@ -1,6 +1,5 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { DbError } from "../../src/base/errors.ts";
 import { BucketHistory } from "../../src/engine/branches/bucket-history.ts";
 import type { MergePage, MergeRequest, MergeSummary } from "../../src/engine/branches/history.ts";
@@ -9,6 +8,7 @@ import { KeyValueReader } from "../../src/engine/mvcc/key-value.ts";
 import { defaultRetention } from "../../src/storage/checkpoint-retention.ts";
 import { defaultTreeSettings } from "../../src/storage/tree.ts";
 import { everything, range } from "../engine/requests.ts";
+import { fc } from "../properties.ts";
 import { request, runtime, smallTables, TestRepository, write } from "./repository.ts";
 
 const KEYS = 24;

@@ -1,5 +1,4 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,6 +8,7 @@ import { SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES } from "../../src/log/segme
 import { parseKey } from "../../src/objects/keys.ts";
 import { type Program, run } from "../compat/etcdctl/command-line.ts";
 import { eventually, World } from "../faults/world.ts";
+import { seededBytes } from "../properties.ts";
 
 /** What `t4 usage` and a retention's preview say is freed, is what is gone from the directory once it was done. */
 
@@ -50,7 +50,7 @@ async function filled(world: World) {
     });
     let revision = 0n;
     for (let n = 0; n < KEYS; n++) {
-      const put = { key: Buffer.from(`/${branch}/${n}`), value: randomBytes(VALUE_BYTES) };
+      const put = { key: Buffer.from(`/${branch}/${n}`), value: seededBytes(VALUE_BYTES) };
       revision = (await client.unary(KV.method.put, put)).header!.revision;
     }
     await client.close();

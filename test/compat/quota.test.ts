@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { AlarmRequest_AlarmAction as Action, AlarmType, Maintenance } from "../../src/gen/etcdserverpb/rpc_pb.ts";
+import { seededBytes } from "../properties.ts";
 import { EtcdClient } from "./client.ts";
 import { RpcFailure } from "./endpoint.ts";
 import { startServer } from "./server-runner.ts";
@@ -15,7 +15,7 @@ const NO_SPACE = [8, "etcdserver: mvcc: database space exceeded"] as const;
 async function fill(client: EtcdClient): Promise<number> {
   for (let n = 0; n < 1000; n++) {
     try {
-      await client.put(`k${n}`, randomBytes(10_000).toString("latin1"));
+      await client.put(`k${n}`, seededBytes(10_000).toString("latin1"));
     } catch (error) {
       if (!(error instanceof RpcFailure)) throw error;
       deepEqual([error.code, error.text], NO_SPACE);

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import type {
   Compare,
   DeleteRangeRequest,
@@ -7,6 +6,7 @@ import type {
   RequestOp,
   TxnRequest,
 } from "../../src/engine/engine.ts";
+import { fc } from "../properties.ts";
 import { del, lease, put, range } from "./requests.ts";
 
 /** Requests over so few keys, values and leases that everything meets everything. */

@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { noS3Server } from "../contract/s3-server.ts";
+import { propertySeed } from "../properties.ts";
+import { SeededRandom } from "../soak/random.ts";
 import { killRounds } from "./rounds.ts";
 
 async function rounds(
@@ -12,7 +14,9 @@ async function rounds(
 ) {
   const directory = mkdtempSync(join(tmpdir(), "t4-faults-"));
   try {
-    await killRounds({ directory, durability, rounds: 10, random: Math.random, log, ...options });
+    log(`T4_PROPERTY_SEED=${propertySeed} chooses the same moments`);
+    const chance = new SeededRandom(propertySeed);
+    await killRounds({ directory, durability, rounds: 10, random: () => chance.next(), log, ...options });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

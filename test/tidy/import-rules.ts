@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import type { SourceFile } from "./source-file.ts";
+import { lineOf, type SourceFile } from "./source-file.ts";
 
 /**
  * Folders of src in the order of the data flow, and what each may import: DESIGN's table. "x/x.ts" is one file alone.
@@ -139,6 +139,31 @@ function isImpure(module: string, name: string): boolean {
     return name === "*" || /^(random|generate|webcrypto|getRandomValues|scrypt$|pbkdf2$)/.test(name);
   if (module === "node:zlib") return !/Sync$|^constants$|^crc32$/.test(name);
   return module === "node:util" && name === "promisify";
+}
+
+/** What draws without a seed, by the modules that have it. */
+const unseeded: readonly { module: string; names: RegExp }[] = [
+  { module: "fast-check", names: /./ },
+  { module: "node:crypto", names: /^(random|webcrypto$|getRandomValues$)/ },
+];
+
+/** A landing is not judged by luck: tests draw by the seed of test/properties.ts, which the night changes. */
+export function seededChance(file: SourceFile): string[] {
+  if (file.path === "test/properties.ts") return [];
+  const problems: string[] = [];
+  for (const { from, line, names } of file.imports) {
+    const one = unseeded.find(({ module }) => module === from);
+    if (one === undefined || (from !== "fast-check" && !isTest(file.path))) continue;
+    const drawn = names.filter((name) => one.names.test(name));
+    if (drawn.length > 0) problems.push(`${file.path}:${line}: ${from} draws by test/properties.ts's seed alone`);
+  }
+  if (!isTest(file.path)) return problems;
+  for (const match of file.code.matchAll(/\bMath\.random\b|\brandomUUID\b|\bcrypto\s*\.\s*(random|getRandomValues)/g)) {
+    problems.push(
+      `${file.path}:${lineOf(file.code, match.index)}: ${match[0]} draws without test/properties.ts's seed`,
+    );
+  }
+  return problems;
 }
 
 export function importEndings(file: SourceFile): string[] {

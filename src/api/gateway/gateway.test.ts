@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import {
   LeaseKeepAliveRequestSchema,
   RangeRequestSchema,

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { RangeResponseSchema } from "../../gen/etcdserverpb/rpc_pb.ts";
 import {
   type Call,

@@ -1,7 +1,7 @@
 import { deepEqual, equal, notEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { revision } from "../../base/ids.ts";
 import type { RequestOp, TxnResult } from "../../engine/engine.ts";
 import * as pb from "../../gen/etcdserverpb/rpc_pb.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { decodeCompaction, decodeDeleteRange, decodePut, decodeRange, decodeTxn } from "./kv-requests.ts";
 import { decodeWatch } from "./other-requests.ts";
 import { WireError, WireReader } from "./reader.ts";

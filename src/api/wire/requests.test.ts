@@ -1,7 +1,7 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
 import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { keyOfBytes } from "../../base/latin1.ts";
 import type { Compare, RequestOp } from "../../engine/engine.ts";
 import * as pb from "../../gen/etcdserverpb/rpc_pb.ts";

@@ -1,7 +1,7 @@
 import { equal } from "node:assert/strict";
 import { test } from "node:test";
 import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { epoch, revision } from "../../base/ids.ts";
 import { bytesOfKey, keyOfBytes } from "../../base/latin1.ts";
 import type { Database, RequestOp, ResponseOp, Row, TxnRequest, TxnResult } from "../../engine/engine.ts";

@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, notEqual, throws } from "node:assert/strict";
-import { createHmac, generateKeyPairSync, randomBytes } from "node:crypto";
+import { createHmac, generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc, seededBytes } from "../../../test/properties.ts";
 import { isDbError } from "../../base/errors.ts";
 import { type JwtMethod, JwtTokens, jwtMethods } from "./jwt.ts";
 import { SimpleTokens } from "./simple-tokens.ts";
@@ -11,7 +11,7 @@ const at = (revision: number) => ({ revision, index: 7 });
 
 function simpleTokens(tokensMax = 1000) {
   const time = { nowMs: 1000 };
-  return { time, tokens: new SimpleTokens({ ttlMs: 300, tokensMax }, () => time.nowMs, randomBytes) };
+  return { time, tokens: new SimpleTokens({ ttlMs: 300, tokensMax }, () => time.nowMs, seededBytes) };
 }
 
 test("simple tokens: etcd's form, renewed by use, ended by time, by user, and all", () => {

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { hash } from "node:crypto";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { type Bucket, fileBytes, filePages, layOut } from "./file.ts";
 import { BUCKET_ELEMENT, fnv1a64, MAGIC, PAGE_BYTES, pageFlags } from "./format.ts";
 import type { Pair } from "./pages.ts";

@@ -1,15 +1,15 @@
 import { ok } from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { openHost, runtime } from "../../../test/engine/open-host.ts";
 import { del, put } from "../../../test/engine/requests.ts";
+import { seededBytes } from "../../../test/properties.ts";
 import { isDbError } from "../../base/errors.ts";
 import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
 import type { Database } from "../engine.ts";
 import { defaultHostSettings } from "./default-settings.ts";
 
 /** Packed to about half: hex digits. */
-const value = (bytes: number): string => randomBytes(bytes >> 1).toString("hex");
+const value = (bytes: number): string => seededBytes(bytes >> 1).toString("hex");
 
 async function compactAndDefragment(database: Database): Promise<void> {
   await database.compact({ revision: database.committed, physical: false });

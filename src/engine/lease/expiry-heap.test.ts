@@ -1,6 +1,6 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { type Expiring, ExpiryHeap } from "./expiry-heap.ts";
 
 test("the first item is the one due first, whatever came, went, was put off or hastened", () => {

@@ -1,7 +1,7 @@
 import { equal, throws } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { del, lease, put, range, txn } from "../../../test/engine/requests.ts";
+import { fc } from "../../../test/properties.ts";
 import { isDbError } from "../../base/errors.ts";
 import type { RequestOp } from "../engine.ts";
 import { DeletedKeys } from "./check-duplicates.ts";

@@ -1,7 +1,7 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { openRig, type Rig } from "../../../test/engine/doubles.ts";
+import { fc } from "../../../test/properties.ts";
 import { leaseId } from "../../base/ids.ts";
 import { KEYS } from "../../storage/storage.ts";
 import type { PlainPuts, PutRequest, TxnRequest } from "../engine.ts";

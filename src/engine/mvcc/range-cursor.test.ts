@@ -1,8 +1,8 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { openRig, type Rig } from "../../../test/engine/doubles.ts";
 import { del, plain, put, range } from "../../../test/engine/requests.ts";
+import { fc } from "../../../test/properties.ts";
 import type { RangeCursor, RangeRequest, RangeResult, Row } from "../engine.ts";
 
 /** A hundred keys, some written again, some gone. */

@@ -1,10 +1,10 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { anyTxn, leaseIds } from "../../../test/engine/arbitrary.ts";
 import { openRig, type Rig } from "../../../test/engine/doubles.ts";
 import { NaiveStore, shownPair } from "../../../test/engine/naive-store.ts";
 import { everything, plain, put, range, shown } from "../../../test/engine/requests.ts";
+import { fc } from "../../../test/properties.ts";
 import { isDbError } from "../../base/errors.ts";
 import { AT_HEAD, KEYS, spaces } from "../../storage/storage.ts";
 import type { TxnRequest } from "../engine.ts";

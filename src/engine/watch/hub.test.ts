@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { DbError } from "../../base/errors.ts";
 import type { Revision } from "../../base/ids.ts";
 import type { Timers } from "../../runtime/runtime.ts";

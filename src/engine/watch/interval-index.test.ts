@@ -1,6 +1,6 @@
 import { deepEqual } from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import { fc } from "../../../test/properties.ts";
 import { IntervalIndex } from "./interval-index.ts";
 
 const key = fc.string({ unit: fc.constantFrom("a", "b", "\u0000", "\u00ff"), maxLength: 3 });
