@@ -11,10 +11,11 @@ import {
   message,
   resetsOf,
   text,
+  windowSetting,
 } from "../../test/transport/h2-peer.ts";
 import { bytesMessage, sampleServer } from "../../test/transport/sample-server.ts";
 import { ErrorCode, Flag, FrameType } from "./frames.ts";
-import { GrpcError } from "./transport.ts";
+import { GrpcError, type Pieces } from "./transport.ts";
 
 const OK = [":status: 200", "content-type: application/grpc", "grpc-status: 0"];
 
@@ -237,6 +238,36 @@ test("a deadline ends the call, cancels its handler, and late answers are droppe
   await runtime.pass(5000);
   deepEqual(await peer.got(), []);
   deepEqual(sample.events, ["cancelled a"]);
+});
+
+test("a deadline amid an answer resets the call: trailers there would be an unexpected end to its reader", async () => {
+  const { runtime, transport, sample } = sampleServer();
+  const peer = new H2Peer(transport, runtime, [windowSetting(10)]);
+  const timeout: [string, string][] = [["grpc-timeout", "250m"]];
+  // Queued in part, whole but for its window, a message of a stream, and pieces of which none is queued now.
+  peer.call(1, "/test.Sample/Large", "100", timeout);
+  peer.call(3, "/test.Sample/Large", "50000", timeout);
+  peer.call(5, "/test.Sample/Count", "9", timeout);
+  peer.call(7, "/test.Sample/Wait", "pieces", timeout);
+  let closed = 0;
+  sample.waiting[0]!.resolve({
+    ...bytesMessage("pieces"),
+    nextPiece: () => new Promise(() => undefined),
+    close: () => closed++,
+  } as Pieces);
+  const before = await peer.got();
+  for (const id of [1, 3, 5, 7]) equal(answerTo(id, before).ended, false);
+  await runtime.pass(250);
+  const frames = await peer.got();
+  deepEqual(
+    resetsOf(frames).sort(([a], [b]) => a - b),
+    [1, 3, 5, 7].map((id) => [id, ErrorCode.cancel]),
+  );
+  ok(frames.every((one) => one.type === FrameType.rstStream));
+  deepEqual([transport.stats().streams, closed], [0, 1]);
+  deepEqual(sample.events, ["cancelled pieces"]);
+  peer.call(9, "/test.Sample/Echo", "on");
+  equal(answerTo(9, await peer.got()).body, "on", "the connection goes on");
 });
 
 test("a deadline of nothing is over at once; one that is no number is refused", async () => {
