@@ -1,7 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { PeerIdentity } from "../runtime/runtime.ts";
 import type { Expiring } from "./deadlines.ts";
-import { ErrorCode, FrameType } from "./frames.ts";
 import { GrpcDeframer, type MessageSink } from "./grpc-deframer.ts";
 import { GrpcCode, statusFields } from "./grpc-status.ts";
 import type { H2Connection } from "./h2-connection.ts";
@@ -77,27 +76,10 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
   expire(): void {
     this.connection.guard(() => {
       assert(!this.closed, "a call that is over has no deadline");
-      if (this.cutsAnswer) this.cut();
-      else {
-        this.finish(GrpcCode.deadlineExceeded, "context deadline exceeded");
-        this.cancel();
-      }
+      this.dropQueue();
+      this.finish(GrpcCode.deadlineExceeded, "context deadline exceeded");
+      this.cancel();
     });
-  }
-
-  /** A message has begun to leave, or is queued, whose rest would not be sent if the call ended now. */
-  protected get cutsAnswer(): boolean {
-    return this.queuedBytes > 0;
-  }
-
-  /**
-   * Ends the call amid a message. Trailers there are wrong to a client that reads the message first: grpc-go tells
-   * "unexpected EOF" instead of the deadline. Once that has passed for it, too, it takes a cancellation for it.
-   */
-  private cut(): void {
-    this.connection.sender.output.uint32Frame(FrameType.rstStream, this.id, ErrorCode.cancel);
-    this.takeReset();
-    this.connection.touch();
   }
 
   /** The response ends, after what is queued. */
@@ -136,9 +118,7 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
         bytesMax: this.connection.context.settings.messageBytesMax,
         encoding: this.head.grpcEncoding,
         budget: this.connection.assemblyBudget,
-        onUnpacked: (count) => {
-          this.connection.turnCost += (count / TURN_COST_UNPACKED_BYTES) | 0;
-        },
+        onUnpacked: (count) => this.connection.input.spend((count / TURN_COST_UNPACKED_BYTES) | 0),
       });
       this.deframer.push(bytes, start, end, this);
       if (this.messageSinceMs === Number.POSITIVE_INFINITY && this.midMessage) {

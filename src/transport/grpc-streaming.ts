@@ -94,7 +94,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     if (this.paused || this.closed || this.heldBytes === 0) return;
     const bytes = this.heldBytes;
     this.heldBytes = 0;
-    this.connection.release(bytes);
+    this.connection.receiveWindow.release(bytes);
     this.giveBack(bytes);
     this.connection.touch();
   }
@@ -110,7 +110,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
 
   protected override accept(message: Buffer): void {
     if (this.traffic !== null) this.traffic.received++;
-    this.connection.turnCost += TurnCost.message;
+    this.connection.input.spend(TurnCost.message);
     if (!this.paused) this.onMessage(message);
     else if (this.inbox === noMessages) this.inbox = [message];
     else this.inbox.push(message);
@@ -125,7 +125,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     if (!this.paused) super.giveBack(bytes);
     else {
       this.heldBytes += bytes;
-      this.connection.hold(bytes);
+      this.connection.receiveWindow.hold(bytes);
     }
   }
 
@@ -133,12 +133,12 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     super.onClosed();
     this.inbox = noMessages;
     this.unread = null;
-    this.connection.release(this.heldBytes);
+    this.connection.receiveWindow.release(this.heldBytes);
     this.heldBytes = 0;
   }
 
   onSent(bytes: number): void {
-    this.connection.unqueued(this, bytes);
+    this.connection.backlog.remove(this, bytes);
     if (!this.drainDue || this.queuedBytes > this.queueBytesMax / 2) return;
     this.drainDue = false;
     if (!this.ending) this.call(() => this.onDrain());
@@ -213,7 +213,7 @@ export class StreamingCall extends GrpcCall implements GrpcStream {
     const { sender } = this.connection;
     const framed = length + MESSAGE_PREFIX_BYTES;
     const { buffer, at } = this.openQueue().append(framed);
-    this.connection.queued(this, framed);
+    this.connection.backlog.add(this, framed);
     buffer[at] = 0;
     const start = writeUint32(buffer, at + 1, length);
     try {

@@ -50,11 +50,6 @@ export class UnaryCall extends GrpcCall {
     return this.pending;
   }
 
-  protected override get cutsAnswer(): boolean {
-    // Pieces are sent as they come: none may be queued now.
-    return this.headersSent;
-  }
-
   get takesPieces(): boolean {
     return true;
   }
@@ -121,14 +116,14 @@ export class UnaryCall extends GrpcCall {
         GrpcCode.internal,
         "cardinality violation: received no request message from non-client-streaming RPC",
       );
-    } else if (this.connection.mustPark) this.park();
+    } else if (this.connection.backlog.mustPark) this.park();
     else this.run();
   }
 
   /** The connection has room for a response again. */
   unpark(): void {
     this.pending = false;
-    if (this.closed) this.connection.settled();
+    if (this.closed) this.connection.streams.settled();
     else if (!this.ending) this.run();
   }
 
@@ -136,7 +131,7 @@ export class UnaryCall extends GrpcCall {
     const message = this.message!;
     this.message = null;
     this.releaseHeld();
-    this.connection.turnCost += TurnCost.call;
+    this.connection.input.spend(TurnCost.call);
     if (this.deadlineMs <= this.connection.turnMs) {
       this.expire();
       return;
@@ -151,7 +146,7 @@ export class UnaryCall extends GrpcCall {
   }
 
   onSent(bytes: number): void {
-    this.connection.unqueued(this, bytes);
+    this.connection.backlog.remove(this, bytes);
     if (this.pieces !== null) this.fill(this.pieces);
   }
 
@@ -178,7 +173,7 @@ export class UnaryCall extends GrpcCall {
       return;
     }
     this.pending = true;
-    this.connection.park(this);
+    this.connection.backlog.park(this);
   }
 
   private wait(result: Promise<Encodable>): void {
@@ -196,7 +191,7 @@ export class UnaryCall extends GrpcCall {
   private settle(answer: () => void): void {
     this.pending = false;
     if (this.closed) {
-      this.connection.settled();
+      this.connection.streams.settled();
       return;
     }
     this.connection.guard(() => {
@@ -226,7 +221,7 @@ export class UnaryCall extends GrpcCall {
       return;
     }
     const { sender } = this.connection;
-    this.connection.turnCost += (length / TURN_COST_ANSWER_BYTES) | 0;
+    this.connection.input.spend((length / TURN_COST_ANSWER_BYTES) | 0);
     if (sender.mayLeave(this, length + MESSAGE_PREFIX_BYTES)) this.respondAtOnce(message, length);
     else if (length >= FRAME_BYTES_MAX && length <= LONG_BYTES_MAX) this.respondLong(message, length);
     else this.respondQueued(message, length);
@@ -270,7 +265,7 @@ export class UnaryCall extends GrpcCall {
     const sent = sender.mayFlow(this) ? sender.flow(this, bytes, framed) : 0;
     if (sent < framed) {
       this.openQueue().copyIn(bytes, sent, framed, context.slabs);
-      this.connection.queued(this, framed - sent);
+      this.connection.backlog.add(this, framed - sent);
     }
     this.finish(GrpcCode.ok, "");
     if (sent === framed) return;
@@ -291,7 +286,7 @@ export class UnaryCall extends GrpcCall {
     sender.output.headers(this.id, sender.encoder.grpcHeaders(), false);
     this.headersSent = true;
     const { buffer, at } = this.openQueue().append(MESSAGE_PREFIX_BYTES);
-    this.connection.queued(this, MESSAGE_PREFIX_BYTES);
+    this.connection.backlog.add(this, MESSAGE_PREFIX_BYTES);
     buffer[at] = 0;
     writeUint32(buffer, at + 1, length);
     this.fill(message);
@@ -323,7 +318,7 @@ export class UnaryCall extends GrpcCall {
     assert(piece.length <= this.piecesLeft && piece.length > 0, "the pieces make up the message");
     this.piecesLeft -= piece.length;
     this.openQueue().push(piece);
-    this.connection.queued(this, piece.length);
+    this.connection.backlog.add(this, piece.length);
     this.connection.sender.ready(this);
     if (this.piecesLeft > 0) return;
     this.endPieces();
@@ -334,7 +329,7 @@ export class UnaryCall extends GrpcCall {
     this.pending = true;
     const settle = (take: () => void): void => {
       this.pending = false;
-      if (this.closed) this.connection.settled();
+      if (this.closed) this.connection.streams.settled();
       else this.connection.guard(take);
     };
     piece.then(
@@ -362,7 +357,7 @@ export class UnaryCall extends GrpcCall {
   private respondQueued(message: Encodable, length: number): void {
     const { sender } = this.connection;
     const { buffer, at } = this.openQueue().append(length + MESSAGE_PREFIX_BYTES);
-    this.connection.queued(this, length + MESSAGE_PREFIX_BYTES);
+    this.connection.backlog.add(this, length + MESSAGE_PREFIX_BYTES);
     buffer[at] = 0;
     writeUint32(buffer, at + 1, length);
     const start = at + MESSAGE_PREFIX_BYTES;

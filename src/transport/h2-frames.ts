@@ -3,7 +3,7 @@ import type { FrameSink } from "./frame-reader.ts";
 import { ConnectionError, ErrorCode, Flag, FrameType, frameSizeError, protocolError, readUint31 } from "./frames.ts";
 import type { H2Connection } from "./h2-connection.ts";
 import { H2Requests } from "./h2-requests.ts";
-import { readSettings } from "./h2-settings.ts";
+import { type PeerSettings, readSettings } from "./h2-settings.ts";
 import { HeaderBlock } from "./header-block.ts";
 import { TURN_COST_DATA_BYTES, TurnCost } from "./limits.ts";
 
@@ -13,7 +13,7 @@ const EMPTY = Buffer.alloc(0);
  * The receiving half of a connection: what each frame means in the connection's state (RFC 9113 §6). What breaks the
  * connection is thrown as a ConnectionError; what breaks one stream resets that stream.
  */
-export class H2Frames implements FrameSink {
+export class H2Frames implements FrameSink, PeerSettings {
   settingsSeen = false;
   /** When the last complete frame came. */
   lastFrameMs: number;
@@ -38,7 +38,7 @@ export class H2Frames implements FrameSink {
 
   frame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
     this.lastFrameMs = this.connection.turnMs;
-    this.connection.turnCost += TurnCost.frame;
+    this.connection.input.spend(TurnCost.frame);
     if (!this.settingsSeen && (type !== FrameType.settings || (flags & Flag.ack) !== 0)) {
       throw protocolError("the first frame is not SETTINGS");
     }
@@ -89,7 +89,7 @@ export class H2Frames implements FrameSink {
     if (streamId === 0) throw protocolError("DATA on stream 0");
     const frameBytes = end - start;
     connection.receiveWindow.take(frameBytes);
-    connection.turnCost += (frameBytes / TURN_COST_DATA_BYTES) | 0;
+    connection.input.spend((frameBytes / TURN_COST_DATA_BYTES) | 0);
     if ((flags & Flag.padded) !== 0) {
       end = withoutPadding(bytes, start, end);
       start++;
@@ -98,9 +98,18 @@ export class H2Frames implements FrameSink {
     if (end > start) connection.work++;
     else if (!endStream) connection.noteFlood(FloodKind.emptyData);
     const stream = connection.streams.get(streamId);
-    if (stream === undefined) connection.dataOfGone(streamId, endStream);
-    else if (stream.remoteEnded) connection.resetStream(stream, ErrorCode.streamClosed);
+    if (stream === undefined) this.dataOfGone(streamId, endStream);
+    else if (stream.remoteEnded) stream.reset(ErrorCode.streamClosed);
     else stream.takeData(bytes, start, end, frameBytes, endStream);
+  }
+
+  private dataOfGone(streamId: number, endStream: boolean): void {
+    const { streams, sender } = this.connection;
+    if (streams.isIdle(streamId)) throw protocolError("DATA on an idle stream");
+    this.connection.noteFlood(FloodKind.ignored);
+    if (!streams.wasClosedEarly(streamId)) {
+      sender.output.uint32Frame(FrameType.rstStream, streamId, ErrorCode.streamClosed);
+    } else if (endStream) streams.forgetEarly(streamId);
   }
 
   private headers(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
@@ -138,21 +147,32 @@ export class H2Frames implements FrameSink {
     const { connection } = this;
     if (streamId === 0) throw protocolError("PRIORITY on stream 0");
     connection.noteFlood(FloodKind.priority);
-    if (end - start !== 5) connection.resetId(streamId, ErrorCode.frameSizeError);
-    else if (readUint31(bytes, start) === streamId) connection.resetId(streamId, ErrorCode.protocolError);
+    if (end - start !== 5) this.resetId(streamId, ErrorCode.frameSizeError);
+    else if (readUint31(bytes, start) === streamId) this.resetId(streamId, ErrorCode.protocolError);
+  }
+
+  /** Resets a stream that may not be there. */
+  private resetId(streamId: number, code: number): void {
+    const { connection } = this;
+    const stream = connection.streams.get(streamId);
+    if (stream !== undefined) stream.reset(code);
+    else {
+      connection.sender.output.uint32Frame(FrameType.rstStream, streamId, code);
+      connection.noteFlood(FloodKind.reset);
+    }
   }
 
   private rstStream(streamId: number, length: number): void {
     const { connection } = this;
     if (length !== 4) throw frameSizeError("RST_STREAM has four bytes");
-    if (streamId === 0 || connection.isIdle(streamId)) throw protocolError("RST_STREAM on an idle stream");
+    if (streamId === 0 || connection.streams.isIdle(streamId)) throw protocolError("RST_STREAM on an idle stream");
     const stream = connection.streams.get(streamId);
     if (stream === undefined) connection.noteFlood(FloodKind.ignored);
     else {
       // The peer knows that the stream is over: what it sends on it after this is its mistake.
       stream.remoteEnded = true;
       stream.takeReset();
-      connection.noteReset();
+      connection.noteFlood(FloodKind.reset);
     }
   }
 
@@ -167,18 +187,35 @@ export class H2Frames implements FrameSink {
     }
     if (length % 6 !== 0) throw frameSizeError("SETTINGS is not made of sixes");
     connection.noteFlood(FloodKind.settings);
-    readSettings(bytes, start, end, connection);
+    readSettings(bytes, start, end, this);
     this.settingsSeen = true;
     connection.sender.output.controlFrame(FrameType.settings, Flag.ack, EMPTY);
     connection.sender.pump();
   }
 
+  headerTableSize(bytes: number): void {
+    this.connection.sender.encoder.allowTable(bytes);
+  }
+
+  initialWindowSize(bytes: number): void {
+    this.connection.sender.setInitialWindow(bytes, this.connection.streams);
+  }
+
   private ping(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
     if (streamId !== 0) throw protocolError("PING on a stream");
     if (end - start !== 8) throw frameSizeError("PING has eight bytes");
+    const { connection } = this;
+    const { output } = connection.sender;
     const payload = bytes.subarray(start, end);
-    if ((flags & Flag.ack) !== 0) this.connection.pingAnswered(payload);
-    else this.connection.pinged(payload);
+    connection.noteFlood(FloodKind.ping);
+    if ((flags & Flag.ack) !== 0) {
+      connection.farewell.pingAnswered(payload);
+      return;
+    }
+    if (!connection.keepalive.mayPing(connection.turnMs, output.responseFrames, connection.streams.size > 0)) {
+      throw new ConnectionError(ErrorCode.enhanceYourCalm, "too_many_pings");
+    }
+    output.controlFrame(FrameType.ping, Flag.ack, payload);
   }
 
   private windowUpdate(streamId: number, bytes: Buffer, start: number, end: number): void {
@@ -192,9 +229,9 @@ export class H2Frames implements FrameSink {
         throw new ConnectionError(ErrorCode.flowControlError, "flow_control_error", "the window is over 2^31-1");
       }
     } else {
-      if (connection.isIdle(streamId)) throw protocolError("WINDOW_UPDATE on an idle stream");
+      if (connection.streams.isIdle(streamId)) throw protocolError("WINDOW_UPDATE on an idle stream");
       if (bytesMore === 0) {
-        connection.resetId(streamId, ErrorCode.protocolError);
+        this.resetId(streamId, ErrorCode.protocolError);
         return;
       }
       connection.streams.get(streamId)?.windowGrew(bytesMore);

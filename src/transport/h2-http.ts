@@ -55,7 +55,7 @@ export class HttpExchange extends H2Stream implements HttpSink {
   }
 
   onSent(bytes: number): void {
-    this.connection.unqueued(this, bytes);
+    this.connection.backlog.remove(this, bytes);
     if (!this.drainDue || this.queuedBytes > this.queueBytesMax / 2) return;
     this.drainDue = false;
     if (!this.bodyEnded) this.tellDrained();
@@ -97,7 +97,7 @@ export class HttpExchange extends H2Stream implements HttpSink {
   abort(): void {
     if (this.closed) return;
     this.connection.sender.output.uint32Frame(FrameType.rstStream, this.id, ErrorCode.internalError);
-    this.connection.forget(this);
+    this.close();
     this.connection.touch();
   }
 
@@ -109,7 +109,7 @@ export class HttpExchange extends H2Stream implements HttpSink {
     const { sender } = this.connection;
     const { buffer, at } = this.openQueue().append(bytes.length);
     bytes.copy(buffer, at);
-    this.connection.queued(this, bytes.length);
+    this.connection.backlog.add(this, bytes.length);
     sender.ready(this);
     sender.pump();
   }
@@ -154,7 +154,7 @@ export class HttpExchange extends H2Stream implements HttpSink {
       this.respond(plainResponse(501, "CONNECT is not implemented"));
       return;
     }
-    if (!this.connection.mayDispatch) {
+    if (!this.connection.backlog.mayDispatch) {
       this.respond(plainResponse(503, "too many responses of this connection wait to be read"));
       return;
     }
@@ -177,7 +177,7 @@ export class HttpExchange extends H2Stream implements HttpSink {
     // Never rejects; what `respond` throws is a bug, told by `guard`.
     void answer.then((response) => {
       this.pending = false;
-      if (this.closed) this.connection.settled();
+      if (this.closed) this.connection.streams.settled();
       else this.connection.guard(() => this.respond(response));
     });
   }

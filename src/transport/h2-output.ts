@@ -89,6 +89,10 @@ export class H2Output {
     if (bytes.pendingBytes > this.backlogBytes) this.congested = true;
   }
 
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
   /** Nothing is written any more. */
   close(): void {
     this.closed = true;

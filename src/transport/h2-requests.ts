@@ -1,4 +1,5 @@
-import { ErrorCode, FrameType, protocolError } from "./frames.ts";
+import { FloodKind } from "./flood-meter.ts";
+import { ConnectionError, ErrorCode, FrameType, protocolError } from "./frames.ts";
 import { statusFields } from "./grpc-status.ts";
 import { StreamingCall } from "./grpc-streaming.ts";
 import { UnaryCall } from "./grpc-unary.ts";
@@ -34,9 +35,9 @@ export class H2Requests {
 
   take(flags: BlockFlags, bytes: Buffer, start: number, end: number): void {
     const { decoder, connection } = this;
-    connection.turnCost += TurnCost.block;
+    connection.input.spend(TurnCost.block);
     const { generation } = decoder;
-    const opens = flags.streamId > connection.lastStreamId;
+    const opens = flags.streamId > connection.streams.lastId;
     const seen = opens ? this.cache.find(bytes, start, end, generation) : undefined;
     if (seen !== undefined) {
       this.open(flags, seen);
@@ -62,26 +63,26 @@ export class H2Requests {
     const { connection } = this;
     const { streamId, endStream } = flags;
     if (flags.selfDependent) this.resetNew(flags, ErrorCode.protocolError);
-    else if (connection.isFull) this.resetNew(flags, ErrorCode.refusedStream);
+    else if (connection.streams.isFull) this.resetNew(flags, ErrorCode.refusedStream);
     else if (this.admit(flags)) {
       const { route } = head;
       switch (route.kind) {
         case "unary": {
           const call = new UnaryCall(connection, streamId, head, route.handler);
-          connection.add(call);
+          connection.streams.add(call);
           if (endStream) call.takeEnd();
           break;
         }
         case "stream": {
           const call = new StreamingCall(connection, streamId, head);
-          connection.add(call);
+          connection.streams.add(call);
           call.open(route.handler);
           if (endStream && !call.closed) call.takeEnd();
           break;
         }
         case "http": {
           const exchange = new HttpExchange(connection, streamId, head);
-          connection.add(exchange);
+          connection.streams.add(exchange);
           if (endStream) exchange.takeEnd();
           break;
         }
@@ -96,21 +97,30 @@ export class H2Requests {
   private takeLater(flags: BlockFlags, fields: readonly HeaderField[]): void {
     const { connection } = this;
     const stream = connection.streams.get(flags.streamId);
-    if (stream === undefined) connection.headersOfGone(flags.streamId);
-    else if (stream.remoteEnded) connection.resetStream(stream, ErrorCode.streamClosed);
+    if (stream === undefined) this.passOver(flags.streamId);
+    else if (stream.remoteEnded) stream.reset(ErrorCode.streamClosed);
     else if (!flags.endStream || flags.selfDependent || !areTrailers(fields)) {
-      connection.resetStream(stream, ErrorCode.protocolError);
+      stream.reset(ErrorCode.protocolError);
     } else stream.takeEnd();
+  }
+
+  /** A block for a stream that is gone. */
+  private passOver(streamId: number): void {
+    const { connection } = this;
+    if ((streamId & 1) === 0) throw evenId();
+    connection.noteFlood(FloodKind.ignored);
+    if (connection.streams.forgetEarly(streamId)) return;
+    throw new ConnectionError(ErrorCode.streamClosed, "protocol_error", "HEADERS on a closed stream");
   }
 
   /** The stream's id is used up. False: it comes after the last one that we promised to take, and is passed over. */
   private admit({ streamId, endStream }: BlockFlags): boolean {
     const { connection } = this;
-    if ((streamId & 1) === 0) throw protocolError("a client's stream has an odd id");
+    if ((streamId & 1) === 0) throw evenId();
     connection.work++;
-    connection.lastStreamId = streamId;
-    if (!connection.refusesStreams) return true;
-    if (!endStream) connection.rememberEarly(streamId);
+    connection.streams.lastId = streamId;
+    if (!connection.farewell.isSaid) return true;
+    if (!endStream) connection.streams.rememberEarly(streamId);
     return false;
   }
 
@@ -118,8 +128,8 @@ export class H2Requests {
     if (!this.admit(flags)) return;
     const { connection } = this;
     connection.sender.output.uint32Frame(FrameType.rstStream, flags.streamId, code);
-    if (!flags.endStream) connection.rememberEarly(flags.streamId);
-    connection.noteReset();
+    if (!flags.endStream) connection.streams.rememberEarly(flags.streamId);
+    connection.noteFlood(FloodKind.reset);
   }
 
   private refuse(flags: BlockFlags, route: Route & { kind: "refuse" }): void {
@@ -142,6 +152,8 @@ export class H2Requests {
     output.headers(streamId, encoder.response(status, fields), true);
     if (endStream) return;
     output.uint32Frame(FrameType.rstStream, streamId, ErrorCode.noError);
-    this.connection.rememberEarly(streamId);
+    this.connection.streams.rememberEarly(streamId);
   }
 }
+
+const evenId = (): ConnectionError => protocolError("a client's stream has an odd id");

@@ -1,4 +1,6 @@
 import {
+  ConnectionError,
+  ErrorCode,
   Flag,
   FRAME_HEADER_BYTES,
   FrameType,
@@ -24,11 +26,9 @@ export class H2Sender {
   readonly output: H2Output;
   readonly encoder = new ResponseEncoder();
   window = WINDOW_BYTES_DEFAULT;
+  /** What a stream has to begin with. */
   initialWindow = WINDOW_BYTES_DEFAULT;
-  /** Bytes in the queues of all streams, and of those whose response is complete (unary, plain HTTP). */
-  queuedBytes = 0;
-  completeQueuedBytes = 0;
-  /** When DATA last left. */
+  /** When DATA last left, or began to wait. */
   leftMs = 0;
   private first: H2Stream | null = null;
   private last: H2Stream | null = null;
@@ -104,6 +104,19 @@ export class H2Sender {
   grow(bytes: number): boolean {
     this.window += bytes;
     return this.window <= WINDOW_BYTES_MAX;
+  }
+
+  /** Streams that are open get as much more as new ones, or less: theirs may go below zero (RFC 9113 §6.9.2). */
+  setInitialWindow(bytes: number, streams: Iterable<H2Stream>): void {
+    const more = bytes - this.initialWindow;
+    this.initialWindow = bytes;
+    for (const stream of streams) {
+      stream.sendWindow += more;
+      if (stream.sendWindow > WINDOW_BYTES_MAX) {
+        throw new ConnectionError(ErrorCode.flowControlError, "flow_control_error", "a window is over 2^31-1");
+      }
+      if (stream.queuedBytes > 0) this.ready(stream);
+    }
   }
 
   /** Sends what may be sent. Streams' callbacks are called from here; they may queue more, or end their streams. */

@@ -1,4 +1,5 @@
 import { ByteQueue } from "./byte-queue.ts";
+import { FloodKind } from "./flood-meter.ts";
 import { ErrorCode, FrameType, WINDOW_BYTES_MAX } from "./frames.ts";
 import { MESSAGE_PREFIX_BYTES } from "./grpc-deframer.ts";
 import type { H2Connection } from "./h2-connection.ts";
@@ -98,7 +99,7 @@ export abstract class H2Stream {
   /** The peer takes more. */
   windowGrew(bytes: number): void {
     this.sendWindow += bytes;
-    if (this.sendWindow > WINDOW_BYTES_MAX) this.connection.resetStream(this, ErrorCode.flowControlError);
+    if (this.sendWindow > WINDOW_BYTES_MAX) this.reset(ErrorCode.flowControlError);
     else if (this.queuedBytes > 0) this.connection.sender.ready(this);
     else if (this.roomWanted > 0) this.connection.room.lookFor(this);
   }
@@ -108,13 +109,13 @@ export abstract class H2Stream {
     this.progressMs = this.connection.turnMs;
     this.receiveWindow -= frameBytes;
     if (this.receiveWindow < 0) {
-      this.connection.resetStream(this, ErrorCode.flowControlError);
+      this.reset(ErrorCode.flowControlError);
       return;
     }
     this.bodyBytes += end - start;
     const expected = this.head.contentLength;
     if (expected !== undefined && this.bodyBytes > expected) {
-      this.connection.resetStream(this, ErrorCode.protocolError);
+      this.reset(ErrorCode.protocolError);
       return;
     }
     if (endStream) {
@@ -135,8 +136,27 @@ export abstract class H2Stream {
 
   /** The peer has reset the stream, or its connection is gone. */
   takeReset(): void {
-    this.connection.forget(this);
+    this.close();
     this.onGone();
+  }
+
+  /** Ends the stream because of what its peer did. */
+  reset(code: number): void {
+    if (this.closed) return;
+    const { connection } = this;
+    connection.sender.output.uint32Frame(FrameType.rstStream, this.id, code);
+    this.takeReset();
+    connection.noteFlood(FloodKind.reset);
+  }
+
+  /** The stream is over, whichever way. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.connection.streams.remove(this);
+    this.connection.room.forget(this);
+    this.dropQueue();
+    this.onClosed();
   }
 
   /** Lets the peer send `bytes` more, once that is worth a frame. */
@@ -152,13 +172,13 @@ export abstract class H2Stream {
   protected endLocal(): void {
     const { connection } = this;
     if (!this.remoteEnded) connection.sender.output.uint32Frame(FrameType.rstStream, this.id, ErrorCode.noError);
-    connection.forget(this);
+    this.close();
   }
 
   /** What is queued will never be sent. */
   dropQueue(): void {
     if (this.queue === null || this.queue.length === 0) return;
-    this.connection.unqueued(this, this.queue.length);
+    this.connection.backlog.remove(this, this.queue.length);
     this.queue.clear();
   }
 
@@ -171,7 +191,7 @@ export abstract class H2Stream {
     this.remoteEnded = true;
     const expected = this.head.contentLength;
     if (expected === undefined || expected === this.bodyBytes) return true;
-    this.connection.resetStream(this, ErrorCode.protocolError);
+    this.reset(ErrorCode.protocolError);
     return false;
   }
 }

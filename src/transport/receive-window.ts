@@ -38,6 +38,8 @@ export class ReceiveWindow {
 
   release(bytes: number): void {
     this.held -= bytes;
+    // What streams held is let go at the connection's end, too.
+    if (this.output.isClosed) return;
     if (this.taken >= CONNECTION_WINDOW_BYTES / 2) this.giveBack();
   }
 

@@ -1,4 +1,5 @@
 import type { TransportContext } from "./context.ts";
+import type { SendBacklog } from "./h2-backlog.ts";
 import type { H2Sender } from "./h2-sender.ts";
 import type { H2Stream } from "./h2-stream.ts";
 import { ROOM_WAITERS_PER_TURN } from "./limits.ts";
@@ -11,12 +12,14 @@ import { ROOM_WAITERS_PER_TURN } from "./limits.ts";
 export class SendRoom {
   private readonly context: TransportContext;
   private readonly sender: H2Sender;
+  private readonly backlog: SendBacklog;
   /** The stream that was looked at last is at the end. */
   private readonly waiters = new Set<H2Stream>();
 
-  constructor(context: TransportContext, sender: H2Sender) {
+  constructor(context: TransportContext, sender: H2Sender, backlog: SendBacklog) {
     this.context = context;
     this.sender = sender;
+    this.backlog = backlog;
   }
 
   get isAwaited(): boolean {
@@ -25,7 +28,7 @@ export class SendRoom {
 
   /** What is queued for the connection is over its bound. */
   get isFull(): boolean {
-    return this.sender.queuedBytes > this.context.connectionQueueBytesMax;
+    return this.backlog.queuedBytes > this.context.connectionQueueBytesMax;
   }
 
   /**
@@ -34,10 +37,10 @@ export class SendRoom {
    * are over twice theirs, it must leave at once.
    */
   has(stream: H2Stream, bytes: number): boolean {
-    const { sender, context } = this;
+    const { sender, backlog, context } = this;
     if (!context.isFull && !this.isFull) return true;
     if (sender.mayLeave(stream, bytes)) return true;
-    if (context.isFull || sender.queuedBytes > 2 * context.connectionQueueBytesMax) return false;
+    if (context.isFull || backlog.queuedBytes > 2 * context.connectionQueueBytesMax) return false;
     return stream.sendWindow >= bytes && sender.window >= bytes && !sender.output.congested;
   }
 
