@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { PeerIdentity } from "../runtime/runtime.ts";
 import type { Expiring } from "./deadlines.ts";
+import { ErrorCode, FrameType } from "./frames.ts";
 import { GrpcDeframer, type MessageSink } from "./grpc-deframer.ts";
 import { GrpcCode, statusFields } from "./grpc-status.ts";
 import type { H2Connection } from "./h2-connection.ts";
@@ -76,10 +77,27 @@ export abstract class GrpcCall extends H2Stream implements Call, Expiring, Messa
   expire(): void {
     this.connection.guard(() => {
       assert(!this.closed, "a call that is over has no deadline");
-      this.dropQueue();
-      this.finish(GrpcCode.deadlineExceeded, "context deadline exceeded");
-      this.cancel();
+      if (this.cutsAnswer) this.cut();
+      else {
+        this.finish(GrpcCode.deadlineExceeded, "context deadline exceeded");
+        this.cancel();
+      }
     });
+  }
+
+  /** A message has begun to leave, or is queued, whose rest would not be sent if the call ended now. */
+  protected get cutsAnswer(): boolean {
+    return this.queuedBytes > 0;
+  }
+
+  /**
+   * Ends the call amid a message. Trailers there are wrong to a client that reads the message first: grpc-go tells
+   * "unexpected EOF" instead of the deadline. Once that has passed for it, too, it takes a cancellation for it.
+   */
+  private cut(): void {
+    this.connection.sender.output.uint32Frame(FrameType.rstStream, this.id, ErrorCode.cancel);
+    this.takeReset();
+    this.connection.touch();
   }
 
   /** The response ends, after what is queued. */

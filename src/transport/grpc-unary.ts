@@ -50,6 +50,11 @@ export class UnaryCall extends GrpcCall {
     return this.pending;
   }
 
+  protected override get cutsAnswer(): boolean {
+    // Pieces are sent as they come: none may be queued now.
+    return this.headersSent;
+  }
+
   get takesPieces(): boolean {
     return true;
   }
