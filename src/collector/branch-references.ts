@@ -2,6 +2,7 @@ import { DbError } from "../base/errors.ts";
 import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
 import { decodeLeaderRecord } from "../leadership/leader-record.ts";
 import { decodeOrigin, type Origin } from "../leadership/origin.ts";
+import { readDecoded } from "../objects/checked-read.ts";
 import { decodeEnvelope } from "../objects/envelope.ts";
 import { checkpointKey, leaderKey, originKey, parseKey, prefixes } from "../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../objects/objects.ts";
@@ -177,9 +178,8 @@ async function listCheckpoints(branch: BranchId, { store, request }: ReferenceOp
 
 /** Throws Missing where there is none. */
 async function readCounted(key: ObjectKey, { store, request, known }: ReferenceOptions): Promise<Checkpoint> {
-  const object = await store.get(key, request);
-  if (object === null) throw new Missing(`object ${key} is referenced, and missing`);
-  const checkpoint = decodeCheckpoint(key, object.body);
+  const checkpoint = await readDecoded(store, key, request, ({ body }) => decodeCheckpoint(key, body));
+  if (checkpoint === null) throw new Missing(`object ${key} is referenced, and missing`);
   known.add(key, checkpoint);
   return checkpoint;
 }
@@ -192,20 +192,19 @@ async function readLeader(
   { store, request }: ReferenceOptions,
 ): Promise<{ epoch: Epoch; tombstone: boolean }> {
   const key = leaderKey(branch);
-  const object = await store.get(key, request);
-  if (object === null) return { epoch: 0 as Epoch, tombstone: false };
-  const { body } = decodeEnvelope(key, object.body);
-  try {
-    return decodeLeaderRecord(body);
-  } catch (error) {
-    throw new DbError("corrupt", `object ${key}: ${(error as Error).message}`, { cause: error });
-  }
+  const record = await readDecoded(store, key, request, (object) => {
+    const { body } = decodeEnvelope(key, object.body);
+    try {
+      return decodeLeaderRecord(body);
+    } catch (error) {
+      throw new DbError("corrupt", `object ${key}: ${(error as Error).message}`, { cause: error });
+    }
+  });
+  return record ?? { epoch: 0 as Epoch, tombstone: false };
 }
 
-async function readOriginOf(branch: BranchId, { store, request }: ReferenceOptions): Promise<Origin | null> {
-  const object = await store.get(originKey(branch), request);
-  return object === null ? null : decodeOrigin(branch, object.body);
-}
+const readOriginOf = (branch: BranchId, { store, request }: ReferenceOptions): Promise<Origin | null> =>
+  readDecoded(store, originKey(branch), request, ({ body }) => decodeOrigin(branch, body));
 
 /**
  * The tables of a checkpoint; none where it is gone: so can be an origin's that is being cut, and then it will not be
@@ -217,6 +216,6 @@ export async function tablesIn(
 ): Promise<readonly ObjectKey[]> {
   const before = known.get(key);
   if (before !== undefined) return before.tables;
-  const object = await store.get(key, request);
-  return object === null ? [] : known.add(key, decodeCheckpoint(key, object.body)).tables;
+  const checkpoint = await readDecoded(store, key, request, ({ body }) => decodeCheckpoint(key, body));
+  return checkpoint === null ? [] : known.add(key, checkpoint).tables;
 }

@@ -1,5 +1,6 @@
 import { DbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
+import { readDecoded } from "../objects/checked-read.ts";
 import { collectionKey, parseKey, prefixes } from "../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../objects/objects.ts";
 import { type Collection, decodeCollection } from "./collection.ts";
@@ -60,9 +61,9 @@ export async function readOpenCollections(store: ObjectStore, request: RequestOp
   const { open } = await readLedger(store, request);
   const collections: Collection[] = [];
   for (const n of open) {
-    const object = await store.get(collectionKey(n), request);
+    const found = await readDecoded(store, collectionKey(n), request, ({ body }) => decodeCollection(n, body));
     // Marked as done, and collected itself, since it was listed.
-    if (object !== null) collections.push(decodeCollection(n, object.body));
+    if (found !== null) collections.push(found);
   }
   return collections;
 }

@@ -1,6 +1,7 @@
 import { DbError } from "../base/errors.ts";
 import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
 import { decodeSegmentHeader, SEGMENT_HEADER_BYTES } from "../log/segment-codec.ts";
+import { readDecoded } from "../objects/checked-read.ts";
 import { parseKey, prefixes } from "../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../objects/objects.ts";
 
@@ -77,9 +78,12 @@ export class OldSegments {
   async #header({ key }: OldSegment, request: RequestOptions): Promise<{ epoch: Epoch; fence: boolean } | null> {
     const known = this.#headers.get(key);
     if (known !== undefined) return known;
-    const object = await this.#store.get(key, { ...request, range: { start: 0, end: SEGMENT_HEADER_BYTES } });
-    if (object === null) return null;
-    const { epoch, fence } = decodeSegmentHeader(key, object.body, object.bytes);
+    const range = { start: 0, end: SEGMENT_HEADER_BYTES };
+    const header = await readDecoded(this.#store, key, { ...request, range }, ({ body, bytes }) =>
+      decodeSegmentHeader(key, body, bytes),
+    );
+    if (header === null) return null;
+    const { epoch, fence } = header;
     if (fence && this.#headers.size < JUDGED_MAX) this.#headers.set(key, { epoch, fence });
     return { epoch, fence };
   }

@@ -1,4 +1,5 @@
 import type { ObjectKey } from "../base/ids.ts";
+import { readDecoded } from "../objects/checked-read.ts";
 import { collectionKey } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import { decodeCollection } from "./collection.ts";
@@ -42,9 +43,9 @@ export class SpentCollections {
 
   /** Something that it names and that exists; null: nothing. */
   async firstLeft(n: number, request: RequestOptions): Promise<ObjectKey | null> {
-    const object = await this.#store.get(collectionKey(n), request);
-    if (object === null) return null;
-    const { names } = decodeCollection(n, object.body);
+    const found = await readDecoded(this.#store, collectionKey(n), request, ({ body }) => decodeCollection(n, body));
+    if (found === null) return null;
+    const { names } = found;
     for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
       const some = names.slice(at, at + NAMES_AT_ONCE);
       const there = await Promise.all(some.map((name) => this.#exists(name, request)));

@@ -12,6 +12,7 @@ import {
   type Slot,
   slot,
 } from "../base/ids.ts";
+import { readDecoded } from "../objects/checked-read.ts";
 import { decodeEnvelope, encodeEnvelope } from "../objects/envelope.ts";
 import { isBranchName, originKey } from "../objects/keys.ts";
 import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
@@ -187,7 +188,7 @@ const branchOf = (fields: Fields, name: string): BranchId => branchId(fields.tex
 
 /** Throws `notFound` where the branch has none: it was never made, or is deleted. */
 export async function readOrigin(store: ObjectStore, branch: BranchId, request: RequestOptions): Promise<Origin> {
-  const object = await store.get(originKey(branch), request);
-  if (object === null) throw new DbError("notFound", `branch ${branch} has no origin in ${store.name}`);
-  return decodeOrigin(branch, object.body);
+  const origin = await readDecoded(store, originKey(branch), request, ({ body }) => decodeOrigin(branch, body));
+  if (origin === null) throw new DbError("notFound", `branch ${branch} has no origin in ${store.name}`);
+  return origin;
 }

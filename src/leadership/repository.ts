@@ -1,5 +1,6 @@
 import { DbError, messageOf } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
+import { readDecoded } from "../objects/checked-read.ts";
 import { createOnce } from "../objects/conditional.ts";
 import { decodeEnvelope, encodeEnvelope } from "../objects/envelope.ts";
 import { originKey, parseKey, repositoryKey } from "../objects/keys.ts";
@@ -45,20 +46,24 @@ const WINDOW_MAX = 256;
 
 /** Opens the repository, and founds it where the prefix is empty. */
 export async function openRepository(options: RepositoryOptions): Promise<Repository> {
+  const repository = await openRoot(options);
+  await repairMain(options, repository);
+  return repository;
+}
+
+/** The same without main, which somebody is about to make of something else; or else who opens it next makes it. */
+export async function openRoot(options: RepositoryOptions): Promise<Repository> {
   const { store, window } = options;
   if (!Number.isSafeInteger(window) || window < 1 || window > WINDOW_MAX) {
     throw new DbError("invalidArgument", `the window of slots is 1 to ${WINDOW_MAX}, not ${window}`);
   }
   const known = options.known ?? (await lookForRepository(store, requestOf(options)));
-  const repository = known ?? (await found(options));
-  await repairMain(options, repository);
-  return repository;
+  return known ?? (await found(options));
 }
 
 /** Null where the prefix holds no repository. Writes nothing: for tools that only read. */
-export async function readRepository(store: ObjectStore, request: RequestOptions): Promise<Repository | null> {
-  const object = await store.get(repositoryKey, request);
-  return object && decodeRepository(object.body);
+export function readRepository(store: ObjectStore, request: RequestOptions): Promise<Repository | null> {
+  return readDecoded(store, repositoryKey, request, ({ body }) => decodeRepository(body));
 }
 
 /**

@@ -3,7 +3,7 @@ import { DbError, isDbError } from "../base/errors.ts";
 import type { BranchId, Slot } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import { parseKey, prefixes, segmentKey } from "../objects/keys.ts";
-import type { ObjectStore } from "../objects/objects.ts";
+import type { ObjectStore, StoredObject } from "../objects/objects.ts";
 import { Chain } from "./chain.ts";
 import type { LogPosition, Segment } from "./log.ts";
 import { decodeSegment } from "./segment-codec.ts";
@@ -54,7 +54,7 @@ export async function readLog(options: LogTailOptions): Promise<LogReadResult> {
       fetcher ??= new SlotFetcher({ ...options, from: nextSlot, request: requestOf(options) });
       const object = await fetcher.next();
       if (object === null) return await judgeMiss(options, chain.position());
-      const segment = decodeSegment(segmentKey(branch, nextSlot), object.body);
+      const segment = await readSegment(options, branch, nextSlot, object);
       const error = accept(chain, segment);
       if (error === "void") continue;
       if (error !== null) return { kind: "broken", position: chain.position(), error };
@@ -62,6 +62,20 @@ export async function readLog(options: LogTailOptions): Promise<LogReadResult> {
     }
   } finally {
     fetcher?.close();
+  }
+}
+
+/** What lies between may have damaged the answer: it is asked for once more before the object is called corrupt. */
+async function readSegment(options: Requests, branch: BranchId, slot: Slot, object: StoredObject): Promise<Segment> {
+  const key = segmentKey(branch, slot);
+  try {
+    return decodeSegment(key, object.body);
+  } catch (error) {
+    if (!isDbError(error, "corrupt")) throw error;
+    const again = await options.store.get(key, { ...requestOf(options), fresh: true });
+    // It was collected meanwhile: what it was is no longer asked.
+    if (again === null) throw error;
+    return decodeSegment(key, again.body);
   }
 }
 
@@ -143,7 +157,7 @@ async function readTo(
       const object = await fetcher.next();
       // If it was collected a newer checkpoint is there, which the taker reads next (rule 2d).
       if (object === null) return;
-      const segment = decodeSegment(segmentKey(chain.branch, nextSlot), object.body);
+      const segment = await readSegment(options, chain.branch, nextSlot, object);
       accept(segment);
       assert(chain.position().nextSlot === nextSlot + 1, "a segment that is read is judged");
     }
@@ -159,14 +173,10 @@ interface SlotsPage {
   more: boolean;
 }
 
-type ListingOptions = Pick<LogReadOptions, "store" | "requestTimeoutMs" | "signal">;
+type Requests = Pick<LogReadOptions, "store" | "requestTimeoutMs" | "signal">;
 
 /** The first slot from `from` on that a listing does not show, and the last one that was seen beyond it. */
-async function listRun(
-  branch: BranchId,
-  from: Slot,
-  options: ListingOptions,
-): Promise<{ next: Slot; beyond: Slot | null }> {
+async function listRun(branch: BranchId, from: Slot, options: Requests): Promise<{ next: Slot; beyond: Slot | null }> {
   let next = from;
   for (;;) {
     const page = await listSlots(branch, next, options);
@@ -180,14 +190,14 @@ async function listRun(
 }
 
 /** The gap may be found at the end of a page: then the next one tells. */
-async function lastOf(page: SlotsPage, branch: BranchId, options: ListingOptions): Promise<Slot> {
+async function lastOf(page: SlotsPage, branch: BranchId, options: Requests): Promise<Slot> {
   const last = page.slots.at(-1)!;
   if (!page.more) return last;
   return (await listSlots(branch, (last + 1) as Slot, options)).slots.at(-1) ?? last;
 }
 
 /** One page of the slots from `from` on. */
-async function listSlots(branch: BranchId, from: Slot, options: ListingOptions): Promise<SlotsPage> {
+async function listSlots(branch: BranchId, from: Slot, options: Requests): Promise<SlotsPage> {
   const after = from > 1 ? { startAfter: segmentKey(branch, (from - 1) as Slot) } : {};
   const page = await options.store.list(prefixes.segments(branch), {
     ...requestOf(options),
@@ -205,7 +215,7 @@ async function listSlots(branch: BranchId, from: Slot, options: ListingOptions):
 }
 
 /** What was written while the list was made may be in it without what came just before: the slot is asked for. */
-async function refuseGap(branch: BranchId, slot: Slot, beyond: Slot, options: ListingOptions): Promise<void> {
+async function refuseGap(branch: BranchId, slot: Slot, beyond: Slot, options: Requests): Promise<void> {
   const missing = segmentKey(branch, slot);
   const range = { start: 0, end: 1 };
   if ((await options.store.get(missing, { ...requestOf(options), range })) !== null) return;

@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { DbError, messageOf } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
+import { readDecoded } from "./checked-read.ts";
 import { attemptMs, type ConditionalOptions, isPassing, readBack, refusal, sameBytes } from "./conditional.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope.ts";
 import type { ObjectStore, PutCondition, RequestOptions, StoredObject } from "./objects.ts";
@@ -49,9 +50,8 @@ export class Register<Body> {
   }
 
   /** Null if nothing was ever written. Throws DbError as ObjectStore.get does, and `corrupt`. */
-  async read(options: RequestOptions): Promise<RegisterState<Body> | null> {
-    const object = await this.#store.get(this.key, options);
-    return object && this.#state(object);
+  read(options: RequestOptions): Promise<RegisterState<Body> | null> {
+    return readDecoded(this.#store, this.key, options, (object) => this.#state(object));
   }
 
   /** `expected` null: the register has never been written. Throws DbError only when nothing was or will be written. */
@@ -68,6 +68,8 @@ export class Register<Body> {
     const condition: PutCondition = expected ? { kind: "match", etag: expected.etag } : { kind: "absent" };
     let unknown: Error | null = null;
     let cause: Error | undefined;
+    /** What was read back was wrong: it is asked for once more. */
+    let damaged = false;
     let step: "put" | "read" = "put";
     do {
       if (step === "put") {
@@ -98,6 +100,11 @@ export class Register<Body> {
         continue;
       }
       const found = this.#found(object);
+      if (found instanceof DbError && !damaged) {
+        damaged = true;
+        cause = found;
+        continue;
+      }
       if (!(found instanceof DbError)) {
         if (!unknown || found?.counter === counter) return { kind: "conflict", found };
         return { kind: "unknown", cause: unknown };

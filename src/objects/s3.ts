@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { DbError } from "../base/errors.ts";
+import { DbError, isDbError } from "../base/errors.ts";
 import type { ObjectKey } from "../base/ids.ts";
 import {
   type GetOptions,
@@ -156,7 +156,7 @@ export class S3Store implements ObjectStore {
       } catch (error) {
         if (error instanceof HttpFailure && error.sent) return { kind: "unknown", cause: failed(error.message) };
         // Given up, or the answer too long: it may have been written.
-        if (error instanceof DbError) return { kind: "unknown", cause: error };
+        if (error instanceof DbError) return { kind: "unknown", cause: failed(error.message) };
         if (!(error instanceof HttpFailure)) throw error;
         return { kind: "refused", cause: failed(error.remedy ?? error.message), retryable: error.remedy === null };
       }
@@ -219,6 +219,8 @@ export class S3Store implements ObjectStore {
         }
         last = new Error(text);
       } catch (error) {
+        // Who sees to the exchange knows nothing of objects.
+        if (isDbError(error, "storeRefused")) throw new DbError(error.kind, `${this.name}: ${what}: ${error.message}`);
         if (!(error instanceof HttpFailure)) throw error;
         if (error.remedy !== null) throw new DbError("storeRefused", `${this.name}: ${what}: ${error.remedy}`);
         last = error;

@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
 import type { BranchId, Epoch, ObjectKey, Slot } from "../base/ids.ts";
+import { readDecoded } from "../objects/checked-read.ts";
 import { createOnce } from "../objects/conditional.ts";
 import { checkpointKey, parseKey, prefixes } from "../objects/keys.ts";
 import type { ObjectStore } from "../objects/objects.ts";
@@ -32,8 +33,10 @@ export async function newestCheckpoint(
   for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
     const key = await newestKey(store, branch, options, knownKey);
     if (key === null) return known;
-    const object = await store.get(key, options);
-    if (object !== null) return decodeCheckpoint(key, object.body, { proofs: "trusted" });
+    const found = await readDecoded(store, key, options, ({ body }) =>
+      decodeCheckpoint(key, body, { proofs: "trusted" }),
+    );
+    if (found !== null) return found;
   }
   throw new DbError("storeUnavailable", `branch ${branch}: checkpoints are listed in ${store.name} but not found`);
 }
@@ -62,14 +65,13 @@ async function newestKey(
 }
 
 /** A checkpoint by its name, or null. */
-export async function readCheckpoint(
+export function readCheckpoint(
   store: ObjectStore,
   name: Pick<RetainedCheckpoint, "branch" | "nextSlot" | "n">,
   options: { timeoutMs: number; signal?: AbortSignal },
 ): Promise<Checkpoint | null> {
   const key = checkpointKey(name.branch, name.nextSlot, name.n);
-  const object = await store.get(key, options);
-  return object === null ? null : decodeCheckpoint(key, object.body);
+  return readDecoded(store, key, options, ({ body }) => decodeCheckpoint(key, body));
 }
 
 export interface CheckpointWriterOptions {

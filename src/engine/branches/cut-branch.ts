@@ -12,6 +12,7 @@ import {
   type OriginRun,
   readOrigin,
 } from "../../leadership/origin.ts";
+import { readDecoded } from "../../objects/checked-read.ts";
 import { createOnce } from "../../objects/conditional.ts";
 import { checkpointKey, originKey, parseKey, prefixes, segmentKey } from "../../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../../objects/objects.ts";
@@ -307,8 +308,7 @@ export class BranchCut {
     const newest = leader === undefined ? this.newest : (await leader.parent()).newest;
     // It is what its id says, wherever it was read.
     if (newest?.id === sha256) return newest;
-    const object = await store.get(key, request);
-    return object && decodeCheckpoint(key, object.body);
+    return readDecoded(store, key, request, ({ body }) => decodeCheckpoint(key, body));
   }
 
   private async listAll(prefix: string, within?: { from: ObjectKey; count: number }): Promise<Set<ObjectKey>> {

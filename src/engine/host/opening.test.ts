@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { hostOn } from "../../../test/engine/open-host.ts";
 import { put, range } from "../../../test/engine/requests.ts";
 import { changed } from "../../../test/log/changed.ts";
+import { type Fault, FaultyStore } from "../../objects/faulty.ts";
 import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
 import { MeteredStore } from "../../objects/metered.ts";
 import { DiskError } from "../../runtime/disk-error.ts";
@@ -105,5 +107,38 @@ test("a disk that fails where sorting would have room keeps no branch from openi
   } finally {
     await host.close(AbortSignal.timeout(5000));
     rmSync(place, { recursive: true });
+  }
+});
+
+test("a start asks once more for each object that comes damaged or cut short when it is first read", async (t) => {
+  const bucket = new MemoryBucket();
+  const faults: (Fault | null)[] = [null, { kind: "flip", bit: 301 }, { kind: "truncate", bytes: 20 }];
+  for (const [run, fault] of faults.entries()) {
+    const read = new Set<string>();
+    const store = new FaultyStore(new MemoryStore(runtime, bucket), runtime, ({ operation, key }) => {
+      if (operation !== "get" || read.has(key)) return null;
+      read.add(key);
+      return fault;
+    });
+    const host = await hostOn(bucket, { store });
+    t.after(() => host.close(AbortSignal.timeout(1000)));
+    const main = await host.serve("main");
+    await main.opened();
+    for (let n = 0; n < 3; n++) await main.database.put(put(key(run), `${n}`));
+    if (run === 0) await main.checkpoint();
+    await main.database.put(put(key(run), "last"));
+    equal((await main.database.range(range(key(0)))).count, 1);
+    await host.close(AbortSignal.timeout(10_000));
+    if (fault === null) continue;
+    const kinds = new Set([...read].map((name) => name.split("/")[0]));
+    const seen = [...read].filter((name) => /leader|log|checkpoint/.test(name)).map((name) => name.split("/")[2]);
+    ok(
+      ["repository.json", "name", "session"].every((kind) => kinds.has(kind)),
+      [...read].join(" "),
+    );
+    ok(
+      ["leader", "log", "checkpoint"].every((kind) => seen.includes(kind)),
+      [...read].join(" "),
+    );
   }
 });
