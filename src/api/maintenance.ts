@@ -43,12 +43,14 @@ export const maintenanceService: Record<string, Method> = {
   "/etcdserverpb.Maintenance/HashKV": (database, message, call) => {
     const { revision } = decodeHashKv(message);
     database.require("root");
-    return encoded(database.maintenance.hashKv(revision, untilCanceled(call)), (result) =>
+    // No store reaches a revision that a number does not hold; one below 1 hashes nothing, and is told as it was asked.
+    const near = Math.max(-1, Math.min(Number(revision), Number.MAX_SAFE_INTEGER));
+    return encoded(database.maintenance.hashKv(near, untilCanceled(call)), (result) =>
       new Message()
         .header(headerOf(database), result.revision)
         .number(2, result.hash)
         .number(3, result.compactRevision)
-        .number(4, result.hashRevision),
+        .big(4, revision < 0n ? revision : BigInt(result.hashRevision)),
     );
   },
   /** Its answer has no header, in etcd too. */

@@ -5,12 +5,13 @@ import { WireReader } from "./reader.ts";
 
 const uint64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
-export function decodeHashKv(message: Buffer): { revision: number } {
+/** Any revision below 1 is as none, but for the answer, which names it. */
+export function decodeHashKv(message: Buffer): { revision: bigint } {
   const reader = new WireReader(message);
-  const request = { revision: 0 };
+  const request = { revision: 0n };
   readFields(reader, "HashKVRequest", [undefined, "Revision"], (tag) => {
     if (tag !== 0x08) return false;
-    request.revision = reader.int64Clamped();
+    request.revision = reader.int64();
     return true;
   });
   return request;

@@ -180,6 +180,14 @@ export const maintenanceStories: Story[] = [
         11,
         "etcdserver: mvcc: required revision is a future revision",
       );
+      // Revisions that a double does not hold.
+      await client.call(method.hashKV, { revision: -(2n ** 63n) });
+      await client.call(method.hashKV, { revision: -(2n ** 53n) - 1n });
+      await fails(
+        client.call(method.hashKV, { revision: 2n ** 63n - 1n }),
+        11,
+        "etcdserver: mvcc: required revision is a future revision",
+      );
     },
   },
   {
