@@ -98,12 +98,29 @@ export function grantPermission(
   if (permission.type < 0) throw new DbError("invalidArgument", `t4: permission type ${permission.type} is unknown`);
   if (!isRange(permission)) throw new DbError("invalidAuthManagement");
   const role = roleOf(state, name);
-  const others = role.permissions.filter((held) => !isSameRange(held, permission));
-  const permissions =
-    others.length < role.permissions.length
-      ? role.permissions.map((held) => (isSameRange(held, permission) ? permission : held))
-      : [...others, permission].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  const permissions = withPermission(role.permissions, permission);
   return changed(state, { roles: [{ name, value: { name, permissions }, isNew: false }] });
+}
+
+/** In the order of keys, those of one key as they came; one of the same range is replaced where it stands. */
+function withPermission(held: readonly Permission[], permission: Permission): Permission[] {
+  const at = firstBehind(held, permission.key);
+  for (let same = at - 1; same >= 0 && held[same]!.key === permission.key; same--) {
+    if (held[same]!.rangeEnd === permission.rangeEnd) return held.with(same, permission);
+  }
+  return held.toSpliced(at, 0, permission);
+}
+
+/** The index of the first permission whose key is greater. */
+function firstBehind(held: readonly Permission[], key: string): number {
+  let low = 0;
+  let high = held.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (held[middle]!.key <= key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 export function revokePermission(

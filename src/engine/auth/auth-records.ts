@@ -1,3 +1,4 @@
+import { assert } from "../../base/assert.ts";
 import { DbError } from "../../base/errors.ts";
 import { ByteReader, varintSize, writeVarint } from "../../base/varint.ts";
 import type { Permission, Row } from "../engine.ts";
@@ -74,17 +75,42 @@ const PERMISSION_TYPE = 0x08;
 const PERMISSION_KEY = 0x12;
 const PERMISSION_END = 0x1a;
 
+/** In one buffer of its size: a role may have thousands of permissions, and is written whole with each new one. */
 export function encodeRole({ name, permissions }: Role): Uint8Array {
-  const writer = new FieldWriter();
-  writer.text(NAME, name);
-  for (const { type, key, rangeEnd } of permissions) {
-    const inner = new FieldWriter();
-    if (type !== 0) inner.number(PERMISSION_TYPE, type);
-    if (key !== "") inner.text(PERMISSION_KEY, key);
-    if (rangeEnd !== "") inner.text(PERMISSION_END, rangeEnd);
-    writer.bytes(PERMISSION, inner.finish());
+  let size = textSize(name);
+  for (const permission of permissions) {
+    const inner = permissionSize(permission);
+    size += 1 + varintSize(inner) + inner;
   }
-  return writer.finish();
+  const bytes = Buffer.allocUnsafe(size);
+  let at = writeText(bytes, 0, NAME, name);
+  for (const permission of permissions) {
+    const { type, key, rangeEnd } = permission;
+    bytes[at] = PERMISSION;
+    at = writeVarint(bytes, at + 1, permissionSize(permission));
+    if (type !== 0) {
+      bytes[at] = PERMISSION_TYPE;
+      at = writeVarint(bytes, at + 1, type);
+    }
+    if (key !== "") at = writeText(bytes, at, PERMISSION_KEY, key);
+    if (rangeEnd !== "") at = writeText(bytes, at, PERMISSION_END, rangeEnd);
+  }
+  assert(at === size, "a role is as long as it was measured");
+  return bytes;
+}
+
+function permissionSize({ type, key, rangeEnd }: Permission): number {
+  const typeSize = type === 0 ? 0 : 1 + varintSize(type);
+  return typeSize + (key === "" ? 0 : textSize(key)) + (rangeEnd === "" ? 0 : textSize(rangeEnd));
+}
+
+const textSize = (text: string): number => 1 + varintSize(text.length) + text.length;
+
+/** A text in latin1: a byte for each letter. */
+function writeText(bytes: Buffer, at: number, tag: number, text: string): number {
+  bytes[at] = tag;
+  const start = writeVarint(bytes, at + 1, text.length);
+  return start + bytes.latin1Write(text, start);
 }
 
 export function decodeRole(row: Row): Role {
