@@ -44,6 +44,16 @@ test("wrong arguments: one line, exit code 2, nothing on standard output", async
   }
 });
 
+test("where too few open files are allowed, Node.js is not even started: it would end by a signal", async () => {
+  for (const files of [16, 20, 63]) {
+    const few = await run({ path: "sh", env: {} }, ["-c", `ulimit -n ${files} && exec "$0" version`, path]);
+    const why = `Error: only ${files} open files are allowed (ulimit -n): 64 are the least\n`;
+    deepEqual([few.code, few.stdout.toString(), few.stderr], [1, "", why]);
+  }
+  const enough = await run({ path: "sh", env: {} }, ["-c", 'ulimit -n 64 && exec "$0" --version', path]);
+  deepEqual([enough.code, enough.stderr], [0, ""]);
+});
+
 test("without a server: one line, exit code 1, within the time to dial", async () => {
   const [port] = await freePorts(1);
   const { code, stderr } = await run(t4, ["get", "k", "--endpoints", `127.0.0.1:${port}`, "--dial-timeout", "300ms"]);
