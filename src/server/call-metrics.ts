@@ -69,12 +69,19 @@ export class CallMetrics {
   readonly #clock: Clock;
   readonly #extensive: boolean;
   readonly #slow: SlowCalls | null;
+  /** When the branch of a call that had to wait for it was open. */
+  readonly #openedMs = new WeakMap<object, number>();
 
   /** `slow` tells of unary calls that took too long. */
   constructor(clock: Clock, { extensive, slow = null }: { extensive: boolean; slow?: SlowCalls | null }) {
     this.#clock = clock;
     this.#extensive = extensive;
     this.#slow = slow;
+  }
+
+  /** The call's branch is open now: that it was not is no fault of the call. */
+  branchOpened(call: object): void {
+    this.#openedMs.set(call, this.#clock.monotonicMs());
   }
 
   checked({ type, name, passed }: { type: string; name: string; passed: boolean }): void {
@@ -117,7 +124,9 @@ export class CallMetrics {
       const tookMs = this.#clock.monotonicMs() - startedMs;
       (succeeded ? outcomes?.succeeded : outcomes?.failed)?.observeMs(tookMs);
       timings?.observeMs(tookMs);
-      if (slow?.isSlow(tookMs)) slow.tell(call, { tookMs, requestBytes, failed: !succeeded });
+      if (!slow?.isSlow(tookMs)) return;
+      const servedMs = tookMs - Math.max(0, (this.#openedMs.get(call) ?? startedMs) - startedMs);
+      if (slow.isSlow(servedMs)) slow.tell(call, { tookMs: servedMs, requestBytes, failed: !succeeded });
     };
     return (message, call) => {
       const startedMs = this.#clock.monotonicMs();

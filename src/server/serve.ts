@@ -3,7 +3,7 @@ import { type EtcdRoutes, etcdRoutes } from "../api/api.ts";
 import { FairShare } from "../api/fair-share.ts";
 import { etcdHttp } from "../api/http.ts";
 import { DbError, isDbError, messageOf } from "../base/errors.ts";
-import type { MaybePromise } from "../base/maybe-promise.ts";
+import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
 import { version } from "../base/version.ts";
 import type { BackgroundCollector, CollectionStats } from "../collector/background.ts";
 import type { Database } from "../engine/engine.ts";
@@ -238,7 +238,12 @@ class Server {
 
   #databaseOf(call: BranchCall): MaybePromise<Database> {
     const { branch: byDefault, "branch-domain": suffixes } = this.#settings;
-    return this.#databaseNamed(branchOfCall(call, { byDefault, suffixes }));
+    const database = this.#databaseNamed(branchOfCall(call, { byDefault, suffixes }));
+    if (!isPromise(database)) return database;
+    return database.then((opened) => {
+      this.#counts.calls.branchOpened(call);
+      return opened;
+    });
   }
 
   #databaseOfRequest(request: HttpRequest): MaybePromise<Database> {

@@ -20,11 +20,12 @@ function world() {
       path,
       remoteAddress: "10.0.0.7:4711",
     } as Call);
+  const opened = (call: Call) => metrics.branchOpened(call);
   const taking = (tookMs: number) => async () => {
     nowMs += tookMs;
     return answer;
   };
-  return { lines, call, taking, pass: (ms: number) => (nowMs += ms) };
+  return { lines, call, opened, taking, pass: (ms: number) => (nowMs += ms) };
 }
 
 test("a call that takes longer than it may is told of, without what it asked", async () => {
@@ -33,6 +34,23 @@ test("a call that takes longer than it may is told of, without what it asked", a
   equal(lines.length, 0);
   await call(PUT, taking(301));
   deepEqual(lines, [{ method: PUT, tookMs: 301, remote: "10.0.0.7:4711", requestBytes: 8 }]);
+});
+
+test("the time until its branch was open is no fault of a call", async () => {
+  const { lines, call, opened, pass } = world();
+  const waiting = (tookMs: number) => async (_: Buffer, itself: Call) => {
+    pass(5000);
+    opened(itself);
+    pass(tookMs);
+    return answer;
+  };
+  await call(PUT, waiting(300));
+  equal(lines.length, 0);
+  await call(PUT, waiting(301));
+  deepEqual(
+    lines.map(({ tookMs }) => tookMs),
+    [301],
+  );
 });
 
 test("of any method, also with the answer at hand, and of one that failed; not of who waits for others", async () => {
