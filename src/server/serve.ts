@@ -15,7 +15,7 @@ import { openStore } from "../objects/open-store.ts";
 import { LATE, sleep, within } from "../objects/retry.ts";
 import { NoCredentials } from "../objects/s3-signing.ts";
 import { createNodeRuntime } from "../runtime/node.ts";
-import type { Runtime, Timers } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { HttpRequest, TransportStats } from "../transport/transport.ts";
 import { AutoCompaction, readRetention } from "./auto-compaction.ts";
 import { backgroundCollector } from "./background-collector.ts";
@@ -298,7 +298,7 @@ class Server {
     const transport = () => this.#access.stats();
     const etcd = etcdHttp({
       database: (request) => this.#databaseOfRequest(request),
-      metrics: lazyMetrics(this.#runtime.timers, () => ({
+      metrics: lazyMetrics(this.#runtime, () => ({
         branch: () => this.#branch,
         branches: () => this.#openBranches(),
         routes,
@@ -402,7 +402,7 @@ const rejectsWhenAborted = (signal: AbortSignal): Promise<never> =>
 
 /** The metrics library is loaded at the first scrape. */
 function lazyMetrics(
-  timers: Timers,
+  runtime: Pick<Runtime, "clock" | "timers">,
   sources: () => {
     branch: () => ServedBranch | null;
     branches: () => readonly { name: string; database: Database }[];
@@ -429,7 +429,7 @@ function lazyMetrics(
         collections,
         usage,
       });
-      render = oncePerTurn(text, timers);
+      render = oncePerTurn(text, runtime);
     }
     return render();
   };

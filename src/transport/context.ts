@@ -1,6 +1,7 @@
 import type { Clock, Timers } from "../runtime/runtime.ts";
 import { AssemblyRoom } from "./assembly-room.ts";
 import { Deadlines } from "./deadlines.ts";
+import { FairTurns } from "./fair-turns.ts";
 import { ASSEMBLY_BYTES_TOTAL_MAX, QUEUED_BYTES_SHARE, QUEUED_BYTES_TOTAL_MAX } from "./limits.ts";
 import type { Router } from "./router.ts";
 import { SlabPool } from "./slab-pool.ts";
@@ -36,6 +37,7 @@ export class TransportContext {
   readonly onBug: (error: unknown) => void;
   readonly slabs = new SlabPool();
   readonly deadlines: Deadlines;
+  readonly turns: FairTurns;
   readonly refused = new Map<string, number>();
   readonly connections = new Set<Connection>();
   streams = 0;
@@ -76,6 +78,7 @@ export class TransportContext {
     this.settings = options.settings;
     this.onBug = options.onBug;
     this.assembly = new AssemblyRoom(options.settings.assemblyBytesTotalMax ?? ASSEMBLY_BYTES_TOTAL_MAX);
+    this.turns = new FairTurns(runtime);
     this.deadlines = new Deadlines(runtime.clock, runtime.timers);
   }
 

@@ -66,7 +66,7 @@ export class H2Connection implements Connection, Flushable {
   private lingerMs = LINGER_MS;
 
   constructor(context: TransportContext, bytes: ByteStream, onGone: () => void) {
-    const { settings, timers } = context;
+    const { settings, turns } = context;
     this.context = context;
     this.bytes = bytes;
     this.remoteAddress = bytes.remoteAddress;
@@ -74,10 +74,12 @@ export class H2Connection implements Connection, Flushable {
     this.peer = bytes.peer ?? null;
     this.onGone = onGone;
     this.turnMs = context.clock.monotonicMs();
-    this.input = new H2Input(bytes, timers, (chunk) => this.take(chunk));
+    this.input = new H2Input(bytes, { turns, nowMs: this.turnMs }, (chunk) => this.take(chunk));
     this.streams = new StreamTable(context);
     this.output = new H2Output(context, bytes, () => this.relieved());
-    this.sender = new H2Sender(this.output, () => timers.defer(this.continueSending));
+    this.sender = new H2Sender(this.output, () =>
+      turns.wait({ used: this.input.used, takeTurn: this.continueSending }),
+    );
     this.backlog = new SendBacklog(context, this.sender, () => this.lessWaits());
     this.room = new SendRoom(context, this.sender, this.backlog);
     this.receiveWindow = new ReceiveWindow(this.output);
@@ -116,6 +118,7 @@ export class H2Connection implements Connection, Flushable {
     }
     this.inTurn = false;
     this.flushTurn();
+    this.context.turns.spent(this.input.used, this.turnMs);
     return taken;
   }
 
@@ -177,7 +180,9 @@ export class H2Connection implements Connection, Flushable {
   }
 
   private readonly continueSending = (): void => {
-    if (this.state === "open") this.guard(() => this.sender.nextTurn());
+    if (this.state !== "open") return;
+    this.guard(() => this.sender.nextTurn());
+    this.context.turns.spent(this.input.used, this.turnMs);
   };
 
   /** The socket has taken most of what it had. */

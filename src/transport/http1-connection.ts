@@ -3,6 +3,7 @@ import { isPromise } from "../base/maybe-promise.ts";
 import type { ByteStream } from "../runtime/runtime.ts";
 import { ConnectionBudget } from "./assembly-room.ts";
 import type { Connection, TransportContext } from "./context.ts";
+import { type TurnTaker, UsedTime } from "./fair-turns.ts";
 import {
   answerHttp,
   Departure,
@@ -14,14 +15,7 @@ import {
 import { Http1Body } from "./http1-body.ts";
 import { Http1Error, type Http1Head } from "./http1-head.ts";
 import { Http1Reader } from "./http1-reader.ts";
-import {
-  BODY_TIMEOUT_MS,
-  HEADERS_TIMEOUT_MS,
-  HTTP1_IDLE_TIMEOUT_MS,
-  LINGER_MS,
-  STALL_TIMEOUT_MS,
-  TURN_COST_MAX,
-} from "./limits.ts";
+import { BODY_TIMEOUT_MS, HEADERS_TIMEOUT_MS, HTTP1_IDLE_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
 import type { HttpBody, MessageSocket } from "./transport.ts";
 import { SocketShare } from "./unsent.ts";
 import { acceptOf, offersWebSocket, WebSocketConnection } from "./websocket.ts";
@@ -64,11 +58,12 @@ const reasonPhrases: Readonly<Record<number, string>> = {
  *  2. After a request that could not be understood, nothing of what follows it is looked at.
  *  3. Once it has become a WebSocket it is being answered for as long as it lives.
  */
-export class Http1Connection implements Connection {
+export class Http1Connection implements Connection, TurnTaker {
   private readonly context: TransportContext;
   takenMs: number;
   private readonly bytes: ByteStream;
   private readonly share: SocketShare;
+  readonly used: UsedTime;
   private readonly onGone: () => void;
   private readonly reader: Http1Reader;
   private readonly budget: ConnectionBudget;
@@ -118,6 +113,7 @@ export class Http1Connection implements Connection {
     this.progressMs = context.clock.monotonicMs();
     this.takenMs = this.progressMs;
     this.turnMs = this.progressMs;
+    this.used = new UsedTime(this.progressMs);
     bytes.onData = (chunk) => this.receive(chunk);
     bytes.onEnd = () => this.guard(() => this.peerEnded());
     bytes.onClose = () => {
@@ -134,13 +130,13 @@ export class Http1Connection implements Connection {
     if (this.state !== "open") return;
     this.progressMs = this.context.clock.monotonicMs();
     const { socket } = this;
-    if (socket !== null) {
-      this.guard(() => socket.receive(chunk));
-      return;
-    }
-    this.reader.add(chunk);
     this.turnMs = this.progressMs;
-    this.advance();
+    if (socket !== null) this.guard(() => socket.receive(chunk));
+    else {
+      this.reader.add(chunk);
+      this.advance();
+    }
+    this.context.turns.spent(this.used, this.turnMs);
   }
 
   /** Runs what comes from outside `advance`. What it throws is a bug, and ends the connection. */
@@ -210,7 +206,7 @@ export class Http1Connection implements Connection {
     if (this.advancing || this.state !== "open") return;
     this.advancing = true;
     try {
-      while (this.state === "open" && !this.answering && this.hasRoom && this.hasTurn() && this.takeRequest());
+      while (this.state === "open" && !this.answering && this.hasRoom && this.mayRead && this.takeRequest());
     } catch (error) {
       if (error instanceof Http1Error) this.refuseRequest(error);
       else {
@@ -224,21 +220,28 @@ export class Http1Connection implements Connection {
     else this.pauseOrResume();
   }
 
-  /** Who sends many requests at once has a few milliseconds of the event loop, and the next ones behind all others. */
+  private get mayRead(): boolean {
+    return this.reader.inputBytes === 0 || this.hasTurn();
+  }
+
+  /** Who sends many requests at once has a few milliseconds of the event loop, and the next ones behind others. */
   private hasTurn(): boolean {
-    const { clock, timers } = this.context;
+    const { clock, turns } = this.context;
     if (this.waitsForTurn) return false;
-    if (this.reader.inputBytes === 0 || clock.monotonicMs() - this.turnMs < TURN_COST_MAX / 1000) return true;
+    if (!turns.isOver && clock.monotonicMs() - this.turnMs < turns.costMax / 1000) return true;
     this.waitsForTurn = true;
-    timers.defer(this.nextTurn);
+    turns.wait(this);
     return false;
   }
 
-  private readonly nextTurn = (): void => {
+  takeTurn(): void {
     this.waitsForTurn = false;
     this.turnMs = this.context.clock.monotonicMs();
-    this.advance();
-  };
+    const { socket } = this;
+    if (socket === null) this.advance();
+    else this.guard(() => socket.readOn());
+    this.context.turns.spent(this.used, this.turnMs);
+  }
 
   /** One step; false when more input is needed. */
   private takeRequest(): boolean {
@@ -272,8 +275,20 @@ export class Http1Connection implements Connection {
       onGone: departure.onGone,
       webSocket: offersWebSocket(head),
     });
-    if (isPromise(answer)) void answer.then((response) => this.guard(() => this.respond(head, response)));
+    if (isPromise(answer)) void answer.then((response) => this.respondInTurn(head, response));
     else this.respond(head, answer);
+  }
+
+  /** Many may have waited for one thing: their answers leave a bit at a time, too. */
+  private respondInTurn(head: Http1Head, response: PreparedResponse): void {
+    const { turns } = this.context;
+    const respond = (): void => {
+      this.turnMs = this.context.clock.monotonicMs();
+      this.guard(() => this.respond(head, response));
+      turns.spent(this.used, this.turnMs);
+    };
+    if (turns.isOver) turns.wait({ used: this.used, takeTurn: respond });
+    else respond();
   }
 
   private respond(head: Http1Head, response: PreparedResponse): void {
@@ -343,6 +358,7 @@ export class Http1Connection implements Connection {
       budget: this.budget,
       messageBytesMax: httpBodyBytesMax(this.context),
       queueBytesMax: () => this.context.share(settings.streamQueueBytesMax),
+      hasTurn: () => this.hasTurn(),
       put: (bytes) => {
         if (this.state === "open") this.write(bytes);
       },

@@ -59,6 +59,7 @@ class Server implements Transport {
   }
 
   accept(stream: ByteStream): void {
+    this.context.turns.accepted();
     if (this.draining || this.connections.size >= this.context.settings.connectionsMax) {
       if (!this.draining) this.context.countRefused("too_many_connections");
       stream.destroy();

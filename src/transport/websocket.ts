@@ -51,6 +51,8 @@ export interface WebSocketSurroundings {
   readonly messageBytesMax: number;
   /** Queued output at which `send` says stop. */
   readonly queueBytesMax: () => number;
+  /** More of what has come may be looked at now; else `readOn` is called when it may. */
+  readonly hasTurn: () => boolean;
   readonly put: (bytes: Buffer) => void;
   /** Called once: no more is sent, and what comes is not looked at. `reason`: what the client did wrong, if it did. */
   readonly closed: (reason: string | null) => void;
@@ -67,6 +69,7 @@ export class WebSocketConnection implements MessageSocket {
   #reading = false;
   #bytesPaused = false;
   #drainDue = false;
+  #waitsForTurn = false;
   /** When what is not complete has begun. */
   #unfinishedSinceMs: number | null = null;
 
@@ -83,6 +86,11 @@ export class WebSocketConnection implements MessageSocket {
   receive(chunk: Buffer): void {
     if (!this.#open) return;
     this.#reader.add(chunk);
+    this.#read();
+  }
+
+  /** Others had their turn. */
+  readOn(): void {
     this.#read();
   }
 
@@ -134,7 +142,7 @@ export class WebSocketConnection implements MessageSocket {
     if (this.#reading || !this.#open) return;
     this.#reading = true;
     try {
-      while (this.#open && this.#takes && this.#readOne());
+      while (this.#open && this.#takes && this.#hasTurn() && this.#readOne());
     } catch (error) {
       if (!(error instanceof WebSocketError)) throw error;
       this.#end(error.code, error.message, "websocket_violation");
@@ -149,6 +157,11 @@ export class WebSocketConnection implements MessageSocket {
 
   get #takes(): boolean {
     return !this.#paused && this.#surroundings.bytes.pendingBytes <= this.#surroundings.queueBytesMax();
+  }
+
+  #hasTurn(): boolean {
+    this.#waitsForTurn = this.#reader.inputBytes > 0 && !this.#surroundings.hasTurn();
+    return !this.#waitsForTurn;
   }
 
   #readOne(): boolean {
@@ -170,7 +183,7 @@ export class WebSocketConnection implements MessageSocket {
   }
 
   #pauseOrResumeBytes(): void {
-    const full = !this.#takes && this.#reader.inputBytes > AHEAD_BYTES_MAX;
+    const full = (this.#waitsForTurn || !this.#takes) && this.#reader.inputBytes > AHEAD_BYTES_MAX;
     if (full === this.#bytesPaused) return;
     this.#bytesPaused = full;
     if (full) this.#surroundings.bytes.pause();

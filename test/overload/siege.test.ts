@@ -1,0 +1,47 @@
+import { equal, ok } from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:http2";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { PutRequestSchema } from "../../src/gen/etcdserverpb/rpc_pb.ts";
+import { startServer } from "../compat/server-runner.ts";
+import { call } from "./flood.ts";
+
+/**
+ * Many connections at once, each within its own bounds, want all of the event loop: who comes new is served all the
+ * same (transport/fair-turns.ts). T4_BESIEGERS says how many; the bound is far above what a machine at rest needs.
+ */
+const BESIEGERS = Number(process.env["T4_BESIEGERS"] ?? 300);
+const NEW_CLIENTS = 3;
+const ANSWERED_MS_MAX = 10_000;
+const put = toBinary(
+  PutRequestSchema,
+  create(PutRequestSchema, { key: Buffer.from("new"), value: Buffer.alloc(100, "v") }),
+);
+
+test("a new client's put is answered soon, beside hundreds that ask for as much as they may", {
+  timeout: 120_000,
+}, async () => {
+  const server = await startServer();
+  const besiegers = new Worker(new URL("besiegers.ts", import.meta.url), {
+    workerData: { address: server.address, connections: BESIEGERS },
+  });
+  const tookMs: number[] = [];
+  try {
+    await once(besiegers, "message");
+    for (let n = 0; n < NEW_CLIENTS; n++) {
+      const startedMs = performance.now();
+      const session = connect(`http://${server.address}`);
+      session.on("error", () => {});
+      equal(await call(session, "/etcdserverpb.KV/Put", put), "0");
+      tookMs.push(Math.round(performance.now() - startedMs));
+      session.destroy();
+    }
+  } finally {
+    await besiegers.terminate();
+    await server.stop();
+  }
+  console.log(`beside ${BESIEGERS}: puts of new clients answered after ${tookMs.join(", ")} ms`);
+  ok(Math.max(...tookMs) < ANSWERED_MS_MAX, `${tookMs} ms`);
+});
