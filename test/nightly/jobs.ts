@@ -9,6 +9,7 @@ import { startServer } from "../compat/server-runner.ts";
 import { sides } from "../compat/sides.ts";
 import { fuzzMethods, services } from "../fuzz/method-fuzz.ts";
 import { branchesScenario } from "../sim/scenario-branches.ts";
+import { propertiesFail, propertyFiles, seedOf } from "./properties.ts";
 
 /** What a slice of a job is given. `enough` is asked with how much was done so far. */
 export interface Slice {
@@ -113,6 +114,20 @@ const pastRevisions: Job = async ({ seed, enough }) => {
   return null;
 };
 
+/** Each slice begins with another file; one that has failed is not run again in it. */
+const properties: Job = async ({ seed, enough }) => {
+  const files = propertyFiles();
+  const found = new Map<string, string>();
+  for (let done = 0; !enough(done) && found.size < files.length; done++) {
+    const file = files[(seed * FILES_A_SLICE + done) % files.length]!;
+    const what = found.has(file) ? null : await propertiesFail(file, seedOf(seed, done));
+    if (what !== null) found.set(file, what);
+  }
+  return found.size === 0 ? null : [...found.values()].join("\n");
+};
+/** About so many are run in a slice. */
+const FILES_A_SLICE = 100;
+
 /** By name; those that come first are taken first where as much of them is done. */
 export const jobs: ReadonlyMap<string, Planned> = new Map<string, Planned>([
   ["differential keys", { job: inLanes(keysOn("engine", "etcd")), target: 600_000 }],
@@ -121,6 +136,7 @@ export const jobs: ReadonlyMap<string, Planned> = new Map<string, Planned>([
   ["differential auth", { job: inLanes(authOn("engine", "etcd")), target: 150_000 }],
   ["differential auth, gateway", { job: inLanes(authOn("gateway", "etcd-gateway")), target: 50_000 }],
   ["differential watches", { job: inLanes(watchesOn("server", "etcd")), target: 20_000 }],
+  ["properties", { job: properties, target: 3000 }],
   ["branches, simulated", { job: simulatedBranches, target: 5000 }],
   ["branches, past revisions", { job: pastRevisions, target: 1000 }],
   ["differential gateway bodies", { job: bodies, target: 100_000 }],
