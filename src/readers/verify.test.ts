@@ -2,10 +2,12 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { before, test } from "node:test";
 import { copyOf, runtime, sampleBucket, setObject } from "../../test/readers/sample-bucket.ts";
 import type { ObjectKey } from "../base/ids.ts";
+import { BucketHistory } from "../engine/branches/bucket-history.ts";
 import { decodeEnvelope, encodeEnvelope } from "../objects/envelope.ts";
 import { type ObjectKind, parseKey } from "../objects/keys.ts";
 import { type MemoryBucket, MemoryStore } from "../objects/memory.ts";
 import { ReadOnlyStore } from "../objects/read-only.ts";
+import { defaultRetention } from "../storage/checkpoint-retention.ts";
 import { verifyRepository } from "./verify.ts";
 
 const request = { timeoutMs: 10_000 };
@@ -42,6 +44,18 @@ test("a repository without faults has none, and what nothing names is listed", a
       stored.reduce((sum, [, { body }]) => sum + body.length, 0),
     );
   }
+});
+
+test("t4 usage counts the same objects and bytes", async () => {
+  const store = new ReadOnlyStore(new MemoryStore(runtime, bucket));
+  const history = new BucketHistory({
+    ...{ store, runtime, request, writer: null, retention: defaultRetention },
+    settle: async () => {},
+  });
+  const usage = await history.usage({ branch: null, prefixDepth: 0 });
+  const { objects, bytes } = await verify(bucket);
+  deepEqual([usage.objects, usage.bytes], [objects, bytes]);
+  for (const kind of ["name", "session", "repository", "leader"] as const) ok(keysOf(kind).length > 0, kind);
 });
 
 /** mulberry32 */

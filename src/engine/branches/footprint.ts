@@ -2,7 +2,7 @@ import type { BranchId, ObjectKey, Slot } from "../../base/ids.ts";
 import { type BranchReferences, KnownCheckpoints, tablesIn } from "../../collector/branch-references.ts";
 import { readReferences } from "../../collector/references.ts";
 import { SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES } from "../../log/segment-codec.ts";
-import { checkpointKey, parseKey, prefixes } from "../../objects/keys.ts";
+import { checkpointKey, parseKey } from "../../objects/keys.ts";
 import { LIST_LIMIT_MAX, type ObjectStore, type RequestOptions } from "../../objects/objects.ts";
 import type { Checkpoint, RetainedCheckpoint } from "../../storage/checkpoint.ts";
 
@@ -51,7 +51,7 @@ export class Footprint {
     // The past needs of readers that are slow count as well for a collection; they pass by themselves.
     const reading = { store, request, graceFromMs: Number.POSITIVE_INFINITY, known };
     const { branches } = await readReferences(reading);
-    const listed = await listSizes(store, request, branches.keys());
+    const listed = await listSizes(store, request);
     const needs = new Map<BranchId, Set<ObjectKey>>();
     for (const [branch, references] of branches) {
       const start = references.origin?.checkpoint ?? null;
@@ -64,7 +64,7 @@ export class Footprint {
     return new Footprint({ branches, needs, listed, known });
   }
 
-  /** All objects of the repository below `branch/` and `sst/`. */
+  /** All objects of the repository. */
   get all(): Sized {
     return this.#all;
   }
@@ -159,29 +159,29 @@ interface Listed {
   readonly all: Sized;
 }
 
-async function listSizes(store: ObjectStore, request: RequestOptions, branches: Iterable<BranchId>): Promise<Listed> {
+/** All that is the repository's, as `t4 verify` counts it: not what is foreign, or left from a test of the store. */
+async function listSizes(store: ObjectStore, request: RequestOptions): Promise<Listed> {
   const sizes = new Map<ObjectKey, number>();
   const segments = new Map<BranchId, { slot: Slot; key: ObjectKey }[]>();
   const all = { objects: 0, bytes: 0 };
-  for (const prefix of [prefixes.tables, ...[...branches].map(prefixes.branch)]) {
-    let last: ObjectKey | undefined;
-    for (;;) {
-      const after = last === undefined ? {} : { startAfter: last };
-      const page = await store.list(prefix, { ...request, ...after, limit: LIST_LIMIT_MAX });
-      for (const { key, bytes } of page.objects) {
-        last = key;
-        all.objects++;
-        all.bytes += bytes;
-        const name = parseKey(key);
-        if (name?.kind === "segment" && bytes > FENCE_BYTES) {
-          const others = segments.get(name.branch);
-          if (others === undefined) segments.set(name.branch, [{ slot: name.slot, key }]);
-          else others.push({ slot: name.slot, key });
-          sizes.set(key, bytes);
-        } else if (name?.kind === "table" || name?.kind === "checkpoint") sizes.set(key, bytes);
-      }
-      if (!page.more || page.objects.length === 0) break;
+  let last: ObjectKey | undefined;
+  // Bounded by what there is: each page begins behind the one before it.
+  for (;;) {
+    const after = last === undefined ? {} : { startAfter: last };
+    const page = await store.list("", { ...request, ...after, limit: LIST_LIMIT_MAX });
+    for (const { key, bytes } of page.objects) {
+      last = key;
+      const name = parseKey(key);
+      if (name === null || name.kind === "probe") continue;
+      all.objects++;
+      all.bytes += bytes;
+      if (name.kind === "segment" && bytes > FENCE_BYTES) {
+        const others = segments.get(name.branch);
+        if (others === undefined) segments.set(name.branch, [{ slot: name.slot, key }]);
+        else others.push({ slot: name.slot, key });
+        sizes.set(key, bytes);
+      } else if (name.kind === "table" || name.kind === "checkpoint") sizes.set(key, bytes);
     }
+    if (!page.more || page.objects.length === 0) return { sizes, segments, all };
   }
-  return { sizes, segments, all };
 }
