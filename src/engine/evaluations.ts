@@ -1,5 +1,4 @@
 import type { LeaseId, Revision } from "../base/ids.ts";
-import type { Guard } from "./auth-desk.ts";
 import { compact } from "./compaction.ts";
 import type { Draft } from "./draft.ts";
 import type {
@@ -17,7 +16,6 @@ import type { Alarms } from "./maintenance/alarms.ts";
 import { deleteRange } from "./mvcc/delete-range.ts";
 import { put } from "./mvcc/put.ts";
 import { txn } from "./mvcc/txn.ts";
-import type { Evaluate } from "./sequencer.ts";
 
 export interface EvaluationParts {
   readonly lessor: Lessor;
@@ -85,11 +83,3 @@ export class Evaluations {
     return expireLease(draft, this.#lessor, { lease, nowMs: this.#nowMs });
   };
 }
-
-/** Asked at each evaluation, against the head that it is made against. */
-export const guarded =
-  <Request, Result>(guard: Guard, evaluate: Evaluate<Request, Result>): Evaluate<Request, Result> =>
-  (draft, request) => {
-    guard(draft);
-    return evaluate(draft, request);
-  };

@@ -1,10 +1,10 @@
 import type { DbError } from "../base/errors.ts";
 import type { Epoch, LeaseId, Revision } from "../base/ids.ts";
-import { isPromise, type MaybePromise } from "../base/maybe-promise.ts";
+import type { MaybePromise } from "../base/maybe-promise.ts";
 import { Access } from "./access.ts";
 import { AuthCalls } from "./auth-calls.ts";
-import type { AuthDesk } from "./auth-desk.ts";
 import type { BranchDatabase } from "./database.ts";
+import type { DatabaseParts } from "./database-parts.ts";
 import type {
   Auth,
   CompactRequest,
@@ -30,6 +30,7 @@ import type {
 } from "./engine.ts";
 import { GuardedWatchStream } from "./guarded-watch-stream.ts";
 import type { Lessor } from "./lease/lessor.ts";
+import type { LeaseKeptAlive } from "./lease-calls.ts";
 import type { Maintenance } from "./maintenance/maintenance.ts";
 
 /**
@@ -40,14 +41,14 @@ import type { Maintenance } from "./maintenance/maintenance.ts";
 export class GuardedDatabase implements Database {
   readonly identity: Identity;
   readonly #branch: BranchDatabase;
-  readonly #desk: AuthDesk;
+  readonly #parts: DatabaseParts;
   readonly #access: Access;
 
-  constructor(branch: BranchDatabase, parts: { desk: AuthDesk; lessor: Lessor; credentials: Credentials }) {
+  constructor(branch: BranchDatabase, parts: DatabaseParts, caller: { credentials: Credentials; lessor: Lessor }) {
     this.identity = branch.identity;
     this.#branch = branch;
-    this.#desk = parts.desk;
-    this.#access = new Access(parts.desk, parts.credentials, parts.lessor);
+    this.#parts = parts;
+    this.#access = new Access(parts.desk, caller.credentials, caller.lessor);
   }
 
   /** What every answer's header tells. */
@@ -73,15 +74,15 @@ export class GuardedDatabase implements Database {
 
   /** Who serves it asks `require` first: the rights differ by what a request asks. */
   get maintenance(): Maintenance {
-    return this.#branch.maintenance;
+    return this.#parts.maintenance;
   }
 
   get auth(): Auth {
-    return new AuthCalls(this.#desk, this.#access);
+    return new AuthCalls(this.#parts.desk, this.#access);
   }
 
   range(request: RangeRequest): MaybePromise<RangeResult> {
-    return this.#branch.range(request, this.#access);
+    return this.#parts.reads.range(request, this.#access);
   }
 
   /** Whoever may call at all. */
@@ -90,29 +91,29 @@ export class GuardedDatabase implements Database {
   }
 
   openRange(request: RangeRequest): MaybePromise<RangeCursor> {
-    return this.#branch.openRange(request, this.#access);
+    return this.#parts.reads.openRange(request, this.#access);
   }
 
   put(request: PutRequest): MaybePromise<PutResult> {
-    return this.#branch.put(request, this.#access);
+    return this.#parts.writes.put(request, this.#access);
   }
 
   deleteRange(request: DeleteRangeRequest): MaybePromise<DeleteRangeResult> {
-    return this.#branch.deleteRange(request, this.#access);
+    return this.#parts.writes.deleteRange(request, this.#access);
   }
 
   txn(request: TxnRequest): MaybePromise<TxnResult> {
-    return this.#branch.txn(request, this.#access);
+    return this.#parts.writes.txn(request, this.#access);
   }
 
   compact(request: CompactRequest): MaybePromise<{ revision: Revision }> {
     this.require("root");
-    return this.#branch.compact(request);
+    return this.#parts.writes.compact(request);
   }
 
   versionsInOrder(request: OrderedVersionsRequest): AsyncIterable<readonly KeyVersion[]> {
     this.require("root");
-    return this.#branch.versionsInOrder(request);
+    return this.#parts.reads.versionsInOrder(request);
   }
 
   watch(sink: WatchSink): WatchStream {
@@ -124,31 +125,27 @@ export class GuardedDatabase implements Database {
     ttlSeconds: bigint;
   }): MaybePromise<{ id: LeaseId; ttlSeconds: number; revision: Revision }> {
     this.require("user");
-    return this.#branch.leaseGrant(request);
+    return this.#parts.leases.grant(request);
   }
 
   leaseRevoke(id: LeaseId): MaybePromise<{ revision: Revision }> {
     this.require("user");
-    return this.#branch.leaseRevoke(id, this.#access);
+    return this.#parts.leases.revoke(id, this.#access);
   }
 
-  leaseKeepAlive(id: LeaseId): MaybePromise<{ ttlSeconds: number; revision: Revision }> {
+  leaseKeepAlive(id: LeaseId): MaybePromise<LeaseKeptAlive> {
     this.require("user");
-    if (this.#access.isRoot) return this.#branch.leaseKeepAlive(id);
-    const checked = this.#branch.run(nothing, null, this.#access.leaseKeys(id, "write"));
-    return isPromise(checked) ? checked.then(() => this.#branch.leaseKeepAlive(id)) : this.#branch.leaseKeepAlive(id);
+    return this.#parts.leases.keepAlive(id, this.#access);
   }
 
   leaseTimeToLive(request: { id: LeaseId; keys: boolean }): MaybePromise<LeaseTimeToLiveResult> {
     this.require("user");
-    return this.#branch.leaseTimeToLive(request, this.#access);
+    return this.#parts.leases.timeToLive(request, this.#access);
   }
 
   leaseLeases(): MaybePromise<{ ids: LeaseId[]; revision: Revision }> {
     this.require("user");
-    if (this.#access.isRoot) return this.#branch.leaseLeases();
-    const checked = this.#branch.run(nothing, null, this.#access.allLeaseKeys());
-    return isPromise(checked) ? checked.then(() => this.#branch.leaseLeases()) : this.#branch.leaseLeases();
+    return this.#parts.leases.list(this.#access);
   }
 
   /** Of the node, not of its data: every call may meet it. */
@@ -161,6 +158,3 @@ export class GuardedDatabase implements Database {
     return this.#branch.status();
   }
 }
-
-/** A check by itself: its guard is all of it. */
-const nothing = (): void => {};
