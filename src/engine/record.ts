@@ -39,7 +39,7 @@ const KNOWN_KINDS: ReadonlySet<number> = new Set(Object.values(recordKinds));
 const KNOWN_SPACES: ReadonlySet<number> = new Set(Object.values(spaces));
 
 /** Bits of an entry's first byte. */
-export const SPACE_MASK = 0x0f;
+const SPACE_MASK = 0x0f;
 export const TOMBSTONE_BIT = 0x10;
 export const EFFECT_SHIFT = 5;
 const EFFECT_MASK = 0x60;

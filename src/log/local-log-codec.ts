@@ -29,7 +29,7 @@ const FRAME_PATTERN_BYTES = 12;
 const FRAME_CHECKSUM_AT = 76;
 export const FRAME_HEADER_BYTES = 80;
 const RECORD_BYTES_MIN = 8;
-export const FRAME_RECORD_BYTES_MAX = 2 ** 31 - 1;
+const FRAME_RECORD_BYTES_MAX = 2 ** 31 - 1;
 
 export interface FileHeader {
   readonly branch: BranchId;

@@ -16,7 +16,7 @@ export interface LocalLogSettings {
   readonly fileBytesMax: number;
 }
 
-export const defaultLocalLogSettings: LocalLogSettings = { firstFileBytes: 1 << 20, fileBytesMax: 16 << 20 };
+const defaultLocalLogSettings: LocalLogSettings = { firstFileBytes: 1 << 20, fileBytesMax: 16 << 20 };
 
 export interface LocalLogOptions {
   readonly runtime: Pick<Runtime, "disk" | "random">;

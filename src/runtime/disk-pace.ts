@@ -10,7 +10,7 @@
  * 0.3 ms on a busy machine, puts one at a time: 1,230 to 1,890 a second blocking, 890 to 1,570 pooled. Reads of 16 KiB
  * that the kernel has in memory: 4 µs of CPU blocking, 8 µs pooled on a quiet machine, 80 on a busy one.
  */
-export const BLOCKING_MS_MAX = 1;
+const BLOCKING_MS_MAX = 1;
 /**
  * Reads come in numbers, and what waits for one write of the log would wait for many of them: they leave the loop on
  * anything slower than a quick disk of this machine.

@@ -166,7 +166,7 @@ function readFields(reader: ByteReader, proving: boolean): Omit<Checkpoint, "id"
 }
 
 /** All fields of a log position, in the order of their declaration. */
-export function writeCheckpointPosition(writer: ByteWriter, position: CheckpointPosition): void {
+function writeCheckpointPosition(writer: ByteWriter, position: CheckpointPosition): void {
   writer.varint(position.nextSlot);
   writer.varint(position.highestEpoch);
   writer.hex(position.lastHash, 32);
@@ -176,7 +176,7 @@ export function writeCheckpointPosition(writer: ByteWriter, position: Checkpoint
   writer.varint(position.wallMs);
 }
 
-export function readCheckpointPosition(reader: ByteReader): CheckpointPosition {
+function readCheckpointPosition(reader: ByteReader): CheckpointPosition {
   const position = {
     nextSlot: slot(reader.varint()),
     highestEpoch: readEpoch(reader),

@@ -99,7 +99,7 @@ export function pickMerge(runs: readonly WeighedRun[], policy: MergePolicy, stat
 }
 
 /** How many of the leading runs are not yet a level. */
-export function youngRuns(runs: readonly WeighedRun[], policy: Pick<MergePolicy, "levelBytes">): number {
+function youngRuns(runs: readonly WeighedRun[], policy: Pick<MergePolicy, "levelBytes">): number {
   const level = runs.findIndex((run) => run.bytes >= policy.levelBytes);
   return level < 0 ? runs.length : level;
 }

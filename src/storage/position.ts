@@ -100,7 +100,7 @@ export function readPosition(reader: ByteReader): Position {
 }
 
 /** Length, then characters: a latin1 string. */
-export function readText(reader: ByteReader): string {
+function readText(reader: ByteReader): string {
   const length = reader.varint();
   const start = reader.skip(length);
   const { buffer, byteOffset } = reader.bytes;
