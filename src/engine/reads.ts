@@ -20,6 +20,8 @@ export class Reads {
   at: number;
   #answers: unknown[] | null = null;
   #next = 0;
+  /** How many reads of this run were answered at once. */
+  #resolved = 0;
   #lastKey = "";
   #lastVersion: Version | null = null;
 
@@ -32,7 +34,13 @@ export class Reads {
   begin(answers: unknown[] | null): void {
     this.#answers = answers;
     this.#next = 0;
+    this.#resolved = 0;
     this.#lastKey = "";
+  }
+
+  /** The read that this run waits for is its first one. */
+  get isFirst(): boolean {
+    return this.#resolved === 0;
   }
 
   /** The newest version of one of the user's keys. */
@@ -92,6 +100,7 @@ export class Reads {
       suspension.promise = answer;
       throw suspension;
     }
+    this.#resolved++;
     if (this.#answers !== null) {
       this.#answers.push(answer);
       this.#next++;

@@ -245,6 +245,42 @@ test("a read that must be waited for does not hold up others, nor does it see ha
   });
 });
 
+test("what was read counts until something else is sequenced: a range that is deleted is read once", async () => {
+  const { database, tree } = await openRig();
+  for (const key of ["a", "b"]) await database.put(put(key, "0"));
+  const arrivals: (() => void)[] = [];
+  tree.arrival = () => new Promise((resolve) => arrivals.push(resolve));
+  let scans = 0;
+  tree.isAway = (what) => what === "scan" && ++scans > 0;
+  const arriveAll = async (): Promise<void> => {
+    for (const arrive of arrivals.splice(0)) arrive();
+    await settle();
+  };
+  const still = track(() => database.deleteRange(del("a", "z")));
+  await arriveAll();
+  deepEqual([(still.outcome as { deleted: number }).deleted, scans], [2, 1]);
+
+  // Something else is written while it waits: what it was told of the range is not true any more.
+  await database.put(put("a", "1"));
+  scans = 0;
+  const moved = track(() => database.deleteRange(del("a", "z")));
+  await database.put(put("b", "1"));
+  await arriveAll();
+  equal(moved.outcome, "pending");
+  await arriveAll();
+  deepEqual([(moved.outcome as { deleted: number }).deleted, scans], [2, 2]);
+
+  // Also behind a read that was at hand, and after one that was not kept.
+  for (const key of ["a", "b"]) await database.put(put(key, "2"));
+  scans = 0;
+  const behind = track(() => database.txn(txn([put("z", "1"), del("a", "y")])));
+  await arriveAll();
+  await arriveAll();
+  deepEqual([(behind.outcome as { revision: number }).revision, scans], [10, 2]);
+  tree.isAway = () => false;
+  deepEqual((await database.range(range(...everything))).rows.map(shown), ["z=1@10/10/1"]);
+});
+
 test("a request whose reads never are at hand holds the sequencer in the end; others wait in order", async () => {
   const { database, tree } = await openRig();
   for (const key of ["a", "b", "c"]) await database.put(put(key, "0"));
@@ -281,7 +317,8 @@ test("what waits for a read when the branch is given up writes nothing behind th
     let arrive = (): void => {};
     tree.arrival = () => new Promise<void>((resolve) => (arrive = resolve));
     tree.isAway = (what) => what === "scan";
-    const slow = track(() => database.txn(txn([del("a", "z"), put("zz")])));
+    const ranges = [del("a", "d"), del("d", "e"), del("e", "f"), del("f", "z")];
+    const slow = track(() => database.txn(txn([...ranges, put("zz")])));
     // By then it holds the sequencer.
     for (let run = 0; run < runs; run++) {
       arrive();
@@ -303,7 +340,7 @@ test("a holder that is out of time lets the others go on", async () => {
   tree.isAway = () => true;
   let reads = 0;
   tree.arrival = () => (++reads < 4 ? Promise.resolve() : new Promise(() => {}));
-  const stuck = track(() => database.put(put("a", "stuck")));
+  const stuck = track(() => database.txn(txn(["a", "x", "y", "z"].map((key) => put(key, "stuck")))));
   await time.pass(1000);
   equal(reads, 4, "the fourth run holds the sequencer, and its read never ends");
   tree.isAway = () => false;

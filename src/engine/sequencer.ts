@@ -24,8 +24,8 @@ import { suspension } from "./reads.ts";
  *   2. No answer, an error or a refusal that an evaluation made included, leaves before everything that it was
  *      evaluated against is durable. One that wrote nothing also needs the proof of leading, asked for after that.
  *   3. An evaluation is synchronous. One that must wait for a read has changed nothing, and is run again from its
- *      start; after OPEN_RUNS_MAX runs it holds the sequencer, so that the state stands still and each run gets
- *      further.
+ *      start, with what it was answered so far where nothing else was sequenced meanwhile; after OPEN_RUNS_MAX runs
+ *      it holds the sequencer, so that the state stands still and each run gets further.
  *   4. When durability fails for good nothing is undone or sent again: every call gets an error that says its
  *      outcome is unknown, and the sequencer never answers anything else again.
  *   5. Calls not yet answered, and the bytes of records not yet durable, are bounded.
@@ -287,7 +287,11 @@ export class Sequencer {
     this.#waiting.add(waiting);
     this.#watchTime(deadlineMs);
     if (this.#holder !== null) this.#queue.push(waiting);
-    else this.#own(this.#evaluateAfter(waiting, suspension.take()));
+    else {
+      // Nothing was kept of its first run: what that waits for counts if it asked for nothing else before.
+      if (this.#draft.reads.isFirst) waiting.keepAt(this.#head.record);
+      this.#own(this.#evaluateAfter(waiting, suspension.take()));
+    }
     return promise;
   }
 
@@ -338,6 +342,8 @@ export class Sequencer {
     try {
       const refusal = this.#writeRefusal();
       if (refusal !== null) throw refusal;
+      // What it was answered is true for as long as nothing else was sequenced.
+      if (waiting.answersAt !== this.#head.record) waiting.keepAt(this.#head.record);
       outcome = this.#evaluate(waiting.evaluate, waiting.request, waiting.answers);
       if (outcome === SUSPENDED) return true;
       const answer = this.#accept(outcome, waiting.deadlineMs);
@@ -358,7 +364,6 @@ export class Sequencer {
   #hold(waiting: Waiting): void {
     assert(this.#holder === null, "one request holds the sequencer");
     this.#holder = waiting;
-    waiting.answers = [];
     this.#own(this.#runHeld(waiting));
   }
 
@@ -472,13 +477,20 @@ class Waiting {
   resolve: (result: unknown) => void = neverCalled;
   reject: (error: unknown) => void = neverCalled;
   runs = 0;
-  /** What its reads were answered since it holds the sequencer. */
+  /** What its reads were answered, in their order, and the head's record then; null: nothing was kept. */
   answers: unknown[] | null = null;
+  answersAt = -1;
 
   constructor(evaluate: Evaluate<unknown, unknown>, request: unknown, deadlineMs: number) {
     this.evaluate = evaluate;
     this.request = request;
     this.deadlineMs = deadlineMs;
+  }
+
+  /** Its answers are kept from now on, with the head at `record`. */
+  keepAt(record: number): void {
+    this.answers = [];
+    this.answersAt = record;
   }
 }
 
