@@ -1,5 +1,6 @@
 import type { Revision } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
+import type { Scratch } from "./scratch.ts";
 
 /**
  * A branch's state as a sorted set of entries: memtable over tables, read at a revision. Knows versions of keys, not
@@ -111,6 +112,8 @@ export interface Tree {
   apply(entry: Entry): void;
   /** The same for an entry whose bytes never change: the memory that they are in may be kept instead of a copy. */
   applyKept(entry: Entry): void;
+  /** Where what memory has no room for is sorted; null, or not there: nowhere. */
+  readonly scratch?: Scratch | null;
 }
 
 /** Goes through a range in bounded memory. One call at a time. Holds nothing that must be given back. */

@@ -253,7 +253,7 @@ export class BranchTree implements Tree {
           memtables: [this.#active, ...this.#frozen],
           runs: this.#levels.runs,
           head: upTo,
-          scratch: this.#options.scratch ?? null,
+          scratch: this.scratch,
           windowBytes: this.#options.settings.sortWindowBytes,
           onBlock: this.#onHistoryBlock,
           takeTurn: (signal) => this.#sorting.take(signal),
@@ -364,6 +364,23 @@ export class BranchTree implements Tree {
     } finally {
       this.#persisting = false;
     }
+  }
+
+  /**
+   * Writes all that was applied so far as tables, which the next `persist` lists: for who fills a tree without a log.
+   * One at a time. Drops by `compactRevision`.
+   */
+  async writeOut(compactRevision: number): Promise<void> {
+    const writer = this.#writer;
+    assert(writer !== null, "only a leader writes");
+    this.freeze();
+    await this.#levels.room();
+    this.#checkNoBug();
+    await this.#flush(this.#writeContext(writer, compactRevision), this.#frozen);
+  }
+
+  get scratch(): Scratch | null {
+    return this.#options.scratch ?? null;
   }
 
   /** Stops merging and frees cached blocks. Reads under way fail, at the latest where they need the store again. */

@@ -8,6 +8,12 @@ export class MemoryScratch implements Scratch {
   writes = 0;
   /** The n-th write from now on fails. */
   failAt = Number.POSITIVE_INFINITY;
+  #damaged = false;
+
+  /** From now on other bytes are read than were written. */
+  damage(): void {
+    this.#damaged = true;
+  }
 
   async create(): Promise<ScratchFile> {
     this.files++;
@@ -21,7 +27,11 @@ export class MemoryScratch implements Scratch {
         larger.set(bytes, position);
         content = larger;
       },
-      read: async (into, position) => content.copy(into, 0, position),
+      read: async (into, position) => {
+        const read = content.copy(into, 0, position);
+        if (this.#damaged) into[0]! ^= 1;
+        return read;
+      },
       discard: async () => {
         this.files--;
       },

@@ -34,7 +34,11 @@ export function openRange(
   // Where nothing is cut the count is that of the rows.
   const count = request.limit > 0 ? tree.count(KEYS, keys, at) : null;
   if (request.sortTarget !== sortTargets.key)
-    return sortedRange(walk, { count, at, revision: point.revision, request }, { timers, ...sorting });
+    return sortedRange(
+      walk,
+      { count, at, revision: point.revision, request },
+      { timers, scratch: tree.scratch ?? null, ...sorting },
+    );
   return new WalkedRows(walk, { count, at, revision: point.revision, request });
 }
 

@@ -40,6 +40,16 @@ export function sortRows(rows: readonly Row[], request: RangeRequest): Row[] {
   return numbers.map(({ row }) => row);
 }
 
+const other = new KeyValueReader();
+
+/** The same order, row by row. */
+export function compareRows(request: RangeRequest): (a: Row, b: Row) => number {
+  const { sortTarget, sortOrder } = request;
+  const sign = sortOrder === sortOrders.descend ? -1 : 1;
+  if (sortTarget !== sortTargets.value) return (a, b) => sign * (numberOf(a, sortTarget) - numberOf(b, sortTarget));
+  return (a, b) => sign * Buffer.compare(pair.read(a).value, other.read(b).value);
+}
+
 function numberOf(row: Row, target: number): number {
   pair.read(row);
   switch (target) {

@@ -2,6 +2,7 @@ import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { test } from "node:test";
 import { SlowTree } from "../../../test/engine/doubles.ts";
 import { everything, range } from "../../../test/engine/requests.ts";
+import { MemoryScratch } from "../../../test/storage/memory-scratch.ts";
 import { isDbError } from "../../base/errors.ts";
 import type { Revision } from "../../base/ids.ts";
 import { KEYS } from "../../storage/storage.ts";
@@ -90,4 +91,58 @@ test("with a limit, or filters, little is held, whatever the range has; without 
   held.close?.();
   other.close?.();
   equal(budget.bytes, 0);
+});
+
+/** What the tree's rows hold, wherever it lies. */
+const contents = ({ rows, ...rest }: RangeResult) => ({
+  ...rest,
+  rows: rows.map(({ bytes, start, end }) => Buffer.from(bytes.subarray(start, end)).toString("latin1")),
+});
+
+/** Files are removed behind the close. */
+const discarded = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function spilling(options: { windowBytes: number; budgetBytes: number }) {
+  const scratch = new MemoryScratch();
+  const budget = new GatherBudget(options.budgetBytes);
+  const sorting = { budget, windowBytes: options.windowBytes };
+  const withScratch = Object.assign(filledTree(), { scratch });
+  const open = async (request: RangeRequest) => openRange(withScratch, point, request, { timers, sorting });
+  return { scratch, budget, open };
+}
+
+test("R8 what has no room in memory is sorted in scratch files: the same rows, ties too, read twice", async () => {
+  const { scratch, budget, open } = spilling({ windowBytes: 50_000, budgetBytes: 1_300_000 });
+  let spilled = 0;
+  for (const request of requests) {
+    const before = scratch.created;
+    const cursor = await open(request);
+    if (scratch.created > before) spilled++;
+    const want = contents(await atOnce(tree, point, request));
+    const again = cursor.again();
+    deepEqual(contents(await readAll(cursor)), want);
+    deepEqual(contents(await readAll(again)), want);
+    cursor.close?.();
+    await discarded();
+    deepEqual([budget.bytes, scratch.files], [0, 0]);
+  }
+  ok(spilled >= 3, `${spilled} were spilled`);
+});
+
+test("a scratch disk that is full, or has not kept what was written, is told; nothing is left there", async () => {
+  const { scratch, budget, open } = spilling({ windowBytes: 50_000, budgetBytes: 1_300_000 });
+  scratch.failAt = 3;
+  await rejects(
+    open(requests[2]!),
+    (error) => isDbError(error, "tooManyRequests") && /to be sorted.*full/.test(error.message),
+  );
+  await discarded();
+  deepEqual([budget.bytes, scratch.files], [0, 0]);
+  scratch.failAt = Number.POSITIVE_INFINITY;
+  const cursor = await open(requests[2]!);
+  scratch.damage();
+  await rejects(readAll(cursor), (error) => isDbError(error, "diskFailed"));
+  cursor.close?.();
+  await discarded();
+  deepEqual([budget.bytes, scratch.files], [0, 0]);
 });
