@@ -314,7 +314,10 @@ function withoutNames(value: unknown): unknown {
 }
 
 test("texts of JSON values: any values, however they are set apart, come back; anything else is refused", () => {
-  const value = fc.jsonValue({ maxDepth: 4 }).filter((one) => !/\de|-0|\d{16}/.test(JSON.stringify(one)));
+  // fast-check is fond of some names, "key" among them.
+  const known = RangeRequestSchema.fields.flatMap(({ name, jsonName }) => [name, jsonName]).join("|");
+  const other = new RegExp(`\\de|-0|\\d{16}|"(${known})":`);
+  const value = fc.jsonValue({ maxDepth: 4 }).filter((one) => !other.test(JSON.stringify(one)));
   const space = fc.constantFrom(" ", "\n", "\t \r\n");
   fc.assert(
     fc.property(fc.array(fc.tuple(value, space), { maxLength: 5 }), (values) => {
