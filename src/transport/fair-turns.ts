@@ -4,7 +4,7 @@ import { TURN_COST_MAX } from "./limits.ts";
 /** Work for connections in one turn of the event loop, all together; past it what comes in waits for the turn's end. */
 const TURN_MS_MAX = 25;
 /** The same while connections come in: the system's queue of them is taken from once a turn, one at a time. */
-const TURN_MS_MAX_ACCEPTING = 3;
+const TURN_MS_MAX_ACCEPTING = 1;
 /** Until so much work is done nobody need hear of the turn's end: then it costs nothing where there is little to do. */
 const TURN_MS_UNHEARD = 2;
 /** What one connection may do at a time is cut down to this, in µs, as more of them wait. */
