@@ -100,3 +100,10 @@ export const isDbError = (error: unknown, kind?: ErrorKind): error is DbError =>
 
 /** The message of anything that was thrown. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Why a file cannot be read, for a message that names it: Node's own texts name it once more, behind the call. */
+export function fileTrouble(error: unknown): string {
+  const message = messageOf(error);
+  const called = error instanceof Error && "syscall" in error;
+  return called ? message.replace(/, \w+(?: '.*')?$/s, "") : message.split("\n")[0]!;
+}

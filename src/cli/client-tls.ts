@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 import { Option } from "commander";
+import { fileTrouble } from "../base/errors.ts";
 import { UsageError } from "./errors.ts";
 
 /** etcdctl's flags for TLS, with variables of ours. */
@@ -56,7 +57,7 @@ function read(flag: string, path: string | undefined): Buffer | null {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw new UsageError(`${flag}: ${(error as Error).message}`);
+    throw new UsageError(`${flag}: ${path}: ${fileTrouble(error)}`);
   }
 }
 

@@ -11,6 +11,7 @@ async function main(): Promise<void> {
   const program = await buildProgram(process.argv[2]);
   overrideExit(program);
   try {
+    await helpOf(program, process.argv.slice(2));
     await program.parseAsync();
   } catch (error) {
     process.exitCode = report(error);
@@ -35,6 +36,22 @@ async function buildProgram(wanted: string | undefined): Promise<Command> {
   for (const option of connectionOptions()) program.addOption(option);
   addOnlineCommands(program);
   return program;
+}
+
+/** `t4 help lease grant`, at any depth. `t4 help nope` is an error that tells what it may have meant: as `t4 nope`. */
+async function helpOf(program: Command, [first, ...words]: readonly string[]): Promise<void> {
+  if (first !== "help") return;
+  let command = program;
+  for (const word of words) {
+    if (command.commands.length === 0 || word.startsWith("-")) return;
+    const found = command.commands.find((sub) => sub.name() === word || sub.aliases().includes(word));
+    if (found === undefined) {
+      if (word !== "help") await command.parseAsync([word], { from: "user" });
+      return;
+    }
+    command = found;
+  }
+  if (command !== program) command.help();
 }
 
 function overrideExit(command: Command): void {

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { fileTrouble } from "../base/errors.ts";
 import { UsageError } from "./errors.ts";
 
 /** List prices of a store, in US dollars. */
@@ -42,7 +43,7 @@ export function pricesOf(text: string): Prices {
     json = JSON.parse(readFileSync(text, "utf8"));
   } catch (error) {
     const names = Object.keys(examplePrices).join(", ");
-    throw new UsageError(`--prices: ${text} is none of ${names}, and no file of JSON: ${(error as Error).message}`);
+    throw new UsageError(`--prices: ${text} is none of ${names}, and no file of JSON: ${fileTrouble(error)}`);
   }
   const fields = ["gibMonth", "puts", "gets", "lists", "deletes"] as const;
   const found = typeof json === "object" && json !== null ? (json as Record<string, unknown>) : {};

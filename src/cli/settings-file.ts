@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { parseDocument, visit } from "yaml";
-import { messageOf } from "../base/errors.ts";
+import { fileTrouble } from "../base/errors.ts";
 import type { SettingSources } from "../server/settings.ts";
 import { UsageError } from "./errors.ts";
 
@@ -10,7 +10,7 @@ export function readSettingsFile(path: string): SettingSources["file"] {
   try {
     values = valuesOf(readFileSync(path, "utf8"));
   } catch (error) {
-    throw new UsageError(`--config-file: ${path}: ${messageOf(error).split("\n")[0]}`);
+    throw new UsageError(`--config-file: ${path}: ${fileTrouble(error)}`);
   }
   if (values === null) return { path, values: {} };
   if (typeof values !== "object" || Array.isArray(values)) {

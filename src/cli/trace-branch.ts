@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { fileTrouble } from "../base/errors.ts";
 import type { BranchTrace } from "../readers/trace.ts";
 import { CommandError, UsageError } from "./errors.ts";
 import { type OfflineContext, offline } from "./offline.ts";
@@ -12,7 +13,7 @@ export async function traceOne(command: Command, branch: string, trust: readonly
     try {
       return trustedKeyOf(readFileSync(file, "utf8"));
     } catch (error) {
-      throw new UsageError(`--trust: ${file}: ${(error as Error).message}`);
+      throw new UsageError(`--trust: ${file}: ${fileTrouble(error)}`);
     }
   });
   await offline(command, (context) => trace(context, branch, trusted));

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { DbError, messageOf } from "../base/errors.ts";
+import { DbError, fileTrouble } from "../base/errors.ts";
 import { type CheckpointSigner, signerOf } from "../storage/checkpoint-signature.ts";
 
 /** What --signing-key names; null: nothing is signed. Read once, at the start. */
@@ -8,6 +8,6 @@ export function signerOfFlag(path: string): CheckpointSigner | null {
   try {
     return signerOf(readFileSync(path, "utf8"));
   } catch (error) {
-    throw new DbError("invalidArgument", `--signing-key: ${path}: ${messageOf(error)}`, { cause: error });
+    throw new DbError("invalidArgument", `--signing-key: ${path}: ${fileTrouble(error)}`, { cause: error });
   }
 }

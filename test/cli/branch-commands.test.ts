@@ -75,6 +75,10 @@ test("diff: what differs as text and JSON, exit codes as diff(1), online and on 
       ["added", "/config/new", false, true],
     ],
   );
+  deepEqual(Object.keys(lines[0].before), ["createRevision", "modRevision", "version", "lease", "value"]);
+  for (const { modRevision, lease } of [lines[0].before, lines[0].after]) {
+    deepEqual([typeof modRevision, lease], ["number", 0]);
+  }
   deepEqual(
     [lines.at(-1).summary.added, lines.at(-1).summary.fromRevision, lines.at(-1).summary.toRevision],
     [1, 4, 7],
@@ -212,12 +216,14 @@ test("log, restore, retention: online and on the bucket, as text and JSON; bad i
 }, async () => {
   const { made, server, ok0, failing, store } = await world(["--checkpoint-interval=1s"]);
   await using _world = made;
+  deepEqual(await ok0("log"), "main has no checkpoint yet\n");
+  deepEqual(JSON.parse(await ok0("log", "--json")).entries, []);
   await ok0("put", "k", "good");
   await eventually(
     "a checkpoint",
     10_000,
-    () => ok0("log", "--json").catch(() => "{}"),
-    (text) => JSON.parse(text).entries?.length > 0,
+    () => ok0("log", "--json"),
+    (text) => JSON.parse(text).entries.length > 0,
   );
   await ok0("put", "k", "bad");
   const log = JSON.parse(await ok0("log", "--json"));

@@ -30,7 +30,10 @@ const wrong: readonly (readonly [args: string[], why: RegExp])[] = [
     /^Error: --endpoints: expected HOST:PORT, http:\/\/HOST:PORT, https:\/\/HOST:PORT or unix:\/\/\/PATH, not ""$/,
   ],
   [["get", "k", "--cert", "c"], /^Error: --cert and --key: both or none must be given$/],
-  [["get", "k", "--cacert", "/none"], /^Error: --cacert: ENOENT/],
+  [["get", "k", "--cacert", "/none"], /^Error: --cacert: \/none: ENOENT: no such file or directory$/],
+  [["help", "nope"], /^Error: unknown command 'nope'/],
+  [["help", "verfy"], /^Error: unknown command 'verfy' \(Did you mean verify\?\)$/],
+  [["help", "lease", "grantt"], /^Error: unknown command 'grantt' \(Did you mean grant\?\)$/],
   [["get", "k", "--dial-timeout", "1"], /^Error: --dial-timeout: expected a duration/],
   [["run", "--max-txn-ops", "0"], /^Error: --max-txn-ops: 0 is outside 1 to 100000$/],
   [["run", "--cert-file", "x"], /^Error: --cert-file and --key-file: both or none must be given$/],
@@ -54,6 +57,12 @@ test("where too few open files are allowed, Node.js is not even started: it woul
   deepEqual([enough.code, enough.stderr], [0, ""]);
 });
 
+test("the version, as text and as JSON", async () => {
+  const [text, json] = await Promise.all([run(t4, ["version"]), run(t4, ["version", "--json"])]);
+  const { version, etcdVersion } = JSON.parse(json.stdout.toString());
+  equal(text.stdout.toString(), `t4 version: ${version}\netcd API: ${etcdVersion}\n`);
+});
+
 test("without a server: one line, exit code 1, within the time to dial", async () => {
   const [port] = await freePorts(1);
   const { code, stderr } = await run(t4, ["get", "k", "--endpoints", `127.0.0.1:${port}`, "--dial-timeout", "300ms"]);
@@ -69,6 +78,7 @@ test("--help is printed for each command, with what they share; completion knows
     const { code, stdout } = await run(t4, [...command.split(" "), "--help"]);
     equal(code, 0);
     match(stdout.toString(), /Global Options:[\s\S]*--endpoints/);
+    equal((await run(t4, ["help", ...command.split(" ")])).stdout.toString(), stdout.toString());
     ok(completion.includes(`"${command}") words="`), command);
   }
 });

@@ -6,6 +6,7 @@ import { type KeyValue, KeyValueSchema } from "../../gen/mvccpb/kv_pb.ts";
 import { type DiffResponse, Repository } from "../../gen/t4/v1/repository_pb.ts";
 import type { EtcdClient } from "../client.ts";
 import { CommandError, UsageError } from "../errors.ts";
+import { goJsonObject, RawJson } from "../go-json.ts";
 import { prefixEnd } from "../key-range.ts";
 import type { OfflineContext } from "../offline.ts";
 import { historyOf } from "../offline-history.ts";
@@ -46,7 +47,8 @@ export function diffCommand(): Command {
       "after",
       [
         "\nIt costs what differs, not what there is: tables that both have are not read. The exit code is that of",
-        "diff(1): 0 the same, 1 different, 2 trouble.",
+        "diff(1): 0 the same, 1 different, 2 trouble. With --json each difference is a line, keys and values in",
+        "base64, revisions and leases numbers; the last line has the sums.",
         "\nExamples:",
         "  t4 diff main staging",
         "  t4 diff main@2h main --prefix /registry/deployments/ --keys",
@@ -152,9 +154,11 @@ class DiffPrinter {
     if (this.#format === "json") {
       const what = before === undefined ? "added" : after === undefined ? "removed" : "changed";
       const keysOnly = this.#options.keys ?? false;
-      const pair = (kv: KeyValue | undefined) => (kv === undefined ? {} : jsonPair(kv, keysOnly));
-      const base64 = Buffer.from(key).toString("base64");
-      print(JSON.stringify({ change: what, key: base64, before: before && pair(before), after: after && pair(after) }));
+      const sides = {
+        ...(before !== undefined && { before: jsonPair(before, keysOnly) }),
+        ...(after !== undefined && { after: jsonPair(after, keysOnly) }),
+      };
+      print(goJsonObject({ change: what, key, ...sides }));
       return;
     }
     const sign = before === undefined ? "+" : after === undefined ? "-" : "~";
@@ -185,10 +189,8 @@ function changedLines(before: KeyValue, after: KeyValue): string[] {
   return lines;
 }
 
-const jsonPair = (kv: KeyValue, keysOnly: boolean): object => ({
-  createRevision: String(kv.createRevision),
-  modRevision: String(kv.modRevision),
-  version: String(kv.version),
-  lease: String(kv.lease),
-  ...(!keysOnly && { value: Buffer.from(kv.value).toString("base64") }),
-});
+/** Numbers as those of `get --json`: revisions and leases whole, whatever they are. */
+function jsonPair({ createRevision, modRevision, version, lease, value }: KeyValue, keysOnly: boolean): RawJson {
+  const numbers = { createRevision, modRevision, version, lease };
+  return new RawJson(goJsonObject(keysOnly ? numbers : { ...numbers, value }));
+}

@@ -5,7 +5,7 @@ import type { EtcdClient } from "../client.ts";
 import { UsageError } from "../errors.ts";
 import { shortId } from "../moment.ts";
 import type { OfflineContext } from "../offline.ts";
-import { print, tableText } from "../output.ts";
+import { print } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import { onRepository, repositoryOptions } from "../repository.ts";
 
@@ -58,7 +58,7 @@ async function onlineLog(client: EtcdClient, branch: string, limit: number | nul
     branch: newest?.branchId ?? "",
     entries: entries.reverse().map(entryOf),
     checkpoints: Number(newest?.place ?? -1n) + 1,
-    firstLogSlot: Number(newest?.firstLogSlot ?? 0n),
+    firstLogSlot: Number(newest?.firstLogSlot ?? 1n),
   };
 }
 
@@ -82,14 +82,14 @@ async function offlineLog(repository: OfflineContext, branch: string, limit: num
     import("../../readers/open-offline.ts"),
   ]);
   const { id, name } = await findBranch(repository, branch);
-  const log = await readCheckpointLog(repository.store, id, repository.request, branch);
+  const log = await readCheckpointLog(repository.store, id, repository.request);
   return { ...log, name: name ?? id, entries: limit === null ? log.entries : log.entries.slice(-limit) };
 }
 
 async function printLog(log: Shown): Promise<void> {
   const { default: Table } = await import("cli-table3");
   const head = ["id", "revision", "time", "added", "size", "tables", "epoch", "slot"];
-  if (log.entries.length === 0) return print(await tableText(head, []));
+  if (log.entries.length === 0) return print(`${log.name} has no checkpoint yet`);
   const table = new Table({ head, style: { head: [], border: [] } });
   let before = log.entries.at(-1)!.leaf + 1;
   for (const entry of [...log.entries].reverse()) {

@@ -273,7 +273,7 @@ export class BucketHistory implements History {
 
   async log(branch: string): Promise<CheckpointLog> {
     const { store, request } = this.#options;
-    return readCheckpointLog(store, await this.#find(branch), request, branch);
+    return readCheckpointLog(store, await this.#find(branch), request);
   }
 
   /** A state by its name; to be closed. */

@@ -38,17 +38,15 @@ export interface CheckpointLog {
 /**
  * The checkpoints that the newest one retains, with what each added. The chain is proved: each one's bytes have the id
  * that the newest lists, and that id is proved to be of the history that the newest one's range is over. Throws
- * `corrupt`
- * naming the object where that does not hold, `notFound` for a branch without checkpoints.
+ * `corrupt`, naming the object, where that does not hold. A branch that has written none yet has none.
  */
 export async function readCheckpointLog(
   store: ObjectStore,
   branch: BranchId,
   request: RequestOptions,
-  name: string = branch,
 ): Promise<CheckpointLog> {
   const newest = await newestCheckpoint(store, branch, request);
-  if (newest === null) throw new DbError("notFound", `branch ${name} has no checkpoint yet`);
+  if (newest === null) return { branch, entries: [], checkpoints: 0, firstLogSlot: 1 };
   const entries: LogEntry[] = [];
   let before = new Set<ObjectKey>();
   for (const listed of newest.retained) {
