@@ -5,17 +5,16 @@ import type { Moment } from "../../src/engine/branches/moment.ts";
 import type { PastOptions } from "../../src/engine/branches/past-state.ts";
 import type { Database } from "../../src/engine/engine.ts";
 import { defaultHostSettings } from "../../src/engine/host/default-settings.ts";
-import { Host } from "../../src/engine/host/host.ts";
-import { noNotices } from "../../src/engine/host/notices.ts";
+import type { Host } from "../../src/engine/host/host.ts";
 import type { BranchSettings } from "../../src/engine/host/open-branch.ts";
 import type { ServedBranch } from "../../src/engine/host/served-branch.ts";
 import { resolveBranch } from "../../src/leadership/branch-name.ts";
 import { MemoryBucket, MemoryStore } from "../../src/objects/memory.ts";
 import { MeteredStore } from "../../src/objects/metered.ts";
-import { createNodeRuntime } from "../../src/runtime/node.ts";
+import { hostOn, runtime } from "../engine/open-host.ts";
 import { del, put } from "../engine/requests.ts";
 
-export const runtime = createNodeRuntime();
+export { runtime };
 export const request = { timeoutMs: 5000 };
 export const newest: Moment = { kind: "newest" };
 export const atRevision = (revision: number): Moment => ({ kind: "revision", revision });
@@ -34,18 +33,9 @@ export class TestRepository {
   }
 
   static async open(more: Partial<BranchSettings> = {}, bucket = new MemoryBucket()): Promise<TestRepository> {
-    const store = new MemoryStore(runtime, bucket);
-    const defaults = defaultHostSettings(store);
-    const branch = { ...defaults.branch, ...more };
-    const host = await Host.open({
-      ...defaults,
-      runtime,
-      store,
-      name: "one",
-      dataDirectory: null,
-      branch: { ...branch, leadership: { ...branch.leadership, durability: "object" } },
-      notices: noNotices,
-    });
+    const { branch } = defaultHostSettings(new MemoryStore(runtime, bucket));
+    const leadership = { ...(more.leadership ?? branch.leadership), durability: "object" } as const;
+    const host = await hostOn(bucket, { branch: { ...branch, ...more, leadership } });
     return new TestRepository(bucket, new MemoryStore(runtime, bucket), host);
   }
 

@@ -1,36 +1,18 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { openHost, runtime } from "../../../test/engine/open-host.ts";
 import { put, range } from "../../../test/engine/requests.ts";
 import { branchNameRegister } from "../../leadership/branch-name.ts";
-import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
-import { createNodeRuntime } from "../../runtime/node.ts";
 import type { Database } from "../engine.ts";
-import { defaultHostSettings } from "../host/default-settings.ts";
-import { Host } from "../host/host.ts";
-import { noNotices } from "../host/notices.ts";
 import { cutBranch } from "./cut-branch.ts";
 import { cutPointAt } from "./cut-point.ts";
 import type { Moment } from "./moment.ts";
 
-const runtime = createNodeRuntime();
 const request = { timeoutMs: 2000 };
 
-async function openHost(t: TestContext) {
-  const store = new MemoryStore(runtime, new MemoryBucket());
-  const defaults = defaultHostSettings(store);
-  const { branch } = defaults;
-  const host = await Host.open({
-    ...defaults,
-    runtime,
-    store,
-    name: "one",
-    dataDirectory: null,
-    branch: { ...branch, leadership: { ...branch.leadership, durability: "object" } },
-    notices: noNotices,
-  });
-  t.after(() => host.close(AbortSignal.timeout(5000)));
-  const main = await host.serve("main");
-  await main.opened();
+/** A host, and what cuts branches of what it serves. */
+async function openCutter(t: TestContext) {
+  const { host, store, main } = await openHost(t);
   const cut = async (name: string, moment: Moment, from = "main") => {
     const { branch: parent } = (await branchNameRegister(store, from, runtime).read(request))!.body;
     const { window } = host.repository;
@@ -49,7 +31,7 @@ const stateOf = async (database: Database, revision = 0): Promise<unknown> => {
 };
 
 test("a branch cut at any revision is its parent at that revision, over checkpoints and log", async (t) => {
-  const { main, cut } = await openHost(t);
+  const { main, cut } = await openCutter(t);
   const { database } = main;
   for (let i = 0; i < 12; i++) {
     await database.put(put(`k${i % 5}`, `v${i}`));
@@ -63,7 +45,7 @@ test("a branch cut at any revision is its parent at that revision, over checkpoi
 });
 
 test("a branch of a branch, cut before and behind the parent's own beginning", async (t) => {
-  const { host, main, cut } = await openHost(t);
+  const { host, main, cut } = await openCutter(t);
   await main.database.put(put("a", "1"));
   const child = await cut("child", { kind: "newest" });
   await child.put(put("b", "2"));
@@ -78,7 +60,7 @@ test("a branch of a branch, cut before and behind the parent's own beginning", a
 });
 
 test("a moment that is not there yet, or no more, is refused, and nothing is left behind", async (t) => {
-  const { main, cut } = await openHost(t);
+  const { main, cut } = await openCutter(t);
   await main.database.put(put("a", "1"));
   await rejects(cut("later", { kind: "revision", revision: 9 }), {
     kind: "notRetained",

@@ -1,5 +1,6 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { openHost, runtime } from "../../../test/engine/open-host.ts";
 import { put, range } from "../../../test/engine/requests.ts";
 import { type BranchId, branchId, type RecordNumber, type Slot } from "../../base/ids.ts";
 import { branchNameRegister } from "../../leadership/branch-name.ts";
@@ -7,40 +8,21 @@ import { encodeOrigin, type Origin, type OriginRun } from "../../leadership/orig
 import { readRuns } from "../../log/run-reader.ts";
 import { createOnce } from "../../objects/conditional.ts";
 import { originKey, parseKey, prefixes } from "../../objects/keys.ts";
-import { MemoryBucket, MemoryStore } from "../../objects/memory.ts";
-import { createNodeRuntime } from "../../runtime/node.ts";
+import type { ObjectStore } from "../../objects/objects.ts";
 import { newestCheckpoint } from "../../storage/checkpoint-store.ts";
 import type { Database } from "../engine.ts";
-import { defaultHostSettings } from "./default-settings.ts";
-import { Host } from "./host.ts";
-import { noNotices } from "./notices.ts";
 
-const runtime = createNodeRuntime();
 const request = { timeoutMs: 1000 };
 
-async function openHost(t: TestContext) {
-  const store = new MemoryStore(runtime, new MemoryBucket());
-  const defaults = defaultHostSettings(store);
-  const { branch } = defaults;
-  const host = await Host.open({
-    ...defaults,
-    runtime,
-    store,
-    name: "one",
-    dataDirectory: null,
-    branch: { ...branch, leadership: { ...branch.leadership, durability: "object" } },
-    notices: noNotices,
-  });
-  t.after(() => host.close(AbortSignal.timeout(5000)));
-  const main = await host.serve("main");
-  await main.opened();
+async function openMain(t: TestContext) {
+  const { host, store, main } = await openHost(t);
   const { branch: id } = (await branchNameRegister(store, "main", runtime).read(request))!.body;
   return { host, store, main, id };
 }
 
 /** Up to record `lastRecord` of the parent's log, from its newest checkpoint on, behind what `before` replays. */
 async function cut(
-  store: MemoryStore,
+  store: ObjectStore,
   options: { name: string; parent: BranchId; lastRecord: number; before?: Origin },
 ): Promise<Origin> {
   const { name, parent, before } = options;
@@ -80,7 +62,7 @@ const keysOf = async (database: Database): Promise<[number, number]> => {
 };
 
 test("a cut branch begins amid its parent's log; neither sees the other's later writes", async (t) => {
-  const { host, store, main, id } = await openHost(t);
+  const { host, store, main, id } = await openMain(t);
   const { database } = main;
   for (const key of ["k1", "k2", "k3"]) await database.put(put(key));
   await main.checkpoint();
@@ -97,7 +79,7 @@ test("a cut branch begins amid its parent's log; neither sees the other's later 
 });
 
 test("a branch of a branch replays both logs, and makes a checkpoint of its own", async (t) => {
-  const { host, store, main, id } = await openHost(t);
+  const { host, store, main, id } = await openMain(t);
   const { database } = main;
   await database.put(put("k1"));
   await main.checkpoint();
@@ -119,7 +101,7 @@ test("a branch of a branch replays both logs, and makes a checkpoint of its own"
 });
 
 test("an origin whose checkpoint is not there is corrupt, and says so", async (t) => {
-  const { host, store, main, id } = await openHost(t);
+  const { host, store, main, id } = await openMain(t);
   await main.database.put(put("k1"));
   await main.checkpoint();
   const { record } = main.database.status();
