@@ -120,8 +120,8 @@ export class Draft {
     return this.changes.length === 0 ? this.revision : this.nextRevision;
   }
 
-  /** Writes the pairs of `puts`, each over the one of `prevs` that has its key. */
-  putAll(puts: PlainPuts, prevs: readonly (Row | null)[]): void {
+  /** Writes the pairs of `puts`, each over the one of `prevs` that has its key; null: no key is there. */
+  putAll(puts: PlainPuts, prevs: readonly (Row | null)[] | null): void {
     const { keys, bytes, bounds, pairBytes } = puts;
     this.#reserve(pairBytes + keys.length * PLAIN_OVERHEAD_BYTES_MAX);
     const fields = newPairFields(this.revision + 1);
@@ -129,7 +129,7 @@ export class Draft {
       const key = keys[n]!;
       const valueStart = bounds[2 * n]!;
       const valueEnd = bounds[2 * n + 1]!;
-      const prev = prevs[n]!;
+      const prev = prevs === null ? null : prevs[n]!;
       if (prev === null) this.#putNew(key, { fields, bytes, valueStart, valueEnd });
       else this.put({ key, value: bytes, valueStart, valueEnd, lease: 0n, prev });
     }

@@ -297,6 +297,8 @@ export interface PlainPuts {
   readonly bounds: readonly number[];
   /** Bytes of all keys and values. */
   readonly pairBytes: number;
+  /** Each key is greater than the one before it. */
+  readonly inOrder: boolean;
 }
 
 export interface TxnRequest {

@@ -163,7 +163,7 @@ export class Sequencer {
     const payload = draft.finish();
     const number = this.#log.append({ payload, revision });
     assert(number === draft.record, "the log numbers records densely");
-    if (draft.isInOnePiece) for (const entry of entries) this.#tree.applyKept(entry);
+    if (draft.isInOnePiece) this.#tree.applyAllKept(entries);
     else for (const entry of entries) this.#tree.apply(entry);
     if (changes.length !== 0) this.#liveBytes += liveChange(changes);
     pending.bytes = payload.length;

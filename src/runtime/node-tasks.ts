@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { assert } from "../base/assert.ts";
 import { DbError } from "../base/errors.ts";
-import type { OffloadHow, OffloadTask, TaskReply } from "./runtime.ts";
+import type { OffloadHow, OffloadTask } from "./runtime.ts";
 import { type FromTask, receiveError, sendError, type ToTask } from "./task-messages.ts";
 
 /**
@@ -85,14 +85,14 @@ class TaskThread {
   }
 
   async #serve(id: number, task: RunningTask, { call, request }: { call: number; request: unknown }): Promise<void> {
-    let served: TaskReply;
+    let reply: unknown;
     try {
-      served = await task.how.serve(request);
+      reply = await task.how.serve(request);
     } catch (error) {
       this.#send({ kind: "refusal", task: id, call, error: sendError(error) });
       return;
     }
-    this.#send({ kind: "reply", task: id, call, reply: served.reply }, served.moved);
+    this.#send({ kind: "reply", task: id, call, reply });
   }
 
   #rest(): void {
@@ -110,7 +110,7 @@ class TaskThread {
     this.#tasks.clear();
   }
 
-  #send(message: ToTask, moved: readonly Uint8Array[] = []): void {
-    this.#worker.postMessage(message, moved.map(({ buffer }) => buffer) as ArrayBuffer[]);
+  #send(message: ToTask): void {
+    this.#worker.postMessage(message);
   }
 }

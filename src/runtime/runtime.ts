@@ -229,13 +229,12 @@ export type BlockOffload = Pick<Offload, "sha256" | "zstdCompress" | "zstdDecomp
 export interface OffloadHow {
   readonly short: boolean;
   readonly signal: AbortSignal;
-  serve(request: unknown): Promise<TaskReply>;
-}
-
-/** `moved`: bytes of the reply that are handed over without a copy; each must be alone in its memory. */
-export interface TaskReply {
-  readonly reply: unknown;
-  readonly moved?: readonly Uint8Array[];
+  /**
+   * The reply is copied; bytes with all of the memory that they are in, so it should be theirs alone. Nothing is handed
+   * over: once any memory was, V8 compiles all code that reads or writes bytes in this thread anew, and slower. What
+   * comes in numbers lies in a SharedArrayBuffer, which is not copied: whose turn it is, the two agree on.
+   */
+  serve(request: unknown): Promise<unknown>;
 }
 
 /** bcrypt, beside the event loop. A password is at most 72 bytes long. */

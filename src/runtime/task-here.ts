@@ -15,6 +15,6 @@ export function runTaskHere<Input, Result>(
   input: Input,
   how: OffloadHow,
 ): Promise<Result> {
-  const call = async (request: unknown): Promise<unknown> => (await how.serve(request)).reply;
+  const call = async (request: unknown): Promise<unknown> => how.serve(request);
   return task.run(input, { runtime, signal: how.signal, call });
 }

@@ -45,6 +45,10 @@ class MemoryTree implements Tree {
     return scanMemtable(this.#memtable, space, range, at, options);
   }
 
+  isEmptyBetween(first: string, last: string): boolean {
+    return this.#memtable.isEmptyBetween(first, last);
+  }
+
   count(space: Space, range: KeyRange, at: number): number {
     return this.#memtable.count(space, range, at);
   }
@@ -69,6 +73,10 @@ class MemoryTree implements Tree {
 
   applyKept(entry: Entry): void {
     this.#memtable.applyKept(entry);
+  }
+
+  applyAllKept(entries: readonly Entry[]): void {
+    this.#memtable.applyAllKept(entries);
   }
 }
 

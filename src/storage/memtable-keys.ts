@@ -109,14 +109,44 @@ export class MemtableKeys {
     return this.versions.rowAt(this.#newest[id]!, at);
   }
 
-  /** Adds a key that is not there yet; its first version is in `row`. */
-  insert(key: string, row: number): void {
+  /** No key from `first` to `last` is there. */
+  isEmptyBetween(first: string, last: string): boolean {
+    const leaf = this.#fits(this.#finger, first) ? this.#finger : this.#leafOf(first);
+    const next = leaf.keys[countBelow(leaf.keys, first)] ?? leaf.next?.keys[0];
+    return next === undefined || next > last;
+  }
+
+  /** Keys in order, from `first` on, between which none is, are inserted next: by `insertNext`, nothing in between. */
+  beginRun(first: string): void {
+    const leaf = this.#fits(this.#finger, first) ? this.#finger : this.#leafOf(first);
+    const at = countBelow(leaf.keys, first);
+    if (at < leaf.keys.length) this.#splitLeaf(leaf, at);
+    this.#finger = leaf;
+  }
+
+  /** Adds the next key of a run; its first version is in `row`. */
+  insertNext(key: string, row: number): void {
+    const id = this.#number(key, row);
+    const leaf = this.#finger;
+    leaf.keys.push(key);
+    leaf.ids!.push(id);
+    this.#addEffect(leaf, id, this.versions.effect(row), this.versions.main(row));
+    if (leaf.keys.length > KEYS_MAX) this.#finger = this.#splitLeaf(leaf, KEYS_MAX);
+  }
+
+  #number(key: string, row: number): number {
     const id = this.#table.add(key);
     if (id === this.#newest.length) {
       this.#newest = grown(this.#newest, new Int32Array(2 * id));
       this.#effectMains = grown(this.#effectMains, new Float64Array(2 * id));
     }
     this.#newest[id] = row;
+    return id;
+  }
+
+  /** Adds a key that is not there yet; its first version is in `row`. */
+  insert(key: string, row: number): void {
+    const id = this.#number(key, row);
     const leaf = this.#fits(this.#finger, key) ? this.#finger : this.#leafOf(key);
     const at = countBelow(leaf.keys, key);
     const last = at === leaf.keys.length;

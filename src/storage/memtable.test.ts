@@ -63,6 +63,53 @@ test("reads of random histories are those of the naive tree, at the head and at 
   );
 });
 
+const name = (n: number): string => `k${String(n).padStart(4, "0")}`;
+/** Keys in order, as loaders send them, or a few anywhere. */
+const record = fc.oneof(
+  fc.record({ from: fc.nat(600), step: fc.integer({ min: 1, max: 3 }), count: fc.integer({ min: 1, max: 150 }) }),
+  fc.array(fc.record({ n: fc.nat(700), value: fc.option(fc.string({ maxLength: 90 })) }), {
+    minLength: 1,
+    maxLength: 12,
+  }),
+);
+
+test("entries of a record applied together are as applied one by one, and a gap is told from what is there", () => {
+  fc.assert(
+    fc.property(
+      fc.array(record, { minLength: 1, maxLength: 12 }),
+      fc.array(fc.tuple(fc.nat(700), fc.nat(200)), { minLength: 5, maxLength: 10 }),
+      (records, spans) => {
+        const naive = new NaiveTree();
+        const [together, single] = [createMemoryTree(), createMemoryTree()];
+        records.forEach((one, n) => {
+          const writes = Array.isArray(one)
+            ? one.map((write) => ({ key: name(write.n), value: write.value }))
+            : Array.from({ length: one.count }, (_, i) => ({ key: name(one.from + i * one.step), value: `${i}` }));
+          const entries = writes.flatMap(({ key, value }, sub) => naive.write(KEYS, key, n + 2, sub, value) ?? []);
+          for (const entry of entries) single.applyKept(entry);
+          together.applyAllKept(entries);
+        });
+        const head = records.length + 1;
+        for (const at of [AT_HEAD, head, head >> 1]) {
+          for (const reverse of [false, true]) {
+            const scanned = (tree: Tree) => now(tree.scan(KEYS, { from: "", to: null }, at, { limit: 0, reverse }));
+            deepEqual(scanned(together).map(shown), scanned(single).map(shown));
+          }
+          for (const [from, length] of spans) {
+            const range = { from: name(from), to: name(from + length) };
+            equal(now(together.count(KEYS, range, at)), naive.scan(KEYS, range, at, 0, false).length);
+            equal(shown(now(together.get(KEYS, range.from, at))), shown(naive.get(KEYS, range.from, at)));
+          }
+        }
+        for (const [from, length] of spans) {
+          const [first, last] = [name(from), name(from + length)];
+          equal(together.isEmptyBetween(first, last), !naive.entries.some(({ key }) => key >= first && key <= last));
+        }
+      },
+    ),
+  );
+});
+
 test("history comes in order, never splits a transaction, and says how far it is complete", async () => {
   await fc.assert(
     fc.asyncProperty(history, range, fc.integer({ min: 1, max: 6 }), async (writes, one, limit) => {

@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import { Arena } from "./arena.ts";
 import { MemtableCursor, MemtableSource } from "./memtable-cursor.ts";
 import { MemtableKeys } from "./memtable-keys.ts";
-import { NO_ROW, ROW_BYTES } from "./memtable-versions.ts";
+import { type MemtableVersions, NO_ROW, ROW_BYTES } from "./memtable-versions.ts";
 import { type Effect, type Entry, KEYS, type KeyRange, type Space, spaces, type Version } from "./storage.ts";
 import type { StoredVersion } from "./stored-version.ts";
 
@@ -12,6 +12,8 @@ import type { StoredVersion } from "./stored-version.ts";
  */
 const KEY_OVERHEAD_BYTES = 100;
 const HASH_SEED = 0x811c9dc5;
+/** Fewer entries are applied one by one. */
+const RUN_KEYS_MIN = 8;
 const SPACES = Math.max(...Object.values(spaces)) + 1;
 
 /**
@@ -90,6 +92,40 @@ export class Memtable {
     this.#apply(entry);
   }
 
+  /**
+   * The same for the entries of one record. New keys in order, as loaders send them, mostly come where no other one
+   * lies between them: then their place is looked for once.
+   */
+  applyAllKept(entries: readonly Entry[]): void {
+    if (entries.length >= RUN_KEYS_MIN && areNewInOrder(entries)) {
+      const keys = (this.#spaces[KEYS] ??= this.#makeSpace(KEYS));
+      if (keys.isEmptyBetween(entries[0]!.key, entries.at(-1)!.key)) {
+        this.#applyRun(keys, entries);
+        return;
+      }
+    }
+    for (const entry of entries) this.applyKept(entry);
+  }
+
+  #applyRun(keys: MemtableKeys, entries: readonly Entry[]): void {
+    assert(!this.#frozen, "a frozen memtable takes no entry");
+    const { versions } = keys;
+    const { main, sub } = entries[0]!;
+    this.#assertNext(versions, main, sub);
+    keys.beginRun(entries[0]!.key);
+    let nextSub = sub;
+    for (const entry of entries) {
+      const { key, bytes, start, end } = entry;
+      assert(entry.main === main && entry.sub >= nextSub, "versions of keys come in the order of (main, sub)");
+      nextSub = entry.sub + 1;
+      this.#arena.keep(bytes, start, end);
+      this.#overheadBytes += ROW_BYTES + KEY_OVERHEAD_BYTES + key.length;
+      const first = { main, sub: entry.sub, tombstone: false, effect: 1 as const, sum: 1, older: NO_ROW };
+      keys.insertNext(key, versions.add(keys.size, first, this.#arena));
+    }
+    this.#entries += entries.length;
+  }
+
   /** Its value was added to the arena last. */
   #apply(entry: Entry): void {
     assert(!this.#frozen, "a frozen memtable takes no entry");
@@ -108,6 +144,11 @@ export class Memtable {
     if (id < 0) return null;
     const row = keys.rowAt(id, at);
     return row === NO_ROW ? null : keys.versions.version(row, keys.key(id), this.#arena);
+  }
+
+  /** None of the user's keys from `first` to `last` is here. */
+  isEmptyBetween(first: string, last: string): boolean {
+    return this.#spaces[KEYS]?.isEmptyBetween(first, last) ?? true;
   }
 
   /** Sum of the effects not newer than `at` in `range`. */
@@ -164,9 +205,7 @@ export class Memtable {
   #applyVersion(keys: MemtableKeys, entry: Entry): void {
     const { versions } = keys;
     const { key, main, sub, tombstone, effect } = entry;
-    const last = versions.count - 1;
-    const isNext = last < 0 || main > versions.main(last) || (main === versions.main(last) && sub > versions.sub(last));
-    assert(isNext, "versions of keys come in the order of (main, sub)");
+    this.#assertNext(versions, main, sub);
     this.#entries++;
     this.#overheadBytes += ROW_BYTES;
     const id = keys.find(key);
@@ -179,6 +218,12 @@ export class Memtable {
     assert(sum >= -1 && sum <= 1, "the effects of a key's entries add up to -1, 0 or 1");
     const row = versions.add(id, { main, sub, tombstone, effect, sum, older }, this.#arena);
     keys.setNewest(id, row, effect);
+  }
+
+  #assertNext(versions: MemtableVersions, main: number, sub: number): void {
+    const last = versions.count - 1;
+    const isNext = last < 0 || main > versions.main(last) || (main === versions.main(last) && sub > versions.sub(last));
+    assert(isNext, "versions of keys come in the order of (main, sub)");
   }
 
   #applyNewest(keys: MemtableKeys, entry: Entry): void {
@@ -208,4 +253,14 @@ export class Memtable {
     const first = { main, sub, tombstone, effect, sum: effect, older: NO_ROW };
     keys.insert(key, keys.versions.add(keys.size, first, this.#arena));
   }
+}
+
+/** First versions of the user's keys, in the order of these. */
+function areNewInOrder(entries: readonly Entry[]): boolean {
+  let last = "";
+  for (const { space, key, effect, tombstone } of entries) {
+    if (space !== KEYS || effect !== 1 || tombstone || key <= last) return false;
+    last = key;
+  }
+  return true;
 }

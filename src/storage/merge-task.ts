@@ -52,6 +52,11 @@ export interface MergeResult {
 
 /** Index blocks and filters of the tables being read; their data is not cached. */
 const CACHE_BYTES = 8 << 20;
+/**
+ * A larger table is handed over to whoever stores it, a smaller one copied: after the first that is handed over V8
+ * compiles all code for bytes in this thread anew, and slower.
+ */
+const COPIED_BYTES_MAX = 1 << 20;
 
 export const mergeTask: OffloadTask<MergeJob, MergeResult> = {
   // This file; where modules are bundled together, the one of its name beside them.
@@ -72,19 +77,17 @@ async function runMerge(job: MergeJob, surroundings: TaskSurroundings): Promise<
   const sources = job.inputs.map((input) =>
     input.kind === "tables"
       ? new RunSource(new Run(input.refs.map((ref) => new Table(ref, context))))
-      : new RowSource((spare) =>
-          ask<RowBatch>(
-            surroundings,
-            { kind: "rows", memtable: input.memtable, spare },
-            spare === null ? NOTHING : [spare],
-          ),
-        ),
+      : new RowSource((spare) => ask<RowBatch>(surroundings, { kind: "rows", memtable: input.memtable, spare })),
   );
   await Promise.all(sources.map((source) => source.start()));
   const { bytesHint, compactRevision, bottom, tableBytes, blockBytes, after, before } = job;
   const bounds = { tableBytes, blockBytes, after, before };
   const write = (table: WrittenTable): Promise<TableRef> =>
-    ask<TableRef>(surroundings, { kind: "write", table }, [table.body]);
+    ask<TableRef>(
+      surroundings,
+      { kind: "write", table },
+      table.body.length > COPIED_BYTES_MAX ? [table.body] : NOTHING,
+    );
   const merge = new Merge({ ...bounds, runtime, sources, bytesHint, compactRevision, bottom, write, signal });
   const { tables, dropped, entries, effectSums } = await merge.run();
   const droppedHash = dropped.hash.hex();

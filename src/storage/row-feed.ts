@@ -43,12 +43,15 @@ export class RowFeed {
     this.#cuts = new TableCuts(ends);
   }
 
-  /** `spare`: the memory of a batch that was given before and is not looked at any more; null for none. */
+  /**
+   * `spare`: the memory of a batch that was given before and is not looked at any more; null for none. Batches go to
+   * and fro in shared memory, without a copy: who gives one does not touch it until it comes back.
+   */
   next(spare: Uint8Array | null = null): RowBatch {
     const source = this.#source;
     const writer = new ByteWriter(
       spare === null
-        ? BATCH_BYTES + 2 * this.#blockBytes
+        ? Buffer.from(new SharedArrayBuffer(BATCH_BYTES + 2 * this.#blockBytes))
         : Buffer.from(spare.buffer, spare.byteOffset, spare.byteLength),
     );
     const blocks: RowBlock[] = [];

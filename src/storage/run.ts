@@ -146,6 +146,18 @@ export class Run {
     );
   }
 
+  /** By the bounds of its tables alone: no key from `first` to `last` has an entry here. */
+  isEmptyBetween(first: string, last: string): boolean {
+    if (this.#keySums.entries === 0) return true;
+    const low = startOf(KEYS, first);
+    const t = this.search(low);
+    const { ref } = this.tables[t]!;
+    if (isBehind(ref.first, last)) return true;
+    if (comparePositions(ref.end, low) > 0) return false;
+    const next = this.tables[t + 1];
+    return next === undefined || isBehind(next.ref.first, last);
+  }
+
   /** Index of the last table that begins at or before `position`; 0 where none does. */
   search(position: Position): number {
     if (this.tables.length <= 1) return 0;
@@ -184,6 +196,9 @@ export class Run {
     );
   }
 }
+
+/** Whether what begins there has no entry of a key up to `last`, of the user's. */
+const isBehind = ({ space, key }: Position, last: string): boolean => space !== KEYS || key > last;
 
 /** A block: of partition `p` of table `t`, number `b`. */
 interface Spot {

@@ -102,6 +102,11 @@ export interface Tree {
   get(space: Space, key: string, at: number): MaybePromise<Version | null>;
   /** Live versions in key order (or backwards), at most `limit` (0: all). */
   scan(space: Space, range: KeyRange, at: number, options: ScanOptions): MaybePromise<Version[]>;
+  /**
+   * None of the user's keys from `first` to `last` has a version here, not even a tombstone. False also where that is
+   * not known at once.
+   */
+  isEmptyBetween(first: string, last: string): boolean;
   /** The number of live keys. O(log n) at the head; also when nothing of the range is newer than `at`. */
   count(space: Space, range: KeyRange, at: number): MaybePromise<number>;
   /** Space 0, page by page: live versions in key order (or backwards), as of the moment of the call. */
@@ -112,6 +117,8 @@ export interface Tree {
   apply(entry: Entry): void;
   /** The same for an entry whose bytes never change: the memory that they are in may be kept instead of a copy. */
   applyKept(entry: Entry): void;
+  /** The same for all entries of a record. */
+  applyAllKept(entries: readonly Entry[]): void;
   /** Where what memory has no room for is sorted; null, or not there: nowhere. */
   readonly scratch?: Scratch | null;
 }

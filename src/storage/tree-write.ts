@@ -4,7 +4,7 @@ import type { BranchId, Epoch, ObjectKey } from "../base/ids.ts";
 import { createOnce } from "../objects/conditional.ts";
 import { tableKey } from "../objects/keys.ts";
 import type { ObjectStore } from "../objects/objects.ts";
-import type { Runtime, TaskReply } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { ContentHash } from "./content-hash.ts";
 import type { Memtable } from "./memtable.ts";
 import { type MergeJob, type MergeRequest, type MergeResult, mergeTask, type ReadReply } from "./merge-task.ts";
@@ -128,32 +128,30 @@ function runMerge(context: WriteContext, job: Job, served: Served): Promise<Merg
   });
 }
 
-async function serve(context: WriteContext, served: Served, request: MergeRequest): Promise<TaskReply> {
+async function serve(context: WriteContext, served: Served, request: MergeRequest): Promise<unknown> {
   switch (request.kind) {
     case "read": {
       await served.gate?.();
       return readRange(context, request);
     }
-    case "rows": {
-      const batch = served.feeds![request.memtable]!.next(request.spare);
-      return { reply: batch, moved: [batch.bytes] };
-    }
+    case "rows":
+      return served.feeds![request.memtable]!.next(request.spare);
     case "write":
-      return { reply: await writeTable(context, request.table) };
+      return writeTable(context, request.table);
   }
 }
 
 async function readRange(
   { store, requestTimeoutMs, signal }: WriteContext,
   { key, start, end, fresh }: MergeRequest & { kind: "read" },
-): Promise<TaskReply> {
+): Promise<ReadReply | null> {
   const range = { start, end };
   const object = await store.get(key, { range, timeoutMs: requestTimeoutMs, signal, once: true, fresh });
-  if (object === null) return { reply: null };
-  // What is handed over must be alone in its memory: small reads come out of a pool.
+  if (object === null) return null;
+  // All of the memory is copied to the task: small reads come out of a pool.
   const isAlone = object.body.byteLength === object.body.buffer.byteLength;
   const body = isAlone ? object.body : new Uint8Array(object.body);
-  return { reply: { body, etag: object.etag, bytes: object.bytes } satisfies ReadReply, moved: [body] };
+  return { body, etag: object.etag, bytes: object.bytes };
 }
 
 async function writeTable(

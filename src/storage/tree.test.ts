@@ -13,6 +13,9 @@ import type { BranchTree } from "./tree.ts";
  * older revisions.
  */
 const keyNames = ["a", "ab", "abc", "b", "b\0", "b\xff", "long".repeat(60), "\xff\xff", ""];
+const pairsOfNames = keyNames.flatMap((first) =>
+  keyNames.filter((last) => last >= first).map((last) => [first, last] as const),
+);
 const key = fc.constantFrom(...keyNames);
 const range = fc.record({ from: key, to: fc.option(key) });
 const otherSpace = fc.constantFrom<Space>(spaces.leases, spaces.roles);
@@ -109,6 +112,10 @@ async function compare(
         deepEqual(rows, naive.scan(KEYS, one, at, how.limit, reverse).map(shown));
       }
       equal(await tree.count(KEYS, one, at), naive.scan(KEYS, one, at, 0, false).length);
+    }
+    for (const [first, last] of pairsOfNames) {
+      if (!tree.isEmptyBetween(first, last)) continue;
+      deepEqual(naive.scan(KEYS, { from: first, to: `${last}\0` }, at, 0, false), [], `${first} to ${last}`);
     }
     for (const name of keyNames) equal(shown(await tree.get(KEYS, name, at)), shown(naive.get(KEYS, name, at)));
   }

@@ -216,6 +216,13 @@ export class BranchTree implements Tree {
     return new TreeWalk(this.#present, { range, at: Math.min(at, this.#head), reverse });
   }
 
+  isEmptyBetween(first: string, last: string): boolean {
+    if (!this.#active.isEmptyBetween(first, last)) return false;
+    for (const memtable of this.#frozen) if (!memtable.isEmptyBetween(first, last)) return false;
+    for (const run of this.#levels.runs) if (!run.isEmptyBetween(first, last)) return false;
+    return true;
+  }
+
   count(space: Space, range: KeyRange, at: number): MaybePromise<number> {
     let sum = this.#active.count(space, range, at);
     for (const memtable of this.#frozen) sum += memtable.count(space, range, at);
@@ -277,6 +284,11 @@ export class BranchTree implements Tree {
   applyKept(entry: Entry): void {
     this.#active.applyKept(entry);
     if (entry.space === KEYS) this.#head = entry.main;
+  }
+
+  applyAllKept(entries: readonly Entry[]): void {
+    this.#active.applyAllKept(entries);
+    for (const { space, main } of entries) if (space === KEYS) this.#head = main;
   }
 
   /** Memory taken by what is not yet in tables. */

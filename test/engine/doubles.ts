@@ -220,6 +220,15 @@ export class SlowTree implements Tree {
     this.inner.applyKept(entry);
   }
 
+  applyAllKept(entries: readonly Entry[]): void {
+    this.inner.applyAllKept(entries);
+  }
+
+  /** What is away is not known at once. */
+  isEmptyBetween(first: string, last: string): boolean {
+    return !this.isAway("between") && this.inner.isEmptyBetween(first, last);
+  }
+
   #slowWalk(walk: Walk): Walk {
     return {
       next: (...of) => this.#give("scan", () => walk.next(...of)),

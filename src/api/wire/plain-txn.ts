@@ -45,6 +45,8 @@ export function decodePlainTxn(message: Buffer): PlainTxn | null {
   const keys: string[] = [];
   const bounds: number[] = [];
   let pairBytes = 0;
+  let inOrder = true;
+  let last = "";
   let at = 0;
   while (at < end) {
     if (message[at] !== SUCCESS) return null;
@@ -56,7 +58,10 @@ export function decodePlainTxn(message: Buffer): PlainTxn | null {
     const keyBytes = lengthAt(message, next + 1, putEnd);
     if (keyBytes < 1) return null;
     at = next + keyBytes;
-    keys.push(message.latin1Slice(next, at));
+    const key = message.latin1Slice(next, at);
+    if (key <= last) inOrder = false;
+    last = key;
+    keys.push(key);
     pairBytes += keyBytes;
     if (at < putEnd) {
       const valueBytes = message[at] === VALUE ? lengthAt(message, at + 1, putEnd) : -1;
@@ -67,7 +72,7 @@ export function decodePlainTxn(message: Buffer): PlainTxn | null {
     bounds.push(at, putEnd);
     at = putEnd;
   }
-  return keys.length === 0 ? null : new PlainTxn({ keys, bytes: message, bounds, pairBytes });
+  return keys.length === 0 ? null : new PlainTxn({ keys, bytes: message, bounds, pairBytes, inOrder });
 }
 
 const NO_COMPARES: Compare[] = [];

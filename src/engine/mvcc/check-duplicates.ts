@@ -1,5 +1,5 @@
 import { DbError } from "../../base/errors.ts";
-import type { DeleteRangeRequest, RequestOp, TxnRequest } from "../engine.ts";
+import type { DeleteRangeRequest, PlainPuts, RequestOp, TxnRequest } from "../engine.ts";
 
 /**
  * T5: within one branch of a transaction, through all levels below it, no key is put twice, and none is put that a
@@ -19,12 +19,8 @@ export function checkDuplicateKeys(ops: readonly RequestOp[]): void {
 }
 
 /** The same for puts alone. */
-export function checkDuplicatePuts(keys: readonly string[]): void {
-  for (let n = 1; n < keys.length; n++) {
-    if (keys[n]! > keys[n - 1]!) continue;
-    if (new Set(keys).size !== keys.length) throw new DbError("duplicateKey");
-    return;
-  }
+export function checkDuplicatePuts({ keys, inOrder }: PlainPuts): void {
+  if (!inOrder && new Set(keys).size !== keys.length) throw new DbError("duplicateKey");
 }
 
 /** What is loaded comes so, mostly: then no key is twice, and nothing need be remembered to know it. */

@@ -28,7 +28,7 @@ export function checkTxn(request: TxnRequest, opsMax: number): void {
   const { plain } = request;
   if (plain !== undefined) {
     if (plain.keys.length > opsMax) throw new DbError("tooManyOps"); // T1
-    checkDuplicatePuts(plain.keys);
+    checkDuplicatePuts(plain);
     return;
   }
   checkOps(request, opsMax);

@@ -40,7 +40,9 @@ function plain(pairs: readonly Pair[]): TxnRequest {
     pairBytes += key.length + value.length;
   }
   const bytes = Buffer.concat(pairs.map(({ value }) => value));
-  const puts: PlainPuts = { keys: pairs.map(({ key }) => key), bytes, bounds, pairBytes };
+  const keys = pairs.map(({ key }) => key);
+  const inOrder = keys.every((key, n) => n === 0 || key > keys[n - 1]!);
+  const puts: PlainPuts = { keys, bytes, bounds, pairBytes, inOrder };
   return { ...operations(pairs), plain: puts };
 }
 

@@ -44,14 +44,19 @@ export function txn(draft: Draft, leases: LeaseLookup, request: TxnRequest): Txn
 
 /** The same where all operations are plain puts, of which none meets another (T5): all are read, then written. */
 function plainTxn(draft: Draft, puts: PlainPuts): TxnResult {
-  const { reads, nextRevision } = draft;
-  const prevs: (Version | null)[] = [];
-  for (const key of puts.keys) prevs.push(reads.get(key));
-  draft.putAll(puts, prevs);
+  const { nextRevision } = draft;
+  draft.putAll(puts, areAllNew(draft.reads, puts) ? null : puts.keys.map((key) => draft.reads.get(key)));
   const response: ResponseOp = { kind: "put", revision: nextRevision, prev: null };
-  const responses = new Array<ResponseOp>(prevs.length).fill(response);
+  const responses = new Array<ResponseOp>(puts.keys.length).fill(response);
   return { kind: "txn", revision: nextRevision, succeeded: true, responses };
 }
+
+/** Known by one look for all of them, where they come in order and none lies between, as those of loaders do. */
+const areAllNew = (reads: Reads, { keys, inOrder }: PlainPuts): boolean =>
+  inOrder && keys.length >= ALL_NEW_MIN && reads.tree.isEmptyBetween(keys[0]!, keys.at(-1)!);
+
+/** Fewer keys are looked for one by one. */
+const ALL_NEW_MIN = 8;
 
 /**
  * Whether one of these may meet what another one writes. One operation alone does not; nor do puts by themselves, as no
