@@ -7,6 +7,8 @@ import { Ledger } from "./ledger.ts";
 import { httpGet, metric, World } from "./world.ts";
 
 const WRITERS = 8;
+/** On a busy machine; who waits for the store does so for --stop-timeout, 20 s. */
+const AT_ONCE_MS_MAX = 5000;
 
 /** Writers that go on until they are told otherwise; each waits for its answer, so none may hang. */
 async function writeUntil(ledger: Ledger, endpoint: string, stopped: () => boolean): Promise<void> {
@@ -126,7 +128,7 @@ async function secondSignal(t: TestContext): Promise<void> {
   server.signal("SIGTERM");
   const ended = await server.untilEnded(20_000);
   equal(ended.code, 1, server.errors);
-  ok(ended.ms < 1000, `${ended.ms} ms`);
+  ok(ended.ms < AT_ONCE_MS_MAX, `${ended.ms} ms`);
   match(server.errors, /warn .*stopped at once, by a second signal/);
   t.diagnostic(`a second signal: ${ended.ms.toFixed(0)} ms; a put after the first: ${show(late)}`);
   await client.close();
@@ -147,7 +149,7 @@ async function stopWhileStarting(t: TestContext): Promise<void> {
   server.signal("SIGTERM");
   const ended = await server.untilEnded(20_000);
   equal(ended.code, 0, server.errors);
-  ok(ended.ms < 2000, `${ended.ms} ms`);
+  ok(ended.ms < AT_ONCE_MS_MAX, `${ended.ms} ms`);
   t.diagnostic(`stopped while it waited for the store: ${ended.ms.toFixed(0)} ms`);
 }
 
