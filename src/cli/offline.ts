@@ -1,5 +1,7 @@
 import { type Command, Option } from "commander";
 import { DbError, isDbError } from "../base/errors.ts";
+import type { Repository } from "../leadership/repository.ts";
+import type { ObjectStore, RequestOptions } from "../objects/objects.ts";
 import { openStore } from "../objects/open-store.ts";
 import { ReadOnlyStore } from "../objects/read-only.ts";
 import { type OfflineRepository, openOffline } from "../readers/open-offline.ts";
@@ -18,6 +20,16 @@ export interface OfflineContext extends OfflineRepository {
   /** The node's, if it is there: where branches of durability local have their disks. */
   readonly dataDirectory: string | null;
 }
+
+/** How the repository is found, or founded. */
+export type OpenRepository = (
+  store: ObjectStore,
+  runtime: Runtime,
+  options: { request: RequestOptions; dataDirectory: string | null },
+) => Promise<Repository>;
+
+const openExisting: OpenRepository = async (store, runtime, { request }) =>
+  (await openOffline(store, runtime, request)).repository;
 
 /** Flag, environment and file as for `t4 run`: the same words find the same repository. */
 export const offlineOptions = (): Option[] => [
@@ -45,7 +57,7 @@ const INTERRUPTED_EXIT_CODE = 130;
 export async function offline(
   command: Command,
   action: (context: OfflineContext) => Promise<void>,
-  { writes = false }: { writes?: boolean } = {},
+  { writes = false, open = openExisting }: { writes?: boolean; open?: OpenRepository } = {},
 ): Promise<void> {
   const options = command.optsWithGlobals<Options>();
   const { place, dataDirectory } = await placeOf(options);
@@ -55,9 +67,11 @@ export async function offline(
     const opened = await openStore(place, runtime, surroundingsOfStore(place));
     const store = writes ? opened : new ReadOnlyStore(opened);
     try {
-      const repository = await openOffline(store, runtime, { timeoutMs: REQUEST_TIMEOUT_MS, signal });
+      const request = { timeoutMs: REQUEST_TIMEOUT_MS, signal };
+      const own = await existing(runtime, dataDirectory);
+      const repository = await open(store, runtime, { request, dataDirectory: own });
       const format = options.json ? "json" : (options.writeOut ?? "simple");
-      await action({ ...repository, signal, format, dataDirectory: await existing(runtime, dataDirectory) });
+      await action({ store, runtime, repository, request, signal, format, dataDirectory: own });
     } finally {
       await store.close();
     }

@@ -73,7 +73,7 @@ export async function openDataDirectory(
  * An empty store beside a data directory that has led branches is rather one that is not there (a file system that is
  * not mounted, a wrong prefix) than one to be founded anew: that would bury what only this disk has.
  */
-export async function refuseFounding(disk: Disk, directory: DataDirectory, store: string): Promise<void> {
+export async function refuseFounding(disk: Disk, directory: { readonly path: string }, store: string): Promise<void> {
   const branch = (await disk.list(directory.path)).find((name) => /^branch-[0-9a-f]{32}$/.test(name));
   if (branch === undefined) return;
   throw new DbError(

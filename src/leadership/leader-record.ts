@@ -85,6 +85,12 @@ export interface Taker {
   readonly inSync: readonly InSyncDisk[];
 }
 
+/** Of a branch that ends for ever before anybody has led it. `node` says who has ended it. */
+export const endedUnled = (node: string): LeaderRecord => ({
+  ...{ epoch: epoch(1), session: "nobody", node, addresses: [] },
+  ...{ durability: "object", inSync: [], released: true, tombstone: true },
+});
+
 /** `firstEpoch`: of a branch that nobody has led yet, one above the highest in what it replays. */
 export function takenBy(before: LeaderRecord | null, taker: Taker, firstEpoch: Epoch): LeaderRecord {
   assert(before?.tombstone !== true, "a deleted branch is never taken");

@@ -1,77 +1,16 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Permission_Type } from "../../src/gen/authpb/auth_pb.ts";
-import { Auth, Lease, Maintenance } from "../../src/gen/etcdserverpb/rpc_pb.ts";
-import { bytes, EtcdClient } from "./client.ts";
+import { Auth } from "../../src/gen/etcdserverpb/rpc_pb.ts";
 import { EtcdDirectory } from "./etcd-directory.ts";
-import { etcdIsMissing, type ServerProcess } from "./etcd-process.ts";
-import { run } from "./etcdctl/command-line.ts";
+import { addUsers, clientOf, contents, loggedIn, PASSWORD, succeeds, tool, toolsAreMissing } from "./moved-state.ts";
 import { outcome, RandomHistory } from "./random-history.ts";
 import { startServer } from "./server-runner.ts";
-import { SocketEndpoint } from "./socket-endpoint.ts";
-import { Transcript } from "./transcript.ts";
 
-const bin = join(process.env["PEERS"] ?? "/opt/peers", "bin");
-const tool = (name: string) => join(bin, name);
-const toolMissing = ["etcdctl", "etcdutl"].find((name) => !existsSync(tool(name)));
-const skip = etcdIsMissing() || (toolMissing === undefined ? false : `no ${toolMissing} in ${bin}`);
+const skip = toolsAreMissing();
 
-const PASSWORD = "secret";
 const STEPS = 150;
-
-const clientOf = (server: ServerProcess) => new EtcdClient(new SocketEndpoint(server.address), new Transcript());
-
-async function succeeds(path: string, args: readonly string[], env: Record<string, string> = {}): Promise<string> {
-  const { code, stdout, stderr } = await run({ path, env }, args);
-  equal(code, 0, `${args.join(" ")}: ${stdout}${stderr}`);
-  return stdout.toString();
-}
-
-async function addUsers(client: EtcdClient): Promise<void> {
-  const { method } = Auth;
-  await client.call(method.userAdd, { name: "root", password: PASSWORD });
-  await client.call(method.userAdd, { name: "reader", options: { noPassword: true } });
-  await client.call(method.roleAdd, { name: "root" });
-  await client.call(method.roleAdd, { name: "keys" });
-  const perm = { permType: Permission_Type.READWRITE, key: bytes("k"), rangeEnd: bytes("l") };
-  await client.call(method.roleGrantPermission, { name: "keys", perm });
-  await client.call(method.userGrantRole, { user: "root", role: "root" });
-  await client.call(method.userGrantRole, { user: "reader", role: "keys" });
-  await client.call(method.authEnable, {});
-}
-
-async function loggedIn(client: EtcdClient): Promise<Record<string, string>> {
-  const { token } = await client.call(Auth.method.authenticate, { name: "root", password: PASSWORD });
-  return { token };
-}
-
-/** What a store says of all that a snapshot holds. */
-async function contents(client: EtcdClient, revisions: { from: number; to: number }): Promise<string[]> {
-  const metadata = await loggedIn(client);
-  const said: string[] = [];
-  const say = async (call: Promise<unknown>) => void said.push(await outcome(call));
-  for (let revision = revisions.from; revision <= revisions.to; revision++) {
-    const hash = client.call(Maintenance.method.hashKV, { revision: BigInt(revision) }, metadata);
-    await say(hash.then(({ hash, compactRevision, hashRevision }) => ({ hash, compactRevision, hashRevision })));
-  }
-  const { leases } = await client.call(Lease.method.leaseLeases, {}, metadata);
-  for (const ID of leases.map((lease) => lease.ID).sort()) {
-    const lease = client.call(Lease.method.leaseTimeToLive, { ID, keys: true }, metadata);
-    const keysOf = (keys: Uint8Array[]) => keys.map((key) => Buffer.from(key).toString()).sort();
-    await say(lease.then(({ grantedTTL, keys }) => ({ ID, grantedTTL, keys: keysOf(keys) })));
-  }
-  const { method } = Auth;
-  await say(client.call(method.userList, {}, metadata).then(({ users }) => users));
-  await say(client.call(method.roleList, {}, metadata).then(({ roles }) => roles));
-  await say(client.call(method.userGet, { name: "reader" }, metadata).then(({ roles }) => roles));
-  await say(client.call(method.roleGet, { role: "keys" }, metadata).then(({ perm }) => perm));
-  const status = client.call(method.authStatus, {}, metadata);
-  await say(status.then(({ enabled, authRevision }) => ({ enabled, authRevision })));
-  return said;
-}
 
 test("M5 a snapshot, restored, is served by a real etcd: keys of each revision, leases, users", {
   skip,

@@ -12,6 +12,7 @@ import { electCommand } from "./elect.ts";
 import { endpointCommand } from "./endpoint.ts";
 import { gcCommand } from "./gc.ts";
 import { getCommand } from "./get.ts";
+import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
 import { leaseCommand } from "./lease.ts";
 import { lockCommand } from "./lock.ts";
@@ -53,7 +54,7 @@ export function addOnlineCommands(program: Command): void {
     program.addCommand(make());
   }
   program.addCommand(inspectCommand()).addCommand(verifyCommand()).addCommand(logCommand()).addCommand(gcCommand());
-  program.addCommand(diffCommand()).addCommand(restoreCommand());
+  program.addCommand(importCommand()).addCommand(diffCommand()).addCommand(restoreCommand());
   program.addCommand(retentionCommand()).addCommand(usageCommand());
   program.addCommand(branchCommand());
   program.addCommand(authCommand()).addCommand(userCommand()).addCommand(roleCommand());

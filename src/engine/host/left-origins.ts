@@ -3,6 +3,7 @@ import type { BranchId, ObjectKey } from "../../base/ids.ts";
 import { listBranches } from "../../collector/references.ts";
 import { leaderRegister } from "../../leadership/acquire.ts";
 import { branchNameRegister, isFree, NAMES_MAX, newBranchName } from "../../leadership/branch-name.ts";
+import { endedUnled } from "../../leadership/leader-record.ts";
 import { type Origin, readOrigin } from "../../leadership/origin.ts";
 import { originKey } from "../../objects/keys.ts";
 import { type Bucket, readNames } from "../branches/branch-list.ts";
@@ -15,9 +16,9 @@ export interface LeftOriginsOptions {
 }
 
 /**
- * Deletes the origins that nobody needs: of branches that were being cut by who has crashed, which have no name and
- * keep what they name, though nobody has led them; and of branches that were ended for ever, made anew by a request
- * that came late. Resolves with the ids.
+ * Deletes the origins that nobody needs: of branches that were being cut or imported by who has crashed, which have no
+ * name and keep what they name, though nobody has led them; and of branches that were ended for ever, made anew by a
+ * request that came late. Resolves with the ids.
  *
  * Who is only slow may be about to give the name still (cut-branch.ts, step 4):
  *
@@ -27,7 +28,9 @@ export interface LeftOriginsOptions {
  *    it has been written anew behind the origin, that swap fails, however late it comes.
  * 2. It may have been given before, and to another branch since: then this one was promoted, or ended for ever, and its
  *    leader record tells that.
- * 3. An origin of an earlier version does not say its name. Who made that looks, having given the name, whether the
+ * 3. A branch that was being imported has tables of its own: its leader record says first that it has ended, so that
+ *    they go, too.
+ * 4. An origin of an earlier version does not say its name. Who made that looks, having given the name, whether the
  *    origin is there still.
  */
 export async function removeLeftOrigins(
@@ -58,7 +61,8 @@ async function isNeedless(bucket: Bucket, branch: BranchId, main: BranchId): Pro
   const origin = await originOrNull(bucket, branch);
   if (origin === null || !(await withdrawName(bucket, origin, main))) return false;
   // One that was led has a leader record for ever; what becomes of it is told by its names.
-  return (await fateOf(bucket, branch)) === "never led";
+  if ((await fateOf(bucket, branch)) !== "never led") return false;
+  return origin.parent !== null || (await endUnled(bucket, branch));
 }
 
 /** As the leader record tells; an end is for ever. */
@@ -69,6 +73,12 @@ export async function fateOf(
   const state = await leaderRegister(store, branch, runtime).read(request);
   if (state === null) return "never led";
   return state.body.tombstone ? "ended" : "led";
+}
+
+/** Rule 3. */
+async function endUnled({ store, runtime, request }: Bucket, branch: BranchId): Promise<boolean> {
+  const outcome = await leaderRegister(store, branch, runtime).swap(null, endedUnled("nobody"), request);
+  return outcome.kind === "swapped";
 }
 
 /** Rule 1. True: the branch neither has the name nor gets it any more. */

@@ -1,7 +1,7 @@
 import { DbError } from "../../base/errors.ts";
-import { type BranchId, epoch } from "../../base/ids.ts";
+import type { BranchId } from "../../base/ids.ts";
 import { acquireLeadership, leaderRegister } from "../../leadership/acquire.ts";
-import type { LeaderRecord } from "../../leadership/leader-record.ts";
+import { endedUnled } from "../../leadership/leader-record.ts";
 import { createTakeoverLog } from "../../log/fence.ts";
 import { originKey } from "../../objects/keys.ts";
 import { BranchStarts } from "./branch-start.ts";
@@ -28,16 +28,11 @@ export async function purgeBranch(
     if (state?.body.tombstone) break;
     if (attempt === ATTEMPTS_MAX) throw new DbError("leadershipLost", `branch ${branch.name} is led by others again`);
     // Nobody has led it, or can begin to once this is written: there is nobody to be outlived.
-    if (state === null) await register.swap(null, neverLed(surroundings), request);
+    if (state === null) await register.swap(null, endedUnled(surroundings.session.node), request);
     else await bury(surroundings, branch, signal);
   }
   await store.delete(originKey(branch.id), request);
 }
-
-const neverLed = ({ session }: BranchSurroundings): LeaderRecord => ({
-  ...{ epoch: epoch(1), session: "nobody", node: session.node, addresses: [] },
-  ...{ durability: "object", inSync: [], released: true, tombstone: true },
-});
 
 async function bury(
   { store, repository, runtime, session, settings, notices }: BranchSurroundings,

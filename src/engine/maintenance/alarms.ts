@@ -70,7 +70,7 @@ export class Alarms {
     }
     if (type === alarmTypes.none) return { alarms: [], revision };
     const alarm: Alarm = { memberId: BigInt.asUintN(64, memberId), type };
-    const key = keyOf(alarm);
+    const key = alarmRecordKey(alarm);
     const isRaised = this.#head.has(key);
     if (action === "activate") {
       if (!isRaised) this.#raise(draft, key, alarm);
@@ -113,7 +113,7 @@ export class Alarms {
 }
 
 /** Member id, 8 bytes, and type, 4 bytes, both big-endian (docs/formats/record.md). */
-function keyOf({ memberId, type }: Alarm): string {
+export function alarmRecordKey({ memberId, type }: Alarm): string {
   assert(type === (type | 0), "an alarm's type is an int32");
   const bytes = Buffer.alloc(KEY_BYTES);
   bytes.writeInt32BE(type, bytes.writeBigUInt64BE(memberId, 0));

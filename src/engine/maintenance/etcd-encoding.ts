@@ -5,7 +5,7 @@ import type { KeyVersion } from "../engine.ts";
  * How a member of etcd lays its state out in its store (bbolt): what HashKV hashes and a snapshot holds, byte for byte.
  */
 const REVISION_BYTES = 17;
-const TOMBSTONE_MARK = 0x74;
+export const TOMBSTONE_MARK = 0x74;
 const KEY_TAG = 0x0a;
 
 /** The key of a version in the bucket "key": main and sub, big-endian, with "_" between, "t" behind a tombstone's. */
