@@ -141,6 +141,7 @@ export class FairTurns {
   };
 
   #serve(line: Line, count: number): void {
+    if (count === 0) return;
     let served = 0;
     while (served < count && !this.isOver) {
       this.#waiting--;
