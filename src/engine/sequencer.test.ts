@@ -281,6 +281,25 @@ test("what was read counts until something else is sequenced: a range that is de
   deepEqual((await database.range(range(...everything))).rows.map(shown), ["z=1@10/10/1"]);
 });
 
+test("while a branch that takes no writes is protected anew, and each read is away, it takes none", async () => {
+  const { database, tree } = await openRig();
+  await database.put(put("a", "0"));
+  await database.settings.protectFromWrites(true);
+  const arrivals: (() => void)[] = [];
+  tree.arrival = () => new Promise((resolve) => arrivals.push(resolve));
+  for (let runs = 1; runs <= 3; runs++) {
+    tree.isAway = (what) => what === "get";
+    const again = track(() => database.settings.protectFromWrites(true));
+    for (let run = 0; again.outcome === "pending"; run++) {
+      tree.isAway = () => false;
+      await rejects(async () => database.put(put("a", `${run}`)), isKind("branchRefuses"));
+      tree.isAway = (what) => what === "get" && run < runs;
+      for (const arrive of arrivals.splice(0)) arrive();
+      await settle();
+    }
+  }
+});
+
 test("a request whose reads never are at hand holds the sequencer in the end; others wait in order", async () => {
   const { database, tree } = await openRig();
   for (const key of ["a", "b", "c"]) await database.put(put(key, "0"));

@@ -3,7 +3,7 @@ import { spaces, type Tree } from "../../storage/storage.ts";
 import type { Draft } from "../draft.ts";
 import type { Identity } from "../engine.ts";
 import { metaKeys, readSetting } from "../meta.ts";
-import { writeSetting } from "../write-setting.ts";
+import { recordKinds } from "../record.ts";
 
 /**
  * A branch that is protected from writes: logged with it, so that whoever leads it refuses them. Nothing expires in it;
@@ -28,9 +28,11 @@ export function liftWriteProtection(draft: Draft): void {
 
 /** From this record on nothing else writes, or everything does; what is sequenced behind it sees that at once. */
 export function protectFromWrites(draft: Draft, { identity, set }: { identity: Identity; set: boolean }): void {
-  // May be evaluated anew: it is read before anything is changed.
-  draft.reads.getOther(spaces.meta, metaKeys.setting(SETTING));
+  const key = metaKeys.setting(SETTING);
+  // Read once, before anything is changed: another read could be one to wait for, with the refusal gone meanwhile.
+  const effect = draft.reads.getOther(spaces.meta, key) === null ? 1 : 0;
   draft.refusal = null;
-  writeSetting(draft, { name: SETTING, value: set ? nameOf(identity) : "" });
+  draft.kind = recordKinds.setting;
+  draft.entry(spaces.meta, key, Buffer.from(set ? nameOf(identity) : "", "utf8"), effect);
   if (set) draft.refusal = takesNoWrites(identity);
 }
