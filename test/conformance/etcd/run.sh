@@ -38,9 +38,9 @@ while read -r suite _; do
   name=${suite//\//-}
   mkdir -p "$into/results/$name"
   if [[ ${#tests[@]} == 0 ]]; then
-    list='^Test'
+    list='^(Test|Example)'
     [[ $suite != robustness ]] || list='^TestKilled$'
-    mapfile -t all < <(cd "$into/tests/$suite" && "$into/bin/$name.test" -test.list "$list" 2>/dev/null | grep '^Test')
+    mapfile -t all < <(cd "$into/tests/$suite" && "$into/bin/$name.test" -test.list "$list" 2>/dev/null | grep -E '^(Test|Example)')
   else all=("${tests[@]}"); fi
   for test in "${all[@]}"; do
     reason=$(awk -v s="$suite" -v t="$test" '$1 == s && $2 == t { $1 = $2 = ""; print substr($0, 3) }' "$here/left-out.txt")
