@@ -253,6 +253,8 @@ test("log, restore, retention: online and on the bucket, as text and JSON; bad i
   match(await ok0("retention", "show"), /^main: log 1d, checkpoints 1h:all,1d:hourly,30d:daily \(its node's\)\n$/);
   const asked = ["--log", "1h", "--checkpoints", "1h:all"];
   match(await ok0("retention", "set", "before", ...asked, "--preview"), /\(a preview: nothing was changed\)\n/);
+  const previewed = JSON.parse(await ok0("retention", "set", "before", ...asked, "--preview", "--json"));
+  deepEqual(previewed.retention, { log: "1h", checkpoints: "1h:all" });
   // The restore in place went on from revision 2, past those of what it replaced.
   const told = await ok0("retention", "set", "main", ...asked, "--preview");
   match(told, /\nevery revision that there was from 2 on can be had\n$/);

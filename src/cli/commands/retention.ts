@@ -94,8 +94,9 @@ function setCommand(): Command {
           online: async (client) => {
             const asked = { branch, preview, ...(retention !== null && { retention }) };
             const answer = await client.repository([branch], method.retentionSet, asked, TIMEOUT_MS);
+            const { log, checkpoints } = answer.retention!;
             return {
-              retention: answer.retention!,
+              retention: { log, checkpoints },
               own: retention !== null,
               checkpointsDropped: Number(answer.checkpointsDropped),
               bytesFreed: Number(answer.bytesFreed),
