@@ -1,6 +1,7 @@
 import { ClosedByBug } from "../base/errors.ts";
 import { AuthDesk } from "./auth-desk.ts";
 import { BranchSettings } from "./branches/branch-settings.ts";
+import { notCarriedOut } from "./call-outcome.ts";
 import type { DatabaseOptions } from "./database-options.ts";
 import { Evaluations } from "./evaluations.ts";
 import { GivingUp } from "./giving-up.ts";
@@ -10,7 +11,7 @@ import { LeaseCalls } from "./lease-calls.ts";
 import { LeaseExpiry } from "./lease-expiry.ts";
 import { BranchMaintenance } from "./maintenance/branch-maintenance.ts";
 import { Quota } from "./maintenance/quota.ts";
-import { notCarriedOut, Sequencer } from "./sequencer.ts";
+import { Sequencer } from "./sequencer.ts";
 import { SequencerGate } from "./sequencer-gate.ts";
 import { Serving } from "./serving.ts";
 import { StatusView } from "./status-view.ts";

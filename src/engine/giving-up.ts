@@ -1,6 +1,7 @@
 import type { DbError } from "../base/errors.ts";
 import type { Leadership } from "../leadership/leadership.ts";
 import { spaces } from "../storage/storage.ts";
+import { notCarriedOut } from "./call-outcome.ts";
 import type { Draft } from "./draft.ts";
 import type { Identity } from "./engine.ts";
 import { logRemaining } from "./lease/lease-changes.ts";
@@ -8,7 +9,7 @@ import type { Lease, Lessor } from "./lease/lessor.ts";
 import type { LeaseExpiry } from "./lease-expiry.ts";
 import { encodeReleased, metaKeys } from "./meta.ts";
 import { recordKinds } from "./record.ts";
-import { type Evaluate, notCarriedOut, type Sequencer } from "./sequencer.ts";
+import type { Evaluate, Sequencer } from "./sequencer.ts";
 import type { Serving } from "./serving.ts";
 
 /** Leases whose remaining time goes into one record. */

@@ -1,15 +1,17 @@
 import { AssertionError, assert } from "../base/assert.ts";
-import { ClosedByBug, DbError, type ErrorKind, isDbError } from "../base/errors.ts";
+import { ClosedByBug, DbError, isDbError } from "../base/errors.ts";
 import type { RecordNumber, Revision } from "../base/ids.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { LogWriter } from "../log/log.ts";
 import type { Clock, Timer, Timers } from "../runtime/runtime.ts";
 import type { Tree } from "../storage/storage.ts";
+import { notCarriedOut, type Outcome, Refused, unknownOutcome } from "./call-outcome.ts";
 import type { CommittedRevision } from "./changes.ts";
 import { Draft } from "./draft.ts";
 import { liveChange } from "./maintenance/live-bytes.ts";
 import { Pending, PendingQueue } from "./pending.ts";
 import { suspension } from "./reads.ts";
+import { SUSPENDED, SuspendedCall, SuspendedCalls } from "./suspended-calls.ts";
 
 /**
  * The one place where a branch is written: requests are evaluated one after the other against the head, and answered
@@ -24,8 +26,7 @@ import { suspension } from "./reads.ts";
  *   2. No answer, an error or a refusal that an evaluation made included, leaves before everything that it was
  *      evaluated against is durable. One that wrote nothing also needs the proof of leading, asked for after that.
  *   3. An evaluation is synchronous. One that must wait for a read has changed nothing, and is run again from its
- *      start, with what it was answered so far where nothing else was sequenced meanwhile; after OPEN_RUNS_MAX runs
- *      it holds the sequencer, so that the state stands still and each run gets further.
+ *      start (suspended-calls.ts).
  *   4. When durability fails for good nothing is undone or sent again: every call gets an error that says its
  *      outcome is unknown, and the sequencer never answers anything else again.
  *   5. Calls not yet answered, and the bytes of records not yet durable, are bounded.
@@ -39,11 +40,7 @@ export class Sequencer {
   readonly #log: LogWriter;
   readonly #options: SequencerOptions;
   readonly #pending = new PendingQueue();
-  /** Requests that wait for a read or for the holder, in order of arrival. */
-  readonly #waiting = new Set<Waiting>();
-  readonly #queue: Waiting[] = [];
-  #holder: Waiting | null = null;
-  #releasing = false;
+  readonly #suspended: SuspendedCalls;
   #head: { revision: Revision; compactRevision: number; record: number };
   #durable: RecordNumber;
   #pendingBytes = 0;
@@ -59,6 +56,10 @@ export class Sequencer {
     this.#draft = new Draft(tree, { leasesStripped: options.leasesStripped ?? false });
     this.#head = { revision: options.revision, compactRevision: options.compactRevision, record: log.head };
     this.#durable = log.durable;
+    this.#suspended = new SuspendedCalls({
+      runAgain: (call) => this.#runAgain(call),
+      bug: (error) => this.#bug(error),
+    });
     log.onDurable = (durable) => {
       try {
         this.#onDurable(durable);
@@ -77,7 +78,7 @@ export class Sequencer {
 
   /** Calls that have no answer yet. */
   get callsPending(): number {
-    return this.#pending.length + this.#waiting.size;
+    return this.#pending.length + this.#suspended.size;
   }
 
   /** From now on what would write is answered with this, and what only looks as ever; null: everything is taken. */
@@ -97,11 +98,14 @@ export class Sequencer {
     const refusal = this.#refusal();
     if (refusal !== null) throw refusal;
     const deadlineMs = this.#options.clock.monotonicMs() + this.#options.requestTimeoutMs;
-    if (this.#holder === null) {
+    if (!this.#suspended.isHeld) {
       const outcome = this.#evaluate(evaluate, request, null);
       if (outcome !== SUSPENDED) return this.#accept(outcome as Outcome<Result>, deadlineMs);
     }
-    return this.#wait(evaluate, request, deadlineMs);
+    this.#watchTime(deadlineMs);
+    // Nothing was kept of its first run: what that waits for counts if it asked for nothing else before.
+    const keptAt = !this.#suspended.isHeld && this.#draft.reads.isFirst ? this.#head.record : null;
+    return this.#suspended.add(new SuspendedCall(evaluate, request, deadlineMs), keptAt);
   }
 
   #refusal(): DbError | null {
@@ -114,6 +118,15 @@ export class Sequencer {
   /** What is written goes into the log and the memtable: either may be full. */
   #writeRefusal(): DbError | null {
     return this.#log.refusal() ?? this.#options.storageRefusal();
+  }
+
+  #runAgain(call: SuspendedCall): MaybePromise<unknown> | typeof SUSPENDED {
+    const refusal = this.#writeRefusal();
+    if (refusal !== null) throw refusal;
+    // What it was answered is true for as long as nothing else was sequenced.
+    if (call.answersAt !== this.#head.record) call.keepAt(this.#head.record);
+    const outcome = this.#evaluate(call.evaluate, call.request, call.answers);
+    return outcome === SUSPENDED ? SUSPENDED : this.#accept(outcome, call.deadlineMs);
   }
 
   /** A result, an error that the evaluation made, or SUSPENDED; anything else that is thrown is a bug (invariant 6). */
@@ -262,37 +275,8 @@ export class Sequencer {
       this.#pending.shift();
       if (!first.isSettled) first.reject(unknown);
     }
-    this.refuseWaiting(unknown);
+    this.#suspended.refuse(unknown);
     this.#options.onEnd(error);
-  }
-
-  /** A broken promise of the program: the branch ends with it. Gives the error back, for the caller to throw. */
-  #bug(error: unknown): unknown {
-    this.fail(new ClosedByBug(error));
-    return error;
-  }
-
-  /** Calls are answered within `work`: what it fails of itself has nobody else to be told. */
-  #own(work: Promise<void>): void {
-    work.catch((error: unknown) => this.#bug(error));
-  }
-
-  // --- waiting for reads ---
-
-  #wait<Request, Result>(evaluate: Evaluate<Request, Result>, request: Request, deadlineMs: number): Promise<Result> {
-    const { promise, resolve, reject } = Promise.withResolvers<Result>();
-    const waiting = new Waiting(evaluate as Evaluate<unknown, unknown>, request, deadlineMs);
-    waiting.resolve = resolve as (result: unknown) => void;
-    waiting.reject = reject;
-    this.#waiting.add(waiting);
-    this.#watchTime(deadlineMs);
-    if (this.#holder !== null) this.#queue.push(waiting);
-    else {
-      // Nothing was kept of its first run: what that waits for counts if it asked for nothing else before.
-      if (this.#draft.reads.isFirst) waiting.keepAt(this.#head.record);
-      this.#own(this.#evaluateAfter(waiting, suspension.take()));
-    }
-    return promise;
   }
 
   /**
@@ -300,97 +284,13 @@ export class Sequencer {
    * up: what would be sequenced behind its last record would be answered, and be in no log that the next one reads.
    */
   refuseWaiting(error: DbError): void {
-    for (const waiting of this.#waiting) waiting.reject(error);
-    this.#waiting.clear();
-    this.#queue.length = 0;
-    this.#holder = null;
+    this.#suspended.refuse(error);
   }
 
-  /**
-   * Runs a request again whenever its read is done. Others are sequenced meanwhile; whoever is settled meanwhile (time,
-   * the end) stops here.
-   */
-  async #evaluateAfter(waiting: Waiting, read: Promise<unknown>): Promise<void> {
-    while (await this.#readDone(waiting, read)) {
-      if (this.#holder !== null) {
-        this.#queue.push(waiting);
-        return;
-      }
-      if (++waiting.runs >= OPEN_RUNS_MAX) {
-        this.#hold(waiting);
-        return;
-      }
-      if (!this.#runWaiting(waiting)) return;
-      read = suspension.take();
-    }
-  }
-
-  /** True if the read is done and the request still wants it. */
-  async #readDone(waiting: Waiting, read: Promise<unknown>): Promise<boolean> {
-    try {
-      const answer = await read;
-      waiting.answers?.push(answer);
-    } catch (error) {
-      this.#settleWaiting(waiting, () => waiting.reject(error instanceof AssertionError ? this.#bug(error) : error));
-    }
-    return this.#waiting.has(waiting);
-  }
-
-  /** One run; true if it has to wait for another read. */
-  #runWaiting(waiting: Waiting): boolean {
-    let outcome: Outcome<unknown> | typeof SUSPENDED;
-    try {
-      const refusal = this.#writeRefusal();
-      if (refusal !== null) throw refusal;
-      // What it was answered is true for as long as nothing else was sequenced.
-      if (waiting.answersAt !== this.#head.record) waiting.keepAt(this.#head.record);
-      outcome = this.#evaluate(waiting.evaluate, waiting.request, waiting.answers);
-      if (outcome === SUSPENDED) return true;
-      const answer = this.#accept(outcome, waiting.deadlineMs);
-      this.#settleWaiting(waiting, () => waiting.resolve(answer));
-    } catch (error) {
-      this.#settleWaiting(waiting, () => waiting.reject(error));
-    }
-    return false;
-  }
-
-  #settleWaiting(waiting: Waiting, settle: () => void): void {
-    if (this.#waiting.delete(waiting)) settle();
-  }
-
-  /**
-   * From here on nothing else is sequenced until this request is, or gives up: so the answers to its reads stay true.
-   */
-  #hold(waiting: Waiting): void {
-    assert(this.#holder === null, "one request holds the sequencer");
-    this.#holder = waiting;
-    this.#own(this.#runHeld(waiting));
-  }
-
-  async #runHeld(waiting: Waiting): Promise<void> {
-    while (this.#waiting.has(waiting) && this.#runWaiting(waiting))
-      if (!(await this.#readDone(waiting, suspension.take()))) break;
-    this.#release(waiting);
-  }
-
-  #release(waiting: Waiting): void {
-    if (this.#holder !== waiting) return;
-    this.#holder = null;
-    // A queued one that holds and ends at once comes back here from within the loop, which then goes on: the stack
-    // does not grow with the queue.
-    if (this.#releasing) return;
-    this.#releasing = true;
-    while (this.#holder === null) {
-      const queued = this.#queue.shift();
-      if (queued === undefined) break;
-      if (this.#waiting.has(queued)) this.#resume(queued);
-    }
-    this.#releasing = false;
-  }
-
-  #resume(queued: Waiting): void {
-    if (queued.runs >= OPEN_RUNS_MAX - 1) this.#hold(queued);
-    else if (this.#runWaiting(queued)) this.#own(this.#evaluateAfter(queued, suspension.take()));
+  /** A broken promise of the program: the branch ends with it. Gives the error back, for the caller to throw. */
+  #bug(error: unknown): unknown {
+    this.fail(new ClosedByBug(error));
+    return error;
   }
 
   // --- time ---
@@ -408,13 +308,7 @@ export class Sequencer {
   #timeOut(): void {
     this.#timer = null;
     const nowMs = this.#options.clock.monotonicMs();
-    for (const waiting of [...this.#waiting]) {
-      if (waiting.deadlineMs > nowMs) continue;
-      this.#settleWaiting(waiting, () => waiting.reject(new DbError("timeout")));
-      this.#release(waiting);
-    }
-    let nextMs = this.#pending.timeOut(nowMs);
-    for (const waiting of this.#waiting) nextMs = Math.min(nextMs, waiting.deadlineMs);
+    const nextMs = Math.min(this.#suspended.timeOut(nowMs), this.#pending.timeOut(nowMs));
     if (nextMs !== Number.POSITIVE_INFINITY) this.#watchTime(nextMs);
   }
 }
@@ -451,62 +345,5 @@ export interface SequencerOptions {
   onEnd(error: DbError): void;
 }
 
-type Outcome<Result> = Result | Refused;
-
-/** An error that an evaluation made: an answer like any other. */
-class Refused {
-  readonly error: DbError;
-
-  constructor(error: DbError) {
-    this.error = error;
-  }
-}
-
-const SUSPENDED = Symbol("suspended");
-
-/** Runs of a request that has to wait for reads before it holds the sequencer. */
-const OPEN_RUNS_MAX = 3;
-
 /** Calls are told that they are out of time at most this much late. */
 const TIME_STEP_MS = 10;
-
-class Waiting {
-  readonly evaluate: Evaluate<unknown, unknown>;
-  readonly request: unknown;
-  readonly deadlineMs: number;
-  resolve: (result: unknown) => void = neverCalled;
-  reject: (error: unknown) => void = neverCalled;
-  runs = 0;
-  /** What its reads were answered, in their order, and the head's record then; null: nothing was kept. */
-  answers: unknown[] | null = null;
-  answersAt = -1;
-
-  constructor(evaluate: Evaluate<unknown, unknown>, request: unknown, deadlineMs: number) {
-    this.evaluate = evaluate;
-    this.request = request;
-    this.deadlineMs = deadlineMs;
-  }
-
-  /** Its answers are kept from now on, with the head at `record`. */
-  keepAt(record: number): void {
-    this.answers = [];
-    this.answersAt = record;
-  }
-}
-
-const neverCalled = (): void => assert(false, "a call is settled after it was made");
-
-const UNKNOWN_KINDS: ReadonlySet<ErrorKind> = new Set(["leadershipLost", "timeout", "stopped", "connectionLost"]);
-
-/**
- * The error for a call that was under way when the sequencer came to its end: never one that promises it was not
- * carried out.
- */
-const unknownOutcome = (error: DbError): DbError =>
-  UNKNOWN_KINDS.has(error.kind) ? error : new DbError("leadershipLost", error.message, { cause: error });
-
-/** The error for a call that comes after the end. */
-export const notCarriedOut = (error: DbError): DbError =>
-  error.kind === "stopped" || error.kind === "frozen"
-    ? error
-    : new DbError("noLeader", error.message, { cause: error });

@@ -1,8 +1,9 @@
 import type { DbError } from "../base/errors.ts";
 import type { MaybePromise } from "../base/maybe-promise.ts";
 import type { Leadership } from "../leadership/leadership.ts";
+import { notCarriedOut } from "./call-outcome.ts";
 import { HeldOpen } from "./held-open.ts";
-import { notCarriedOut, type Sequencer } from "./sequencer.ts";
+import type { Sequencer } from "./sequencer.ts";
 
 /**
  * Whether a branch answers under this leadership, and how a read proves it.
