@@ -13,6 +13,7 @@ const CHUNK_BYTES = 1 << 20;
 export class SnapshotFile implements PageSource {
   readonly bytes: number;
   readonly #file: number;
+  readonly #begun: { readonly size: number; readonly mtimeMs: number };
   readonly #path: string;
 
   constructor(path: string, { hashCheck }: { hashCheck: boolean }) {
@@ -25,6 +26,7 @@ export class SnapshotFile implements PageSource {
     try {
       const status = fstatSync(this.#file);
       if (!status.isFile()) throw new CommandError(`cannot read ${path}: it is not a file`);
+      this.#begun = status;
       const hasDigest = status.size % SECTOR_BYTES === DIGEST_BYTES;
       this.bytes = hasDigest ? status.size - DIGEST_BYTES : status.size;
       if (hashCheck) this.#checkDigest(hasDigest);
@@ -37,6 +39,15 @@ export class SnapshotFile implements PageSource {
   read(start: number, length: number): Buffer {
     const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, this.bytes - start)));
     return bytes.subarray(0, this.#fill(bytes, start));
+  }
+
+  /** A member that runs writes its store anew while it is read: what was read is then of no moment. */
+  checkUnchanged(): void {
+    const { size, mtimeMs } = fstatSync(this.#file);
+    if (size !== this.#begun.size || mtimeMs !== this.#begun.mtimeMs)
+      throw new CommandError(
+        `${this.#path}: it was written while it was read: take a snapshot (etcdctl snapshot save)`,
+      );
   }
 
   close(): void {

@@ -51,6 +51,6 @@ function* linesOf(trace: BranchTrace, name: string): Generator<string> {
   if (tip !== null && signatures.length === 0) yield "  not signed";
   yield `  proved of its history: ${proved.length} retained checkpoints`;
   for (const { from, to } of thinned) yield `  thinned out by retention: numbers ${from} to ${to}`;
-  if (parent === null) yield "  a root: it began with nothing";
+  if (parent === null) yield "  a root: it was cut off no other branch";
   else yield `  cut at revision ${forkRevision}; ${link}`;
 }

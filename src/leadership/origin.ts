@@ -20,8 +20,8 @@ import { Fields, patterns } from "./fields.ts";
 
 /**
  * Where a branch begins (docs/formats/control-objects.md): created once, never changed, the same bytes by whoever
- * founds the repository. A root branch begins with nothing; a cut one with a checkpoint and the log behind it, up to a
- * point.
+ * founds the repository. A root branch begins with nothing, or with the checkpoint that an import has made; a cut one
+ * with a checkpoint and the log behind it, up to a point.
  */
 export interface Origin {
   readonly branch: BranchId;
@@ -29,7 +29,7 @@ export interface Origin {
   readonly parent: BranchId | null;
   /**
    * The name that it was cut to get, so that who meets an origin without a name knows which name it may get still; left
-   * out: a root, or one that was cut by an earlier version.
+   * out: the main that a repository is founded with, or one that was cut by an earlier version.
    */
   readonly name?: string | undefined;
   /** The newest checkpoint at or before the point, of the parent or of one of its ancestors; null: there was none. */

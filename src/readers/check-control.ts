@@ -59,8 +59,15 @@ export class ControlCheck {
       if (name === null || name.tombstone) continue;
       names.set(name.branch, [...(names.get(name.branch) ?? []), parsed.name]);
     }
-    if (!main) this.#findings.fault(nameKey(MAIN), "is missing");
+    if (!main && (await this.#hasBranches())) this.#findings.fault(nameKey(MAIN), "is missing");
     return names;
+  }
+
+  /** An import that failed leaves a repository without any: who opens it next makes main. */
+  async #hasBranches(): Promise<boolean> {
+    for await (const { key } of listObjects(this.#store, prefixes.branches, this.#request))
+      if (parseKey(key)?.kind === "origin") return true;
+    return false;
   }
 
   async origin(branch: BranchId): Promise<Origin | null> {

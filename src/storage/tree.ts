@@ -385,10 +385,16 @@ export class BranchTree implements Tree {
   async writeOut(compactRevision: number): Promise<void> {
     const writer = this.#writer;
     assert(writer !== null, "only a leader writes");
-    this.freeze();
-    await this.#levels.room();
-    this.#checkNoBug();
-    await this.#flush(this.#writeContext(writer, compactRevision), this.#frozen);
+    assert(!this.#persisting, "tables are written by one at a time");
+    this.#persisting = true;
+    try {
+      this.freeze();
+      await this.#levels.room();
+      this.#checkNoBug();
+      await this.#flush(this.#writeContext(writer, compactRevision), this.#frozen);
+    } finally {
+      this.#persisting = false;
+    }
   }
 
   get scratch(): Scratch | null {

@@ -112,7 +112,7 @@ test("beside other branches, while they are served: it then takes main's place",
     await server.start();
     await clientOf(server).put("mine", "1");
     const refused = await fails(["import", file, "--data-dir", data]);
-    const taken = "Error: there is a branch named main already: choose another name (--as)\n";
+    const taken = "Error: there is a branch named main already: choose another name (--as), or a store that is empty\n";
     deepEqual([refused.code, refused.stderr], [1, taken]);
     await succeeds(t4, ["import", file, "--as", "moved", "--data-dir", data]);
     // Its users are asked, also for that.
@@ -143,6 +143,39 @@ test("a bump is compacted: who watches from before is told", { skip, timeout: 12
   }
 });
 
+test("an etcd whose revision was bumped when it was restored comes in, too", { skip, timeout: 120_000 }, async () => {
+  const etcdDirectory = await EtcdDirectory.create();
+  const data = dataDirectoryOf("bumped-before");
+  const again = join(directory, "again.db");
+  try {
+    const bump = ["--bump-revision", "1000", "--mark-compacted"];
+    const restore = ["snapshot", "restore", file, "--data-dir", etcdDirectory.dataDirectory, ...bump];
+    await succeeds(tool("etcdutl"), [...restore, ...etcdDirectory.clusterFlags]);
+    const etcd = await etcdDirectory.start(["--bcrypt-cost", "4"]);
+    const user = { ETCDCTL_ENDPOINTS: etcd.address, ETCDCTL_USER: `root:${PASSWORD}` };
+    await succeeds(tool("etcdctl"), ["put", "since", "1"], user);
+    await succeeds(tool("etcdctl"), ["snapshot", "save", again], user);
+    const all = await succeeds(tool("etcdctl"), ["get", "", "--prefix", "-w", "json"], user);
+    await etcd.stop();
+    await succeeds(t4, ["import", again, "--data-dir", data]);
+    const server = await serverOn(data);
+    try {
+      await server.start();
+      const ours = { ETCDCTL_ENDPOINTS: server.endpoint, ETCDCTL_USER: `root:${PASSWORD}` };
+      const found = await succeeds(tool("etcdctl"), ["get", "", "--prefix", "-w", "json"], ours);
+      const plain = (text: string) => {
+        const { header, ...rest } = JSON.parse(text);
+        return { revision: header.revision, ...rest };
+      };
+      deepEqual(plain(found), plain(all));
+    } finally {
+      await server.stop("SIGKILL");
+    }
+  } finally {
+    await etcdDirectory.remove();
+  }
+});
+
 test("what is no whole snapshot is refused by one line, and leaves no branch", { skip, timeout: 120_000 }, async () => {
   const data = dataDirectoryOf("refusals");
   const whole = await readFile(file);
@@ -164,9 +197,10 @@ test("what is no whole snapshot is refused by one line, and leaves no branch", {
   }
   const missing = await fails(["import", join(directory, "nothing"), "--data-dir", data]);
   match(missing.stderr, /^Error: cannot read .*nothing: ENOENT\n$/);
-  for (const flags of [["--bump-revision", "5"], ["--mark-compacted"], ["--as", "No Name"]])
+  for (const flags of [["--bump-revision", "5"], ["--mark-compacted"], ["--as", "No Name"], ["--branch", "moved"]])
     equal((await fails(["import", file, "--data-dir", data, ...flags])).code, 2);
-  // Nothing is in the way of the real one.
+  // Nothing was founded, and nothing is in the way of the real one.
+  equal((await fails(["verify", "--data-dir", data])).code, 1);
   await succeeds(t4, ["import", file, "--data-dir", data]);
   match(await succeeds(t4, ["verify", "--data-dir", data]), /no faults/);
 });

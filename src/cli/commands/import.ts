@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { isDbError } from "../../base/errors.ts";
-import type { Imported } from "../../engine/import/import-branch.ts";
+import type { Imported, ImportOptions } from "../../engine/import/import-branch.ts";
 import { isBranchName } from "../../objects/keys.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import { type OfflineContext, offline, offlineOptions } from "../offline.ts";
@@ -38,13 +38,24 @@ export function importCommand(): Command {
   return command.action(async (path: string, options: Options, self: Command) => {
     const bumpRevision = bumpOf(options);
     if (!isBranchName(options.as)) throw new UsageError(`--as: ${JSON.stringify(options.as)} is no name of a branch`);
-    const { openForImport } = await import("../../engine/import/open-repository.ts");
+    if (self.optsWithGlobals<{ branch?: string }>().branch !== undefined)
+      throw new UsageError("--branch (T4_BRANCH) has no meaning here: --as names the new branch");
+    const [{ openForImport }, { BboltReader }, { readEtcdState }] = await Promise.all([
+      import("../../engine/import/open-repository.ts"),
+      import("../../engine/bbolt/reader.ts"),
+      import("../../engine/import/etcd-state.ts"),
+    ]);
     const file = new SnapshotFile(path, { hashCheck: options.skipHashCheck !== true });
     try {
+      // Before any store is touched.
+      const content = await naming(path, async () => {
+        const reader = new BboltReader(file);
+        return { file: reader, state: readEtcdState(reader), checkFile: () => file.checkUnchanged() };
+      });
       await offline(
         self,
         async (context) => {
-          const imported = await importFile(context, { ...options, path, file, bumpRevision });
+          const imported = await naming(path, () => importFile(context, { ...options, ...content, bumpRevision }));
           if (context.format === "json") print(JSON.stringify({ name: options.as, ...imported }));
           else print(sentenceOf(options.as, imported));
         },
@@ -58,11 +69,10 @@ export function importCommand(): Command {
 
 async function importFile(
   context: OfflineContext,
-  asked: Pick<Options, "as" | "markCompacted"> & { path: string; file: SnapshotFile; bumpRevision: number },
+  asked: Pick<Options, "as" | "markCompacted"> & Pick<ImportOptions, "file" | "state" | "checkFile" | "bumpRevision">,
 ): Promise<Imported> {
   const { store, runtime, request } = context;
-  const [{ BboltReader }, { importBranch }, { defaultHostSettings }] = await Promise.all([
-    import("../../engine/bbolt/reader.ts"),
+  const [{ importBranch }, { defaultHostSettings }] = await Promise.all([
     import("../../engine/import/import-branch.ts"),
     import("../../engine/host/default-settings.ts"),
   ]);
@@ -70,16 +80,23 @@ async function importFile(
   const line = new ProgressLine();
   try {
     return await importBranch({
-      ...{ store, runtime, request, name: asked.as, file: new BboltReader(asked.file) },
+      ...{ store, runtime, request, name: asked.as, file: asked.file, state: asked.state, checkFile: asked.checkFile },
       ...{ bumpRevision: asked.bumpRevision, markCompacted: asked.markCompacted === true },
       settings: { tree, retention, memtableBytes: checkpointer.memtableBytes },
       onProgress: (progress) => line.show({ phase: "importing", ...progress }),
     });
-  } catch (error) {
-    if (isDbError(error, "invalidArgument")) throw new CommandError(`${asked.path}: ${error.message}`);
-    throw error;
   } finally {
     line.clear();
+  }
+}
+
+/** What is wrong with the file names it. */
+async function naming<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isDbError(error, "invalidArgument")) throw new CommandError(`${path}: ${error.message}`);
+    throw error;
   }
 }
 

@@ -133,6 +133,14 @@ test("pages that are named twice, go in a circle, or lie outside are refused, na
     /page 3 has an element beyond its end/,
   );
   ok(rootOf(whole) > 2);
+  // Many elements that say the same bytes again would be far more than the file.
+  throws(
+    changed((file) => {
+      const second = 3 * PAGE_BYTES + 16 + 16;
+      file.writeUInt32LE(file.readUInt32LE(second + 4) - 10, second + 4);
+    }),
+    /page 3 has elements that overlap/,
+  );
 });
 
 test("damage anywhere, sums made to fit, is refused by an error of ours, or read as something else", async () => {

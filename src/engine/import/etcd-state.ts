@@ -34,7 +34,13 @@ export interface StoredVersion {
 const NEEDED = ["key", "lease", "meta"];
 const REVISION_BYTES = 17;
 const SEPARATOR = 0x5f;
-const ITEMS_MAX = 10_000_000;
+/** Of a bucket that is read whole. */
+const BUCKET_BYTES_MAX = 1 << 30;
+/** Far below the numbers that cannot be told apart, so that a head can be bumped and written on. */
+export const REVISION_MAX = 2 ** 52;
+/** Of a lease and of an alarm: three numbers. */
+const MESSAGE_BYTES_MAX = 64;
+const SHOWN_BYTES = 40;
 
 export function readEtcdState(file: BboltReader): EtcdState {
   const missing = NEEDED.find((name) => !file.buckets.includes(name));
@@ -55,9 +61,13 @@ export function readEtcdState(file: BboltReader): EtcdState {
 /** One object is used for each call: what it says holds until the next. */
 const reader = new KeyValueReader();
 
-/** Throws `invalidArgument` for what no etcd writes. */
-export function versionOf({ key: at, value }: Pair): StoredVersion {
+/**
+ * Throws `invalidArgument` for what no etcd writes. Null: no version, but what `etcdutl snapshot restore` has left that
+ * bumped the revision, to take its place.
+ */
+export function versionOf({ key: at, value }: Pair): StoredVersion | null {
   const { main, sub, tombstone } = revisionOf(at);
+  if (value.length === 0 && !tombstone) return null;
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
   const where = `revision ${main}, number ${sub}`;
   try {
@@ -66,6 +76,7 @@ export function versionOf({ key: at, value }: Pair): StoredVersion {
     throw isDbError(error) ? refused(`${where}: ${error.message}`) : error;
   }
   const { key, createRevision, modRevision, version, valueStart, valueEnd, lease } = reader;
+  if (key === "") throw refused(`${where}: its key is empty`);
   if (tombstone) return { main, sub, tombstone, key, bytes: bytes.subarray(0, 0), lease: 0n };
   if (modRevision !== main || createRevision > main || createRevision < 1 || version < 1)
     throw refused(`${where}: its pair has revisions ${createRevision} and ${modRevision}, version ${version}`);
@@ -74,13 +85,13 @@ export function versionOf({ key: at, value }: Pair): StoredVersion {
   return { main, sub, tombstone, key, bytes, lease };
 }
 
-function revisionOf(key: Uint8Array): { main: number; sub: number; tombstone: boolean } {
+export function revisionOf(key: Uint8Array): { main: number; sub: number; tombstone: boolean } {
   const bytes = Buffer.from(key.buffer, key.byteOffset, key.length);
   const tombstone = bytes.length === REVISION_BYTES + 1 && bytes[REVISION_BYTES] === TOMBSTONE_MARK;
   if ((bytes.length !== REVISION_BYTES && !tombstone) || bytes[8] !== SEPARATOR)
-    throw refused(`the bucket "key" has ${bytes.toString("hex")}, which is no revision`);
+    throw refused(`the bucket "key" has ${hex(bytes)}, which is no revision`);
   const [main, sub] = [bytes.readBigUInt64BE(0), bytes.readBigUInt64BE(9)];
-  if (main > BigInt(Number.MAX_SAFE_INTEGER) || main < 1n || sub > 0xffffffffn)
+  if (main > BigInt(REVISION_MAX) || main < 1n || sub > 0xffffffffn)
     throw refused(`revision ${main}, number ${sub} is out of bounds`);
   return { main: Number(main), sub: Number(sub), tombstone };
 }
@@ -107,7 +118,7 @@ function leaseOf({ key, value }: Pair): EtcdState["leases"][number] {
   const ttl = numberIn(fields, 2);
   const isKey = key.length === 8 && BigInt.asIntN(64, Buffer.from(key).readBigUInt64BE(0)) === id;
   if (!isKey || id === 0n || ttl < 1n || ttl > BigInt(Number.MAX_SAFE_INTEGER))
-    throw refused(`the lease ${Buffer.from(key).toString("hex")} has id ${id} and TTL ${ttl}`);
+    throw refused(`the lease ${hex(key)} has id ${id} and TTL ${ttl}`);
   return { id, ttlSeconds: Number(ttl) };
 }
 
@@ -125,14 +136,15 @@ function named<T extends { name: string }>(
   try {
     found = decode({ bytes: value, start: 0, end: value.length });
   } catch (error) {
-    throw isDbError(error) ? refused(`the ${what} ${JSON.stringify(latin1(key))}: ${error.message}`) : error;
+    throw isDbError(error) ? refused(`the ${what} ${shown(key)}: ${error.message}`) : error;
   }
-  if (found.name !== latin1(key)) throw refused(`the ${what} ${JSON.stringify(latin1(key))} has another name in it`);
+  if (found.name !== latin1(key)) throw refused(`the ${what} ${shown(key)} has another name in it`);
   return found;
 }
 
 /** Of a message whose fields are all numbers. */
 function protoFields(bytes: Uint8Array, what: string): Map<number, bigint> {
+  if (bytes.length > MESSAGE_BYTES_MAX) throw refused(`${what} has ${bytes.length} bytes`);
   const fields = new Map<number, bigint>();
   let at = 0;
   const varint = (): bigint => {
@@ -143,11 +155,11 @@ function protoFields(bytes: Uint8Array, what: string): Map<number, bigint> {
       value |= BigInt(byte & 0x7f) << shift;
       if (byte < 0x80) return BigInt.asUintN(64, value);
     }
-    throw refused(`${what} (${Buffer.from(bytes).toString("hex")}) ends early`);
+    throw refused(`${what} (${hex(bytes)}) ends early`);
   };
   while (at < bytes.length) {
     const tag = varint();
-    if ((tag & 7n) !== 0n) throw refused(`${what} (${Buffer.from(bytes).toString("hex")}) has an unknown field`);
+    if ((tag & 7n) !== 0n) throw refused(`${what} (${hex(bytes)}) has an unknown field`);
     fields.set(Number(tag >> 3n), varint());
   }
   return fields;
@@ -158,12 +170,20 @@ const numberIn = (fields: Map<number, bigint>, field: number): bigint => fields.
 /** A bucket that is small beside the keys. */
 function all(file: BboltReader, name: string): Pair[] {
   const pairs: Pair[] = [];
+  let bytes = 0;
   for (const page of file.pairs(name)) {
-    for (const { key, value } of page) pairs.push({ key: Buffer.from(key), value: Buffer.from(value) });
-    if (pairs.length > ITEMS_MAX) throw refused(`the bucket "${name}" has more than ${ITEMS_MAX} items`);
+    for (const { key, value } of page) {
+      bytes += key.length + value.length;
+      pairs.push({ key: Buffer.from(key), value: Buffer.from(value) });
+    }
+    if (bytes > BUCKET_BYTES_MAX) throw refused(`the bucket "${name}" has more than ${BUCKET_BYTES_MAX} bytes`);
   }
   return pairs;
 }
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString("hex");
+
+const shown = (bytes: Uint8Array): string => JSON.stringify(latin1(bytes.subarray(0, SHOWN_BYTES)));
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).latin1Slice();
 

@@ -24,7 +24,7 @@ import { encodeLease } from "../lease/lease-record.ts";
 import { leaseKey } from "../lease-key.ts";
 import { alarmRecordKey } from "../maintenance/alarms.ts";
 import { encodeCompactRevision, metaKeys, STRIPPED_LEASES } from "../meta.ts";
-import { type EtcdState, readEtcdState, type StoredVersion, versionOf } from "./etcd-state.ts";
+import { type EtcdState, REVISION_MAX, revisionOf, type StoredVersion, versionOf } from "./etcd-state.ts";
 
 export interface ImportOptions {
   readonly store: ObjectStore;
@@ -32,6 +32,10 @@ export interface ImportOptions {
   /** Of the new branch: one that no branch has. */
   readonly name: string;
   readonly file: BboltReader;
+  /** Of `file`: read before anything is written. */
+  readonly state: EtcdState;
+  /** Called before the branch gets its name; throws where the file was not one and the same all the while. */
+  readonly checkFile: () => void;
   /** Revisions that the branch's head is above the file's: clients may have seen that many more. */
   readonly bumpRevision: number;
   /** The branch is compacted at its head: whoever watches from before begins anew. */
@@ -93,20 +97,26 @@ export async function importBranch(options: ImportOptions): Promise<Imported> {
   const origin = encodeOrigin({ ...rootOrigin(branch), name });
   const created = await createOnce(store, originKey(branch), origin, { ...request, runtime });
   assert(created.kind === "created", "an id of 16 random bytes is nobody else's");
-  let isNamed: boolean | "unknown" = false;
+  let mayBeNamed = false;
   try {
     const imported = await new Import(options, branch).run();
-    isNamed = "unknown";
+    options.checkFile();
+    checkWanted(request);
+    // What it throws was not written, and will not be.
     const outcome = await register.swap(nameBefore, newBranchName(branch), request);
+    mayBeNamed = outcome.kind !== "conflict";
     if (outcome.kind === "unknown")
       throw new DbError("storeUnavailable", `giving the branch its name ${name}: ${outcome.cause.message}`);
-    isNamed = outcome.kind === "swapped";
-    if (outcome.kind !== "swapped") throw taken(name, outcome.found);
+    if (outcome.kind === "conflict") throw taken(name, outcome.found);
     return imported;
   } finally {
     // Where the name may have come to be, nothing of the branch may go.
-    if (isNamed === false) await end(options, branch);
+    if (!mayBeNamed) await end(options, branch);
   }
+}
+
+function checkWanted({ signal }: RequestOptions): void {
+  if (signal?.aborted) throw new DbError("canceled", "interrupted: nothing was imported");
 }
 
 /** Where this fails, too, the rest is done as for one that a crash has left. */
@@ -126,9 +136,12 @@ function taken(name: string, found: RegisterState<BranchName> | null): DbError {
     const how = `t4 branch undelete ${name}, or t4 gc once its time of grace is over`;
     return new DbError("branchRefuses", `a deleted branch has the name ${name} still: ${how}`);
   }
-  if (isFree(found?.body ?? null))
-    return new DbError("storeUnavailable", `the name ${name} changed meanwhile: try again`);
-  return new DbError("branchRefuses", `there is a branch named ${name} already: choose another name (--as)`);
+  if (isFree(found?.body ?? null)) {
+    const why = "an import that takes longer than an hour is given up where others clean the store";
+    return new DbError("storeUnavailable", `the name ${name} changed meanwhile (${why}): try again`);
+  }
+  const how = "choose another name (--as), or a store that is empty";
+  return new DbError("branchRefuses", `there is a branch named ${name} already: ${how}`);
 }
 
 class Import {
@@ -140,14 +153,14 @@ class Import {
   readonly #held = new Map<string, bigint>();
   #flushing: Promise<void> = Promise.resolve();
   #versions = 0;
-  #last = { main: 0, sub: -1 };
+  #last: { readonly main: number; readonly sub: number } = { main: 0, sub: -1 };
   #sub = 0;
 
   constructor(options: ImportOptions, branch: BranchId) {
-    const { store, runtime, file, settings } = options;
+    const { store, runtime, state, settings } = options;
     this.#options = options;
     this.#branch = branch;
-    this.#state = readEtcdState(file);
+    this.#state = state;
     this.#tree = openTree({
       ...{ store, runtime, branch, checkpoint: null, settings: settings.tree },
       cache: new BlockCache({ bytesMax: CACHE_BYTES }),
@@ -157,6 +170,9 @@ class Import {
   async run(): Promise<Imported> {
     const { runtime, store, settings, request, bumpRevision, markCompacted } = this.#options;
     const tree = this.#tree;
+    // What waits for the store fails then.
+    const giveUp = (): void => void tree.close();
+    request.signal?.addEventListener("abort", giveUp);
     const checkpoints = new CheckpointWriter({
       ...{ store, runtime, branch: this.#branch, epoch: EPOCH, newest: null, firstSlot: FIRST_SLOT },
       retention: settings.retention,
@@ -166,6 +182,7 @@ class Import {
     try {
       await this.#keys();
       const head = Math.max(1, this.#last.main, this.#state.compactRevision) + bumpRevision;
+      if (head > REVISION_MAX) throw new DbError("invalidArgument", `revision ${head} is above ${REVISION_MAX}`);
       const compactRevision = markCompacted ? head : this.#state.compactRevision;
       this.#rest(compactRevision);
       await this.#flushing;
@@ -178,7 +195,11 @@ class Import {
       const compacted = compactRevision < 0 ? -1 : revision(compactRevision);
       await tree.persist({ position, compactRevision: compacted, wallMs });
       return this.#imported(head, compactRevision);
+    } catch (error) {
+      checkWanted(request);
+      throw error;
     } finally {
+      request.signal?.removeEventListener("abort", giveUp);
       await this.#flushing.catch(() => {});
       await tree.close();
     }
@@ -189,14 +210,18 @@ class Import {
     for (const page of file.pairs("key")) {
       for (const pair of page) {
         const version = versionOf(pair);
+        if (version === null) {
+          this.#last = revisionOf(pair.key);
+          continue;
+        }
         const found = this.#tree.get(KEYS, version.key, AT_HEAD);
         this.#apply(version, (isPromise(found) ? await found : found) !== null);
+        if (this.#tree.activeBytes >= settings.memtableBytes) await this.#flush();
         if (++this.#versions % VERSIONS_A_TURN !== 0) continue;
         await nextTurn(runtime.timers);
-        if (request.signal?.aborted) throw new DbError("canceled", "interrupted: nothing was imported");
         onProgress(file.progress);
       }
-      if (this.#tree.activeBytes >= settings.memtableBytes) await this.#flush();
+      checkWanted(request);
     }
   }
 
