@@ -110,6 +110,7 @@ export class H2Connection implements Connection, Flushable {
     this.turnMs = this.context.clock.monotonicMs();
     this.keepalive.received(this.turnMs);
     this.inTurn = true;
+    const costBefore = this.input.cost;
     let taken = 0;
     try {
       taken = this.reader.push(chunk);
@@ -118,7 +119,7 @@ export class H2Connection implements Connection, Flushable {
     }
     this.inTurn = false;
     this.flushTurn();
-    this.context.turns.spent(this.input.used, this.turnMs);
+    this.context.turns.spent(this.input.used, this.turnMs, this.input.cost - costBefore);
     return taken;
   }
 

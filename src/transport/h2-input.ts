@@ -37,6 +37,11 @@ export class H2Input implements TurnTaker {
     this.turnCost += cost;
   }
 
+  /** Of all that was spent in this turn. */
+  get cost(): number {
+    return this.turnCost;
+  }
+
   get turnIsSpent(): boolean {
     return this.turnCost > this.turns.costMax;
   }
