@@ -19,6 +19,8 @@ import { ErrorCode, Flag, FrameType, PREFACE } from "./frames.ts";
 import { BODY_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS, HEADERS_TIMEOUT_MS, LINGER_MS, STALL_TIMEOUT_MS } from "./limits.ts";
 import type { TransportSettings } from "./transport.ts";
 
+const FRAMES_A_TURN = 100;
+
 /**
  * Sends what `next` makes, until the connection is ended for `reason`; fails when that takes more than `most` times.
  */
@@ -35,8 +37,8 @@ async function flood(
     peer.send(...next(i, peer));
     ok(peer.stream.pendingBytes < 4 << 20, "what waits for the flooder is bounded");
     if (i % 16 === 0) peer.stream.take();
-    // What one turn has no time for is looked at in the next.
-    if (peer.stream.paused) await runtime.turn();
+    // What one turn has no time for is looked at in the next; no turn has time for more than so many frames.
+    if (peer.stream.paused || i % FRAMES_A_TURN === 0) await runtime.turn();
     if (!peer.stream.ended) continue;
     deepEqual([...transport.stats().refused], [[reason, 1]]);
     equal(transport.stats().streams, 0);
