@@ -8,7 +8,14 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { type Claim, judge } from "./claim.ts";
 import type { BranchDisk } from "./disk-identity.ts";
 import { HeldLeadership } from "./held-leadership.ts";
-import { decodeLeaderRecord, type InSyncDisk, type LeaderRecord, takenBy, withGeneration } from "./leader-record.ts";
+import {
+  decodeLeaderRecord,
+  endedUnled,
+  type InSyncDisk,
+  type LeaderRecord,
+  takenBy,
+  withGeneration,
+} from "./leader-record.ts";
 import type { Leadership, TakeoverLog } from "./leadership.ts";
 import { readOrigin } from "./origin.ts";
 import type { Waiting } from "./outlive.ts";
@@ -101,6 +108,16 @@ export const leaderRegister = (
   branch: BranchId,
   runtime: Pick<Runtime, "clock" | "timers" | "random">,
 ): Register<LeaderRecord> => new Register(store, leaderKey(branch), { runtime, decode: decodeLeaderRecord });
+
+/** Ends for ever a branch that nobody has led. False: somebody has, or it has ended before, or that is not known. */
+export async function endUnled(
+  bucket: { store: ObjectStore; runtime: Pick<Runtime, "clock" | "timers" | "random">; request: RequestOptions },
+  branch: BranchId,
+  node = "nobody",
+): Promise<boolean> {
+  const register = leaderRegister(bucket.store, branch, bucket.runtime);
+  return (await register.swap(null, endedUnled(node), bucket.request)).kind === "swapped";
+}
 
 type Take = Extract<Claim, { kind: "take" }>;
 

@@ -1,11 +1,9 @@
 import { assert } from "../base/assert.ts";
-import { crc32c } from "../base/crc32c.ts";
 import { DbError } from "../base/errors.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { Scratch, ScratchFile } from "./scratch.ts";
+import { PIECE_BYTES, type Piece, pieceOf, readPiece } from "./scratch-piece.ts";
 
-/** Rows are written and read in pieces of about this many bytes, and a whole row at least. */
-const PIECE_BYTES = 64 << 10;
 /** Before each row: its length. */
 const HEAD_BYTES = 4;
 /** So many runs are merged at once, each with a piece in memory. */
@@ -18,12 +16,6 @@ export interface SortedRow {
 }
 
 export type CompareRows = (a: SortedRow, b: SortedRow) => number;
-
-interface Piece {
-  readonly start: number;
-  readonly bytes: number;
-  readonly checksum: number;
-}
 
 /** Rows in their order, in a scratch file; where its pieces are is kept in memory. */
 interface Run {
@@ -62,11 +54,11 @@ export class RowSorter {
     this.#runs.push(run);
     let position = 0;
     for (let from = 0; from < window.length; ) {
-      const [bytes, to] = pieceOf(window, from);
+      const [bytes, to] = packed(window, from);
       // Bounded by the window; a process that dies here leaves a file that the next start removes.
       const written = file.write(bytes, position);
       if (isPromise(written)) await written;
-      run.pieces.push({ start: position, bytes: bytes.length, checksum: crc32c(bytes) });
+      run.pieces.push(pieceOf(bytes, position));
       position += bytes.length;
       from = to;
     }
@@ -87,7 +79,7 @@ export class RowSorter {
 }
 
 /** The rows from `from` on that one piece takes, and the index behind them. */
-function pieceOf(rows: readonly SortedRow[], from: number): [Buffer, number] {
+function packed(rows: readonly SortedRow[], from: number): [Buffer, number] {
   let size = 0;
   let to = from;
   while (to < rows.length) {
@@ -196,13 +188,7 @@ class RunReader {
   }
 
   async #read(piece: Piece): Promise<void> {
-    // A buffer of its own: rows that were given out go on using the one before.
-    const bytes = Buffer.allocUnsafeSlow(piece.bytes);
-    const read = await this.#run.file.read(bytes, piece.start);
-    if (read !== piece.bytes || crc32c(bytes) !== piece.checksum) {
-      throw new DbError("diskFailed", "a scratch file has not kept what was written to it");
-    }
-    this.#piece = bytes;
+    this.#piece = await readPiece(this.#run.file, piece);
     this.#next = 0;
     this.#settle();
   }

@@ -1,17 +1,7 @@
-import { crc32c } from "../base/crc32c.ts";
-import { DbError } from "../base/errors.ts";
 import { isPromise } from "../base/maybe-promise.ts";
 import type { Scratch, ScratchFile } from "./scratch.ts";
+import { PIECE_BYTES, type Piece, pieceOf, readPiece } from "./scratch-piece.ts";
 import { mainAt, recordEnd, subAt } from "./version-record.ts";
-
-/** Records are written and read in pieces of about this many bytes, and a whole record at least. */
-const PIECE_BYTES = 64 << 10;
-
-interface Piece {
-  readonly start: number;
-  readonly bytes: number;
-  readonly checksum: number;
-}
 
 /** A sorted sequence of records in a scratch file. Its pieces' places and checksums are kept in memory. */
 export interface Spill {
@@ -62,7 +52,7 @@ export class SpillWriter {
   #flush(): Promise<void> | undefined {
     if (this.#filled === 0) return;
     const bytes = this.#buffer.subarray(0, this.#filled);
-    this.#pieces.push({ start: this.#position, bytes: this.#filled, checksum: crc32c(bytes) });
+    this.#pieces.push(pieceOf(bytes, this.#position));
     const written = this.#file.write(bytes, this.#position);
     this.#position += this.#filled;
     this.#filled = 0;
@@ -99,13 +89,7 @@ export class SpillReader {
   }
 
   async #read(piece: Piece): Promise<void> {
-    // A buffer of its own: versions that were given out go on using the one before.
-    const bytes = Buffer.allocUnsafeSlow(piece.bytes);
-    const read = await this.spill.file.read(bytes, piece.start);
-    if (read !== piece.bytes || crc32c(bytes) !== piece.checksum) {
-      throw new DbError("diskFailed", "a scratch file has not kept what was written to it");
-    }
-    this.buffer = bytes;
+    this.buffer = await readPiece(this.spill.file, piece);
     this.#next = 0;
     this.#nextPiece++;
     this.#settle();

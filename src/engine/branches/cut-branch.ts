@@ -21,6 +21,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { Checkpoint } from "../../storage/checkpoint.ts";
 import { decodeCheckpoint } from "../../storage/checkpoint-codec.ts";
 import { newestCheckpoint } from "../../storage/checkpoint-store.ts";
+import { stillKept } from "./name-checks.ts";
 
 export interface CutOptions {
   readonly store: ObjectStore;
@@ -230,10 +231,7 @@ export class BranchCut {
     const { name, store, runtime, request, freeName } = this.options;
     let now = found;
     if (now?.body.tombstone && now.body.purgeMs !== undefined) {
-      if (freeName === undefined) {
-        const how = `t4 branch undelete ${name}, or t4 gc once its time of grace is over`;
-        throw new DbError("branchRefuses", `a deleted branch has the name ${name} still: ${how}`);
-      }
+      if (freeName === undefined) throw stillKept(name);
       await freeName();
       now = await branchNameRegister(store, name, runtime).read(request);
     }

@@ -1,9 +1,8 @@
 import { isDbError } from "../../base/errors.ts";
 import type { BranchId, ObjectKey } from "../../base/ids.ts";
 import { listBranches } from "../../collector/references.ts";
-import { leaderRegister } from "../../leadership/acquire.ts";
+import { endUnled, leaderRegister } from "../../leadership/acquire.ts";
 import { branchNameRegister, isFree, NAMES_MAX, newBranchName } from "../../leadership/branch-name.ts";
-import { endedUnled } from "../../leadership/leader-record.ts";
 import { type Origin, readOrigin } from "../../leadership/origin.ts";
 import { originKey } from "../../objects/keys.ts";
 import { type Bucket, readNames } from "../branches/branch-list.ts";
@@ -73,12 +72,6 @@ export async function fateOf(
   const state = await leaderRegister(store, branch, runtime).read(request);
   if (state === null) return "never led";
   return state.body.tombstone ? "ended" : "led";
-}
-
-/** Rule 3. */
-async function endUnled({ store, runtime, request }: Bucket, branch: BranchId): Promise<boolean> {
-  const outcome = await leaderRegister(store, branch, runtime).swap(null, endedUnled("nobody"), request);
-  return outcome.kind === "swapped";
 }
 
 /** Rule 1. True: the branch neither has the name nor gets it any more. */

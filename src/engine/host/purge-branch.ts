@@ -1,7 +1,6 @@
 import { DbError } from "../../base/errors.ts";
 import type { BranchId } from "../../base/ids.ts";
-import { acquireLeadership, leaderRegister } from "../../leadership/acquire.ts";
-import { endedUnled } from "../../leadership/leader-record.ts";
+import { acquireLeadership, endUnled, leaderRegister } from "../../leadership/acquire.ts";
 import { createTakeoverLog } from "../../log/fence.ts";
 import { originKey } from "../../objects/keys.ts";
 import { BranchStarts } from "./branch-start.ts";
@@ -28,7 +27,7 @@ export async function purgeBranch(
     if (state?.body.tombstone) break;
     if (attempt === ATTEMPTS_MAX) throw new DbError("leadershipLost", `branch ${branch.name} is led by others again`);
     // Nobody has led it, or can begin to once this is written: there is nobody to be outlived.
-    if (state === null) await register.swap(null, endedUnled(surroundings.session.node), request);
+    if (state === null) await endUnled({ store, runtime, request }, branch.id, surroundings.session.node);
     else await bury(surroundings, branch, signal);
   }
   await store.delete(originKey(branch.id), request);

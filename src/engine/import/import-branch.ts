@@ -3,9 +3,8 @@ import { DbError, isDbError } from "../../base/errors.ts";
 import { nextTurn } from "../../base/event-loop.ts";
 import { type BranchId, branchId, epoch, recordNumber, revision, slot } from "../../base/ids.ts";
 import { isPromise } from "../../base/maybe-promise.ts";
-import { leaderRegister } from "../../leadership/acquire.ts";
+import { endUnled } from "../../leadership/acquire.ts";
 import { type BranchName, branchNameRegister, isFree, newBranchName } from "../../leadership/branch-name.ts";
-import { endedUnled } from "../../leadership/leader-record.ts";
 import { encodeOrigin, rootOrigin } from "../../leadership/origin.ts";
 import { createOnce } from "../../objects/conditional.ts";
 import { originKey } from "../../objects/keys.ts";
@@ -19,7 +18,7 @@ import { AT_HEAD, type Effect, KEYS, type Space, spaces } from "../../storage/st
 import { type BranchTree, openTree, type TreeSettings } from "../../storage/tree.ts";
 import { AUTH_META_KEY, encodeAuthMeta, encodeRole, encodeUser } from "../auth/auth-records.ts";
 import type { BboltReader } from "../bbolt/reader.ts";
-import { checkBranchName } from "../branches/name-checks.ts";
+import { checkBranchName, stillKept } from "../branches/name-checks.ts";
 import { encodeLease } from "../lease/lease-record.ts";
 import { leaseKey } from "../lease-key.ts";
 import { alarmRecordKey } from "../maintenance/alarms.ts";
@@ -124,18 +123,14 @@ async function end({ store, runtime, request: { timeoutMs } }: ImportOptions, br
   // Also where the operator has given up.
   const request = { timeoutMs };
   try {
-    const outcome = await leaderRegister(store, branch, runtime).swap(null, endedUnled("nobody"), request);
-    if (outcome.kind === "swapped") await store.delete(originKey(branch), request);
+    if (await endUnled({ store, runtime, request }, branch)) await store.delete(originKey(branch), request);
   } catch (error) {
     if (!isDbError(error)) throw error;
   }
 }
 
 function taken(name: string, found: RegisterState<BranchName> | null): DbError {
-  if (found?.body.tombstone && found.body.purgeMs !== undefined) {
-    const how = `t4 branch undelete ${name}, or t4 gc once its time of grace is over`;
-    return new DbError("branchRefuses", `a deleted branch has the name ${name} still: ${how}`);
-  }
+  if (found?.body.tombstone && found.body.purgeMs !== undefined) return stillKept(name);
   if (isFree(found?.body ?? null)) {
     const why = "an import that takes longer than an hour is given up where others clean the store";
     return new DbError("storeUnavailable", `the name ${name} changed meanwhile (${why}): try again`);
